@@ -1,0 +1,53 @@
+# make study     the depth study on the bundled digits, then its tables, figures and report
+# make train     one residual network on the bundled digits
+# make help      everything else
+PYTHON ?= python3
+BIN = .venv/bin
+ARGS ?=
+
+DATASET ?= digits
+SEEDS ?= 1
+STUDY_digits = depth_study_digits
+STUDY_mnist = depth_study
+STUDY = $(or $(STUDY_$(DATASET)),$(error DATASET=$(DATASET): must be digits or mnist))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup study train test test-slow lint format dashboard clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+setup: .venv/ready ## the virtual environment, with the versions of constraints.txt
+
+.venv/ready: pyproject.toml constraints.txt
+	@echo "Setting up .venv; the first time takes a few minutes"
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	  || { echo "Python 3.11 to 3.13 is needed, $(PYTHON) is another: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+study: .venv/ready ## the depth study: DATASET=digits (about a minute) or mnist; SEEDS=5
+	@$(BIN)/python train.py experiment=$(STUDY) hydra/launcher=joblib 'seed=range($(SEEDS))' $(ARGS)
+	@$(BIN)/python -m multirun_analysis multirun/$(STUDY)
+
+train: .venv/ready ## one residual network on the bundled digits; ARGS="model=cnn dataset=cifar10"
+	@$(BIN)/python train.py model.residual=true $(ARGS)
+
+test: .venv/ready ## the tests, without the slow ones
+	@$(BIN)/python -m pytest -n auto
+
+test-slow: .venv/ready ## the slow tests alone
+	@$(BIN)/python -m pytest -m slow
+
+lint: .venv/ready ## ruff and mypy
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+format: .venv/ready ## let ruff rewrite what it can
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+dashboard: .venv/ready ## TensorBoard on every run so far
+	@$(BIN)/tensorboard --logdir_spec studies:multirun,single:outputs
+
+clean: ## remove caches; runs, data and .venv stay
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info && find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,37 @@
+"""Saving and loading one state, whole or not at all. What goes into it is the caller's business: tensors and plain Python."""
+
+import io
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from labs.errors import UserError
+from labs.files import write_atomically
+
+FORMAT = 1
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Write `state` atomically: a crash at any moment leaves the previous file or the new one."""
+    buffer = io.BytesIO()
+    torch.save({"format": FORMAT, **state}, buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Read a state that `save` wrote. No code in the file is ever run (`weights_only=True`).
+
+    Raises:
+        UserError: if the file is missing, damaged, or of another format.
+    """
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path}: not a readable checkpoint ({reason})") from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise UserError(f"{path}: a checkpoint of another program or version; format {FORMAT} is needed")
+    return state

@@ -1,0 +1,289 @@
+"""What a configuration may hold: types as dataclasses, ranges as one table, and the checks across keys.
+
+The values themselves live in `conf/`, where each file takes its types from here (`/schema/… @_here_`). The schemas sit in a
+group of their own, so `model=glob(*)` never picks one up. Nothing here imports torch: `--help` and `--cfg job` answer at once.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
+
+from labs.errors import UserError
+
+
+@dataclass
+class MLP:
+    _target_: str = "labs.models.mlp.MLP"
+    name: str = MISSING
+    depth: int = MISSING
+    widths: list[int] | None = MISSING
+    residual: bool = MISSING
+    shortcut: str = MISSING
+
+
+@dataclass
+class CNN:
+    _target_: str = "labs.models.cnn.CNN"
+    name: str = MISSING
+    filters: list[int] = MISSING
+    blocks_per_stage: int = MISSING
+    kernel_size: int = MISSING
+    hidden: int = MISSING
+    dropout: float = MISSING
+    residual: bool = MISSING
+    shortcut: str = MISSING
+
+
+@dataclass
+class Dataset:
+    name: str = MISSING
+    data_dir: str = "${oc.env:LABS_DATA_DIR,data}"  # torchvision's `root`
+    download: bool = True  # fetch what is missing
+    val_size: int | float = MISSING  # images, or a fraction of the training images if below 1
+    split_seed: int = 0  # of the validation split: the same images for every seed of a study
+    image_size: int | None = None  # side of the square the network sees; null: the images' own size
+    normalize: bool = True  # per channel, by mean and standard deviation of the training images
+    augment: str = MISSING  # standard: crop_padding and horizontal_flip as below | none: neither, whatever they say
+    crop_padding: int = MISSING  # pixels of zeros around a training image before its random crop; 0: no padding
+    horizontal_flip: bool = MISSING  # mirror half of the training images
+
+
+@dataclass
+class ImageFolder(Dataset):
+    folder: str = MISSING
+    test_fraction: float = MISSING
+    resize: int = MISSING
+    channels: int = MISSING
+
+
+@dataclass
+class Adam:
+    _target_: str = MISSING
+    lr: float = MISSING
+    betas: list[float] = MISSING
+    eps: float = MISSING
+    weight_decay: float = MISSING
+    fused: bool = MISSING
+
+
+@dataclass
+class SGD:
+    _target_: str = MISSING
+    lr: float = MISSING
+    momentum: float = MISSING
+    nesterov: bool = MISSING
+    weight_decay: float = MISSING
+    fused: bool = MISSING
+
+
+@dataclass
+class ReduceLR:
+    _target_: str = MISSING
+    factor: float = MISSING
+    patience: int = MISSING
+    min_lr: float = MISSING
+
+
+@dataclass
+class Cosine:
+    _target_: str = MISSING
+    T_max: int = MISSING
+    eta_min: float = MISSING
+
+
+@dataclass
+class Constant:
+    _target_: str = MISSING
+    factor: float = MISSING
+
+
+@dataclass
+class Trainer:
+    epochs: int = MISSING
+    batch_size: int = MISSING
+    eval_batch_size: int = MISSING
+    patience: int | None = MISSING
+    save_every: int | None = MISSING
+    log_every: int = MISSING
+    precision: str = MISSING
+    num_threads: int | str = MISSING
+    diagnostics: str = MISSING
+    diagnostics_every: int = MISSING
+
+
+@dataclass
+class Logger:
+    tensorboard: bool = MISSING
+
+
+@dataclass
+class Config:
+    """The whole tree. A user's own model, optimizer, … may be any node with a `_target_`, hence the untyped groups."""
+
+    model: Any = MISSING
+    dataset: Any = MISSING
+    optimizer: Any = MISSING
+    scheduler: Any = MISSING
+    trainer: Trainer = field(default_factory=Trainer)
+    logger: Any = MISSING
+    study: str | None = None
+    seed: int = 0
+    replicas: int = 1
+    device: str = "auto"
+    plan: bool = False
+
+
+GROUPS = ("model", "dataset", "optimizer", "scheduler", "trainer", "logger")
+
+
+def register() -> None:
+    """Make the schemas known to Hydra. Once a process, before composing."""
+    store = ConfigStore.instance()
+    store.store(name="config", group="schema", node=Config)
+    store.store(name="mlp", group="schema/model", node=MLP)
+    store.store(name="cnn", group="schema/model", node=CNN)
+    store.store(name="dataset", group="schema", node=Dataset)
+    store.store(name="imagefolder", group="schema", node=ImageFolder)
+    store.store(name="adam", group="schema/optimizer", node=Adam)
+    store.store(name="sgd", group="schema/optimizer", node=SGD)
+    store.store(name="reduce_lr", group="schema/scheduler", node=ReduceLR)
+    store.store(name="cosine", group="schema/scheduler", node=Cosine)
+    store.store(name="constant", group="schema/scheduler", node=Constant)
+    store.store(name="trainer", group="schema", node=Trainer)
+    store.store(name="logger", group="schema", node=Logger)
+
+
+# ── ranges ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+Test = Callable[[Any], bool]
+
+
+def _integers(low: int, high: int = 2**31 - 1) -> Test:
+    return lambda value: isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def _each(test: Test) -> Test:
+    return lambda values: isinstance(values, list | ListConfig) and len(values) > 0 and all(test(v) for v in values)
+
+
+def _optional(test: Test) -> Test:
+    return lambda value: value is None or test(value)
+
+
+def _real(low: float, high: float = math.inf, *, open_low: bool = False) -> Test:
+    return lambda value: math.isfinite(value) and low <= value < high and not (open_low and value == low)
+
+
+def _one_of(*names: str) -> Test:
+    return lambda value: value in names
+
+
+# key: (test, what is allowed). A key the composed configuration lacks (another model's) is passed over.
+RANGES: dict[str, tuple[Test, str]] = {
+    "study": (_optional(lambda v: re.fullmatch(r"\w[\w.-]{0,99}", v) is not None),
+              "a name of at most 100 letters, digits, '.', '_' and '-' that starts with a letter or digit"),
+    "seed": (_integers(0), "an integer from 0 to 2147483647"),
+    "replicas": (_integers(1, 10_000), "an integer from 1 to 10000"),
+    "device": (lambda v: re.fullmatch(r"auto|cpu|cuda(:\d+)?", v) is not None, "auto, cpu, cuda or cuda:<index>"),
+    "model.depth": (_integers(1, 10_000), "an integer from 1 to 10000"),
+    "model.widths": (_optional(_each(_integers(1, 1_000_000))), "null or a list of integers of at least 1, such as [256,256]"),
+    "model.filters": (_each(_integers(1, 100_000)), "a list of integers of at least 1, such as [32,64,128,256]"),
+    "model.blocks_per_stage": (_integers(1, 1_000), "an integer from 1 to 1000"),
+    "model.kernel_size": (lambda v: _integers(1, 99)(v) and v % 2 == 1, "an odd integer from 1 to 99"),
+    "model.hidden": (_integers(1, 1_000_000), "an integer of at least 1"),
+    "model.dropout": (_real(0, 1), "a number from 0 to below 1"),
+    "model.shortcut": (_one_of("identity", "projection"), "identity or projection"),
+    "dataset.val_size": (lambda v: _integers(1)(v) or (isinstance(v, float) and 0 < v < 1),
+                         "a number of images (at least 1) or a fraction between 0 and 1"),
+    "dataset.split_seed": (_integers(0), "an integer from 0 to 2147483647"),
+    "dataset.image_size": (_optional(_integers(1, 10_000)), "null or an integer from 1 to 10000"),
+    "dataset.augment": (_one_of("standard", "none"), "standard or none"),
+    "dataset.crop_padding": (_integers(0, 1_000), "an integer from 0 to 1000"),
+    "dataset.test_fraction": (_real(0, 1, open_low=True), "a number between 0 and 1"),
+    "dataset.resize": (_integers(1, 10_000), "an integer from 1 to 10000"),
+    "dataset.channels": (_one_of(1, 3), "1 (greyscale) or 3 (RGB)"),  # type: ignore[arg-type]
+    "optimizer.lr": (_real(0, open_low=True), "a finite number above 0"),
+    "optimizer.betas": (lambda v: _each(_real(0, 1))(v) and len(v) == 2, "two numbers from 0 to below 1"),
+    "optimizer.eps": (_real(0), "a finite number of at least 0"),
+    "optimizer.weight_decay": (_real(0), "a finite number of at least 0"),
+    "optimizer.momentum": (_real(0, 1), "a number from 0 to below 1"),
+    "scheduler.factor": (_real(0, math.nextafter(1, 2), open_low=True), "a number above 0 and at most 1"),
+    "scheduler.patience": (_integers(0), "an integer of at least 0"),
+    "scheduler.min_lr": (_real(0), "a finite number of at least 0"),
+    "scheduler.T_max": (_integers(1), "an integer of at least 1"),
+    "scheduler.eta_min": (_real(0), "a finite number of at least 0"),
+    "trainer.epochs": (_integers(1, 1_000_000), "an integer from 1 to 1000000"),
+    "trainer.batch_size": (_integers(1), "an integer of at least 1"),
+    "trainer.eval_batch_size": (_integers(1), "an integer of at least 1"),
+    "trainer.patience": (_optional(_integers(1)), "null or an integer of at least 1"),
+    "trainer.save_every": (_optional(_integers(1)), "null or an integer of at least 1"),
+    "trainer.log_every": (_integers(1), "an integer of at least 1"),
+    "trainer.precision": (_one_of("fp32", "bf16"), "fp32 or bf16"),
+    "trainer.num_threads": (lambda v: v == "auto" or _integers(1, 4096)(v), "auto or an integer from 1 to 4096"),
+    "trainer.diagnostics": (_one_of("off", "epoch", "every_n"), "off, epoch or every_n"),
+    "trainer.diagnostics_every": (_integers(1), "an integer of at least 1"),
+}  # fmt: skip
+
+
+def check(cfg: DictConfig) -> None:
+    """Refuse a composed configuration that cannot be trained.
+
+    Args:
+        cfg: the composed configuration, with or without its `hydra` node.
+
+    Raises:
+        UserError: one line that names the key, its value and what is allowed.
+    """
+    _check_tree(cfg)
+    for key, (test, allowed) in RANGES.items():
+        group, _, leaf = key.rpartition(".")
+        node = OmegaConf.select(cfg, group) if group else cfg
+        if isinstance(node, DictConfig) and leaf in node and not test(node[leaf]):
+            raise UserError(f"{key}={_show(node[leaf])}: must be {allowed}")
+
+    model, trainer = cfg.model, cfg.trainer
+    if trainer.batch_size < 2 and model.get("name") in ("mlp", "cnn"):
+        raise UserError("trainer.batch_size=1: BatchNorm needs at least 2 images a batch")
+    if (
+        "filters" in model
+        and model.get("residual")
+        and model.shortcut == "identity"
+        and list(model.filters) != sorted(model.filters)
+    ):
+        raise UserError(
+            f"model.filters={_show(model.filters)}: a parameter-free shortcut can add channels, not drop them; "
+            "let them grow, or set model.shortcut=projection"
+        )
+    if cfg.optimizer.get("nesterov") and cfg.optimizer.momentum == 0:
+        raise UserError("optimizer.nesterov=true: needs optimizer.momentum above 0")
+
+
+def _check_tree(cfg: DictConfig) -> None:
+    """Every group is there, nothing lacks a value, and nothing was added that no code would read."""
+    known = [entry.name for entry in fields(Config)]
+    for key in map(str, cfg):
+        if key not in known and key != "hydra":
+            raise UserError(f"{key}: nothing reads this key; there is {', '.join(known)}")
+    for group in GROUPS:
+        node = cfg[group]
+        if not isinstance(node, DictConfig):
+            raise UserError(f"{group}={_show(node)}: must be one of the files in conf/{group}, without .yaml")
+        if missing := sorted(OmegaConf.missing_keys(node)):
+            raise UserError(f"{missing[0]} has no value: give it one, {missing[0]}=…")
+        schema = OmegaConf.get_type(node)
+        if "_target_" not in node and is_dataclass(schema):  # what has a target is checked by the target's own signature
+            read = [entry.name for entry in fields(schema)]
+            for key in map(str, node):
+                if key not in read:
+                    raise UserError(f"{group}.{key}: nothing reads this key; there is {', '.join(read)}")
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, ListConfig):
+        return f"[{','.join(_show(item) for item in value)}]"
+    return "null" if value is None else str(value)

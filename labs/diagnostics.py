@@ -1,0 +1,90 @@
+"""Gradient flow, measured a layer at a time between `backward()` and the optimizer's step.
+
+Only what training has computed anyway is read: no extra forward pass, which would move BatchNorm's statistics, no random draw,
+and no synchronisation before the end of the epoch.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from labs.replicas import Replicas
+
+SAMPLES_AN_EPOCH, MIN_SPACING = 8, 10
+
+
+def sampled_steps(mode: str, every: int, steps: int) -> range:
+    """The steps of an epoch at which to measure.
+
+    Args:
+        mode: "off", "epoch" (up to 8 steps, evenly spaced, at least 10 apart) or "every_n".
+        every: spacing for "every_n".
+        steps: steps in an epoch.
+    """
+    spacing = {"off": steps, "epoch": max(MIN_SPACING, math.ceil(steps / SAMPLES_AN_EPOCH)), "every_n": every}[mode]
+    return range(0, 0 if mode == "off" else steps, spacing)
+
+
+class GradientFlow:
+    """Collects one epoch of measurements for S replicas with L layers each.
+
+    Call `before_step` after the backward pass and `after_step` after the optimizer's, both at sampled steps only.
+    """
+
+    def __init__(self, replicas: Replicas) -> None:
+        self._count = len(replicas)
+        self._weights = [weight for i in range(len(replicas)) for _, weight in replicas.layers_of(i)]
+        self._parameters = [p for i in range(len(replicas)) for p in replicas.parameters_of(i)]
+        self._before: list[Tensor] = []
+        self._grad_norm: list[Tensor] = []
+        self._weight_norm: list[Tensor] = []
+        self._update_norm: list[Tensor] = []
+        self._mean_grad_norm: list[Tensor] = []
+
+    @torch.no_grad()
+    def before_step(self) -> None:
+        """Read the gradients, and remember the weights they belong to."""
+        self._grad_norm.append(self._norms([_gradient(w) for w in self._weights]))
+        self._mean_grad_norm.append(self._norms([_gradient(p) for p in self._parameters]).mean(1))
+        self._weight_norm.append(self._norms(self._weights))
+        self._before = [weight.detach().clone() for weight in self._weights]
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Read how far the optimizer moved the weights."""
+        moved = [after - before for after, before in zip(self._weights, self._before, strict=True)]
+        self._update_norm.append(self._norms(moved))
+
+    def first(self) -> tuple[list[list[float]], list[list[float]]]:
+        """Gradient and weight norms of the first sampled step, (S, L) each: in epoch 1, those at initialisation."""
+        return self._grad_norm[0].tolist(), self._weight_norm[0].tolist()
+
+    def epoch(self) -> list[dict[str, list[float]]]:
+        """For each replica, by layer from the input to the head, the means over the epoch's sampled steps.
+
+        grad_norm: Euclidean norm of the loss's gradient with respect to the layer's weight.
+        weight_norm: Euclidean norm of the weight.
+        update_ratio: norm of the step's change of the weight over the weight's norm before it.
+        """
+        weight_norm = torch.stack(self._weight_norm)  # (samples, S, L)
+        means = {
+            "grad_norm": torch.stack(self._grad_norm).mean(0),
+            "weight_norm": weight_norm.mean(0),
+            "update_ratio": (torch.stack(self._update_norm) / weight_norm).mean(0),
+        }
+        lists = {name: mean.tolist() for name, mean in means.items()}
+        return [{name: values[i] for name, values in lists.items()} for i in range(self._count)]
+
+    def mean_grad_norm(self) -> list[float]:
+        """For each replica the gradient norm, averaged over all parameter tensors and over the epoch's sampled steps."""
+        return torch.stack(self._mean_grad_norm).mean(0).tolist()
+
+    def _norms(self, tensors: Sequence[Tensor]) -> Tensor:
+        """Euclidean norms of S equally long runs of tensors, as (S, length)."""
+        return torch.stack(torch._foreach_norm(list(tensors))).view(self._count, -1)  # one call where a loop makes hundreds
+
+
+def _gradient(parameter: Tensor) -> Tensor:
+    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad

@@ -1,0 +1,80 @@
+"""Errors for the user: one line that says what is wrong, where, what is allowed and what to do."""
+
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
+
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf.errors import OmegaConfBaseException
+
+SHOW_TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1"
+
+
+class UserError(Exception):
+    """Something the user can mend. The message is one line and is all they need to see."""
+
+
+def take_over_from_hydra() -> None:
+    """Have Hydra raise its errors, for `one_line_errors` to show, where it would print them over several lines."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """End the program with one line on standard error and status 1 for whatever the user can mend.
+
+    Other errors keep their traceback, and all do if the user has set HYDRA_FULL_ERROR=1.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command again goes on", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        if SHOW_TRACEBACKS or not (isinstance(error, UserError) or _about_configuration(error)):
+            raise
+        sys.exit(f"error: {explain(error)}")
+
+
+def explain(error: Exception) -> str:
+    """One line for an error, with the closest name that exists where a name was wrong."""
+    chain: list[Exception] = []
+    cause: BaseException | None = error
+    while isinstance(cause, Exception) and cause not in chain:
+        chain.append(cause)
+        cause = cause.__cause__
+    for link in chain:
+        if isinstance(link, UserError):
+            return str(link)
+        if isinstance(link, OverrideParseException):
+            return f"{link.override}: not of the form key=value ({link.message.splitlines()[0]})"
+        if isinstance(link, MissingConfigException) and link.missing_cfg_file and link.options:
+            group, _, name = link.missing_cfg_file.rpartition("/")
+            return f"{group}={name}: no such option{_closest(name, link.options)}; there is {', '.join(link.options)}"
+    for link in chain:
+        if isinstance(link, OmegaConfBaseException):
+            key = link.full_key or link.key
+            options = [str(option) for option in (link.parent_node or {})]
+            name = str(key).rpartition(".")[2]
+            if key and link.parent_node is not None and name not in options:
+                return f"{key}: no such key{_closest(name, options)}; there is {', '.join(options)}"
+            reason = (link.msg or str(link)).splitlines()[0]
+            return f"{key}: {reason}" if key and str(key) not in reason else reason
+    return re.sub(r"\s*\n\s*", " ", str(error)).strip()
+
+
+def _closest(name: str, options: Sequence[str]) -> str:
+    matches = get_close_matches(name, options, n=1, cutoff=0.5)
+    return f", did you mean {matches[0]}?" if matches else ""
+
+
+def _about_configuration(error: Exception) -> bool:
+    """Whether Hydra or OmegaConf refused something, by an exception of theirs or from within their own code."""
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return True
+    frames = list(traceback.walk_tb(error.__traceback__))
+    return bool(frames) and frames[-1][0].f_globals.get("__name__", "").partition(".")[0] in ("hydra", "omegaconf")

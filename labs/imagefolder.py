@@ -1,0 +1,93 @@
+"""Your own images: `dataset=imagefolder dataset.folder=path`, a folder with one folder of images a class.
+
+With `train/` and `test/` inside, those are the two parts; otherwise a fixed, stratified share (`dataset.test_fraction`) is held
+out as the test set. Images are resized to `dataset.resize` on the shorter side and cut to the centre square.
+"""
+
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from labs.data import Images, stratified_split
+from labs.errors import UserError
+
+SPLIT_SEED = 0
+
+
+def class_names(cfg: DictConfig) -> list[str]:
+    """The class folders, sorted."""
+    return _find(_train_root(cfg))[0]
+
+
+def check(cfg: DictConfig) -> None:
+    """Open every image of both parts far enough to know that it can be read.
+
+    Raises:
+        UserError: the folder, class or image that cannot be used.
+    """
+    classes, samples = _find(_train_root(cfg))
+    if (test := _test_root(cfg)) is not None:
+        test_classes, test_samples = _find(test)
+        if test_classes != classes:
+            raise UserError(f"{test}: its classes {test_classes} differ from the training classes {classes}")
+        samples = samples + test_samples
+    for path, _ in samples:
+        try:
+            with Image.open(path) as image:
+                image.verify()
+        except (OSError, SyntaxError, UnidentifiedImageError) as error:
+            raise UserError(f"{path}: not a readable image; repair or remove it") from error
+
+
+def load(cfg: DictConfig, *, train: bool) -> Images:
+    """Read one part, as uint8 images of shape (N, channels, resize, resize)."""
+    test_root = _test_root(cfg)
+    if train or test_root is None:
+        classes, samples = _find(_train_root(cfg))
+    else:
+        classes, samples = _find(test_root)
+    if test_root is None:
+        labels = torch.tensor([label for _, label in samples])
+        size = max(1, round(cfg.test_fraction * len(samples)))
+        rest, held_out = stratified_split(labels, size, SPLIT_SEED)
+        samples = [samples[i] for i in (rest if train else held_out).tolist()]
+    images = torch.stack([_read(Path(path), cfg.resize, cfg.channels) for path, _ in samples])
+    return Images(images, torch.tensor([label for _, label in samples]), classes)
+
+
+def _train_root(cfg: DictConfig) -> Path:
+    root = Path(cfg.folder).expanduser()
+    if not root.is_dir():
+        raise UserError(f"dataset.folder={root}: no such folder; it must hold one folder of images a class")
+    return root / "train" if (root / "train").is_dir() and (root / "test").is_dir() else root
+
+
+def _test_root(cfg: DictConfig) -> Path | None:
+    root = _train_root(cfg)
+    return root.parent / "test" if root != Path(cfg.folder).expanduser() else None
+
+
+def _find(root: Path) -> tuple[list[str], list[tuple[str, int]]]:
+    from torchvision.datasets import ImageFolder
+
+    try:
+        found = ImageFolder(str(root))
+    except FileNotFoundError as error:  # torchvision's own message names the empty class and the suffixes it knows
+        raise UserError(f"{root}: {' '.join(str(error).split())}") from error
+    if len(found.classes) < 2:
+        raise UserError(f"{root}: holds one class folder only ({found.classes[0]}); classification needs two or more")
+    return found.classes, found.samples
+
+
+def _read(path: Path, size: int, channels: int) -> Tensor:
+    from torchvision.transforms.v2 import functional as F
+
+    try:
+        with Image.open(path) as image:
+            tensor = F.pil_to_tensor(image.convert("RGB" if channels == 3 else "L"))
+    except OSError as error:
+        raise UserError(f"{path}: not a readable image; repair or remove it") from error
+    return F.center_crop(F.resize(tensor, [size], antialias=True), [size, size])

@@ -1,0 +1,139 @@
+"""One job: skip the seeds that are finished, hold the others' directories, train them, and keep what failed on disk.
+
+Imports torch only if there is something to train, so that a sweep passes over finished jobs at once.
+"""
+
+import logging
+import math
+import sys
+import traceback
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from labs import cells, plan
+from labs.errors import UserError
+from labs.files import read_json, write_json
+
+log = logging.getLogger(__name__)
+FINISHED = ("done", "diverged")
+
+
+def run(cfg: DictConfig) -> float:
+    """Run the job that Hydra composed.
+
+    In a sweep an error is recorded and the sweep goes on; in a single run it is raised.
+
+    Returns:
+        The objective for a Hydra sweeper: best validation accuracy in percent, the mean over the job's seeds; NaN if it failed.
+    """
+    hydra = HydraConfig.get()
+    cell = Path(hydra.runtime.output_dir)
+    in_sweep = hydra.mode == RunMode.MULTIRUN
+    seeds = cells.seeds(cfg)
+    try:
+        with ExitStack() as locks:
+            todo = []
+            for seed in seeds:
+                directory = cells.run_directory(cell, seed)
+                refuse_other_configuration(directory, cfg)
+                if finished(directory):
+                    log.info("seed %d is finished already, nothing to do: %s", seed, directory)
+                else:
+                    locks.enter_context(hold(directory))
+                    todo.append(seed)
+            if todo:
+                for seed in todo:
+                    start(cells.run_directory(cell, seed), cfg, seed)
+                train(cfg, cell, todo, in_sweep)
+    except Exception as error:
+        if not in_sweep:
+            if isinstance(error, UserError):
+                sys.exit(f"error: {error}")  # Hydra adds a line of its own to an exception
+            raise
+        log.info("failed: %s", error, exc_info=not isinstance(error, UserError))
+        return math.nan
+    return objective(cell, seeds)
+
+
+def train(cfg: DictConfig, cell: Path, seeds: list[int], in_sweep: bool) -> None:
+    """Train these seeds; what goes wrong is written to their result.json and raised."""
+    try:
+        from labs import run  # torch and all
+
+        run.train(cfg, cell, seeds, show_progress=not in_sweep)
+    except Exception as error:
+        for seed in seeds:
+            record_failure(cells.run_directory(cell, seed), cfg, seed, error)
+        raise
+
+
+def finished(directory: Path) -> bool:
+    """Whether the run in this directory needs no further training: it is done, or diverged, which is a result too."""
+    result = read_json(directory / "result.json")
+    return isinstance(result, dict) and result.get("status") in FINISHED
+
+
+def refuse_other_configuration(directory: Path, cfg: DictConfig) -> None:
+    """Raise UserError if the directory holds the run of another configuration."""
+    before = read_json(directory / "config.json")
+    if isinstance(before, dict) and before.get("hash") != cells.config_hash(cfg):
+        raise UserError(
+            f"{directory}: holds a run of another configuration (hash {before.get('hash')}, not {cells.config_hash(cfg)}) "
+            "and is left as it is; choose another directory, or delete it"
+        )
+
+
+def hold(directory: Path) -> Any:
+    """A lock on the run's directory that the operating system releases when the process ends, however it ends."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        return FileLock(directory / ".lock").acquire(timeout=0)
+    except Timeout:
+        raise UserError(f"{directory}: another process is training this run; wait for it, or stop it") from None
+    except OSError as error:
+        raise UserError(f"{directory}: cannot be written ({error.strerror})") from error
+
+
+def start(directory: Path, cfg: DictConfig, seed: int) -> None:
+    """Note what is about to run, and clear the outcome of an earlier attempt."""
+    (directory / "result.json").unlink(missing_ok=True)
+    overrides = [*plan.without_seed(list(HydraConfig.get().overrides.task)), f"seed={seed}"]
+    write_json(
+        directory / "config.json",
+        {
+            "hash": cells.config_hash(cfg),
+            "study": cfg.study,
+            "seed": seed,
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": plan.rerun_command(overrides, cfg.study, directory.parent),
+            "config": cells.resolved(cfg) | {"seed": seed, "replicas": 1},
+        },
+    )
+
+
+def record_failure(directory: Path, cfg: DictConfig, seed: int, error: Exception) -> None:
+    """Write result.json with status failed and the traceback."""
+    lines = [] if isinstance(error, UserError) else traceback.format_exception(error)
+    write_json(
+        directory / "result.json",
+        {
+            "status": "failed",
+            "seed": seed,
+            "hash": cells.config_hash(cfg),
+            "error": {"type": type(error).__name__, "message": str(error), "traceback": "".join(lines)},
+        },
+    )
+
+
+def objective(cell: Path, seeds: list[int]) -> float:
+    """Mean of the runs' best validation accuracies, percent; NaN where one has none."""
+    results = [read_json(cells.run_directory(cell, seed) / "result.json") or {} for seed in seeds]
+    accuracies = [math.nan if result.get("val_acc") is None else float(result["val_acc"]) for result in results]
+    return sum(accuracies) / len(accuracies)

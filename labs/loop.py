@@ -1,0 +1,194 @@
+"""Training, top to bottom: one loop for one seed or many.
+
+Shapes: S replicas still training, B images a batch, K classes.
+"""
+
+import logging
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from omegaconf import DictConfig
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from labs import checkpoint
+from labs.data import EvaluationBatches, TrainingBatches, batch_bounds
+from labs.diagnostics import GradientFlow, sampled_steps
+from labs.progress import EpochProgress
+from labs.replicas import Replicas
+from labs.sinks import RunLog
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Run:
+    """One replica's own: where it writes, what updates it, and what it has reached.
+
+    `best` is the epoch with the highest validation accuracy so far (the first of equals), `weights` a copy of its weights.
+    """
+
+    seed: int
+    directory: Path
+    log: RunLog
+    optimizer: Optimizer
+    scheduler: LRScheduler
+    best: dict[str, Any] | None = None
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    epochs_run: int = 0
+    seconds: float = 0.0
+    diverged: bool = False
+    next_save: float = 0.0  # on the clock of time.perf_counter
+
+
+def fit(
+    replicas: Replicas,
+    runs: list[Run],
+    training: TrainingBatches,
+    validation: EvaluationBatches,
+    trainer: DictConfig,
+    progress: EpochProgress,
+) -> None:
+    """Train every replica until its epochs are over, its validation accuracy stops rising, or its loss is no longer finite.
+
+    Args:
+        replicas: the networks, in the order of `runs`; those that stop are dropped from it.
+        runs: filled in as they go; afterwards `best` and `weights` hold each one's best epoch.
+        trainer: the `trainer` node of the configuration.
+    """
+    runs = list(runs)
+    steps = len(batch_bounds(len(training), trainer.batch_size))
+    sampled = sampled_steps(trainer.diagnostics, trainer.diagnostics_every, steps)
+
+    for epoch in range(1, trainer.epochs + 1):
+        started = time.perf_counter()
+
+        # ── train ──────────────────────────────────────────────────────────────────────────────────────────────────────
+        replicas.train()
+        replicas.begin_epoch(epoch)
+        flow = GradientFlow(replicas)
+        loss_sums, hits = [], []
+        seeds = [run.seed for run in runs]
+        for step, (images, labels) in enumerate(training.epoch(seeds, epoch, trainer.batch_size)):
+            logits = replicas(images)  # (S, B, K)
+            losses = replica_losses(logits, labels)  # (S, B)
+            losses.mean(1).sum().backward()  # summed over replicas, so that each gets the gradient of its own mean loss
+            if step in sampled:
+                flow.before_step()
+            for run in runs:
+                run.optimizer.step()
+            if step in sampled:
+                flow.after_step()
+            replicas.clear_gradients()
+            loss_sums.append(losses.detach().sum(1))
+            hits.append((logits.detach().argmax(-1) == labels).sum(1))
+            progress.step(epoch, step)
+        train_loss = torch.stack(loss_sums).double().sum(0) / len(training)
+        train_acc = torch.stack(hits).sum(0) * (100 / len(training))
+
+        # ── validate ───────────────────────────────────────────────────────────────────────────────────────────────────
+        val_loss, val_acc = evaluate(replicas, validation)
+
+        # ── the epoch's one synchronisation ────────────────────────────────────────────────────────────────────────────
+        table = torch.stack([train_loss, train_acc.double(), val_loss, val_acc]).T.tolist()  # (S, 4)
+        grad_norms = flow.mean_grad_norm() if sampled else [math.nan] * len(runs)
+        layers = flow.epoch() if sampled else []
+        seconds = time.perf_counter() - started
+
+        # ── record ─────────────────────────────────────────────────────────────────────────────────────────────────────
+        if epoch == 1 and sampled:
+            for run, grad_norm, weight_norm in zip(runs, *flow.first(), strict=True):
+                run.log.layers({"epoch": 0, "grad_norm": grad_norm, "weight_norm": weight_norm, "update_ratio": None})
+        rows = []
+        for i, run in enumerate(runs):
+            names = ("train_loss", "train_acc", "val_loss", "val_acc")
+            row = {"epoch": epoch, **dict(zip(names, table[i], strict=True))}
+            row |= {"lr": run.optimizer.param_groups[0]["lr"], "grad_norm": grad_norms[i], "seconds": seconds}
+            run.epochs_run, run.seconds = epoch, run.seconds + seconds
+            run.diverged = not (math.isfinite(row["train_loss"]) and math.isfinite(row["val_loss"]))
+            run.log.epoch(row)
+            if sampled:
+                run.log.layers({"epoch": epoch, **layers[i]})
+            rows.append(row)
+        progress.epoch(rows)
+
+        # ── keep the best, schedule, save ──────────────────────────────────────────────────────────────────────────────
+        for i, (run, row) in enumerate(zip(runs, rows, strict=True)):
+            if run.diverged:
+                continue
+            if run.best is None or row["val_acc"] > run.best["val_acc"]:
+                run.best, run.weights = row, replicas.state_of(i)
+            if isinstance(run.scheduler, ReduceLROnPlateau):
+                run.scheduler.step(row["val_loss"])
+            else:
+                run.scheduler.step()
+
+        # ── stop those that are done ───────────────────────────────────────────────────────────────────────────────────
+        over = [run.diverged or out_of_patience(run, trainer.patience) or epoch == trainer.epochs for run in runs]
+        for i, run in enumerate(runs):
+            if not run.diverged:
+                save(run, replicas.state_of(i), epoch, trainer, last=over[i])
+        going = [i for i in range(len(runs)) if not over[i]]
+        if len(going) < len(runs):
+            replicas.keep(going)
+            runs = [runs[i] for i in going]
+        if not runs:
+            break
+
+
+def replica_losses(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of each sample in nats: logits (S, B, K) and labels (S, B) to (S, B)."""
+    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels)
+
+
+@torch.inference_mode()
+def evaluate(replicas: Replicas, batches: EvaluationBatches) -> tuple[Tensor, Tensor]:
+    """Per-sample mean loss (nats) and accuracy (percent) of each replica on the same images, float64, shape (S,) each."""
+    replicas.eval()
+    losses, hits = [], []
+    for images, labels in batches:
+        logits = replicas.forward_same(images)  # (S, B, K)
+        labels = labels.expand(len(replicas), -1)  # (S, B)
+        losses.append(replica_losses(logits, labels).double().sum(1))
+        hits.append((logits.argmax(-1) == labels).sum(1))
+    return torch.stack(losses).sum(0) / len(batches), torch.stack(hits).sum(0).double() * (100 / len(batches))
+
+
+def out_of_patience(run: Run, patience: int | None) -> bool:
+    """Whether `patience` epochs have gone by without a better validation accuracy."""
+    return patience is not None and run.best is not None and run.epochs_run - run.best["epoch"] >= patience
+
+
+def save(run: Run, weights: dict[str, Tensor], epoch: int, trainer: DictConfig, *, last: bool) -> None:
+    """Write last.pt and best.pt, and epoch_<n>.pt every `save_every` epochs.
+
+    Where epochs are so short that saving each would take more than a tenth of the time, last.pt and best.pt wait for a later
+    epoch; the last epoch is always saved.
+    """
+    started = time.perf_counter()
+    wanted = trainer.save_every is not None and epoch % trainer.save_every == 0
+    due = last or started > run.next_save
+    if run.best is None or not (wanted or due):
+        return
+    folder = run.directory / "checkpoints"
+    state = {
+        "seed": run.seed,
+        "epoch": epoch,
+        "model": weights,
+        "optimizer": run.optimizer.state_dict(),
+        "scheduler": run.scheduler.state_dict(),
+        "best": run.best,
+        "best_model": run.weights,
+    }
+    if wanted:
+        checkpoint.save(folder / f"epoch_{epoch}.pt", state)
+    if due:
+        checkpoint.save(folder / "last.pt", state)
+        checkpoint.save(folder / "best.pt", {"seed": run.seed, "epoch": run.best["epoch"], "model": run.weights})
+    run.next_save = time.perf_counter() + 9 * (time.perf_counter() - started)

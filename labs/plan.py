@@ -1,0 +1,97 @@
+"""The jobs of a multirun, known before the first one starts, and what is on disk of each.
+
+A job is one configuration with its seeds; jobs that differ in their seeds alone share a cell. Nothing here imports torch.
+"""
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+
+from labs import cells
+from labs.files import read_json, write_json
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job: its overrides, its composed configuration, its cell's directory, its seeds, and what sets it apart as a name."""
+
+    overrides: list[str]
+    cfg: DictConfig
+    cell: Path
+    seeds: list[int]
+    name: str
+
+    def results(self) -> list[dict[str, Any]]:
+        """The result.json of each seed that has one."""
+        found = [read_json(cells.run_directory(self.cell, seed) / "result.json") for seed in self.seeds]
+        return [result for result in found if isinstance(result, dict)]
+
+    def status(self) -> str:
+        """done, diverged or failed if all seeds have a result (the worst of them), else missing."""
+        statuses = [result.get("status", "missing") for result in self.results()]
+        if len(statuses) < len(self.seeds):
+            return "missing"
+        return next((s for s in ("failed", "missing", "interrupted", "diverged") if s in statuses), "done")
+
+
+def expand(master: DictConfig) -> list[Job] | None:
+    """Every job of a multirun in the order in which it will run; None if its sweeper decides as it goes.
+
+    Args:
+        master: the configuration Hydra composed for the multirun, with its `hydra` node.
+    """
+    sweeper = master.hydra.sweeper
+    if not sweeper._target_.endswith("BasicSweeper"):
+        return None
+    loader = GlobalHydra.instance().config_loader()
+    arguments = [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
+    arguments += list(master.hydra.overrides.task)
+    overrides = OverridesParser.create(config_loader=loader).parse_overrides(arguments)
+    grid = [job for batch in BasicSweeper.split_arguments(overrides, max_batch_size=None) for job in batch]
+    common = set.intersection(*map(set, grid)) if len(grid) > 1 else set()
+    jobs = []
+    for job_overrides in grid:
+        cfg = loader.load_sweep_config(master, job_overrides)
+        cell = Path(master.hydra.sweep.dir) / cells.cell_name(cfg)
+        name = " ".join(o for o in job_overrides if o not in common)
+        jobs.append(Job(job_overrides, cfg, cell, cells.seeds(cfg), name or cell.name))
+    return jobs
+
+
+def write(directory: Path, study: str | None, command: str, jobs: list[Job]) -> None:
+    """Write the plan to `study.json`, from which the analysis knows what is missing."""
+    planned: dict[str, dict[str, Any]] = {}
+    for job in jobs:
+        entry = planned.setdefault(
+            job.cell.name,
+            {"dir": job.cell.name, "hash": cells.config_hash(job.cfg), "seeds": [], "overrides": without_seed(job.overrides)},
+        )
+        entry["seeds"] = sorted({*entry["seeds"], *job.seeds})
+    write_json(directory / "study.json", {"study": study, "command": command, "cells": list(planned.values())})
+
+
+def rerun_command(overrides: list[str], study: str | None, cell: Path) -> str:
+    """The command that trains one job by itself, into the same directory."""
+    place = [] if study else [f"hydra.run.dir={cell}"]
+    return shlex.join(["python", "train.py", *overrides, "hydra.mode=RUN", *place])
+
+
+def without_seed(overrides: list[str]) -> list[str]:
+    """The overrides that decide the cell and not the seed."""
+    return [o for o in overrides if o.partition("=")[0] not in ("seed", "replicas")]
+
+
+def num_workers(master: DictConfig) -> int:
+    """How many jobs the launcher runs at a time."""
+    n_jobs = OmegaConf.select(master, "hydra.launcher.n_jobs", default=1) or 1
+    if n_jobs < 0:
+        import joblib
+
+        return max(1, joblib.cpu_count() + 1 + n_jobs)
+    return int(n_jobs)

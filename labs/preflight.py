@@ -1,0 +1,74 @@
+"""Everything that can go wrong before the first job, tried before the first job: data, shapes, and how long it will take."""
+
+import time
+
+import torch
+from omegaconf import DictConfig
+
+from labs import datasets
+from labs.cells import config_hash
+from labs.data import batch_bounds, split_validation
+from labs.loop import replica_losses
+from labs.plan import Job
+from labs.run import build_model, choose_device, set_threads
+
+PROBE_SECONDS = 0.3
+
+
+def check_data(configs: list[DictConfig]) -> None:
+    """Download and verify each data set once, and split it.
+
+    Raises:
+        UserError: the first thing found that a job would stumble over.
+    """
+    for dataset in {str(cfg.dataset): cfg.dataset for cfg in configs}.values():
+        datasets.prepare(dataset)
+        split_validation(datasets.load(dataset, train=True), dataset.val_size, dataset.split_seed)
+
+
+def check_networks(configs: list[DictConfig]) -> None:
+    """Look for each device, and build each network without memory.
+
+    Raises:
+        UserError: the first thing found that a job would stumble over.
+    """
+    for cfg in {config_hash(cfg): cfg for cfg in configs}.values():
+        choose_device(cfg.device)
+        with torch.device("meta"):
+            build_model(cfg, seed=0)
+
+
+def parameters(job: Job) -> int:
+    """Trainable parameters of the job's network."""
+    with torch.device("meta"):
+        return sum(p.numel() for p in build_model(job.cfg, seed=0)[0].parameters() if p.requires_grad)
+
+
+def probe(job: Job) -> float:
+    """Seconds the job takes if no early stop ends it, from a few steps on random images."""
+    cfg = job.cfg
+    model, shape = build_model(cfg, seed=0)
+    set_threads(cfg.trainer.num_threads, model)
+    device = choose_device(cfg.device)
+    model.to(device)
+    optimizer = torch.optim.Adam(model.parameters(), fused=True)
+    everything = datasets.load(cfg.dataset, train=True)
+    training, _ = split_validation(everything, cfg.dataset.val_size, cfg.dataset.split_seed)
+    steps = len(batch_bounds(len(training), cfg.trainer.batch_size))
+    images = torch.randn(cfg.trainer.batch_size, *shape, device=device)
+    labels = torch.randint(len(everything.classes), (1, len(images)), device=device)
+
+    def step() -> float:
+        started = time.perf_counter()
+        replica_losses(model(images)[None], labels).mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - started
+
+    step()  # the first one allocates
+    times = [step()]
+    while sum(times) < PROBE_SECONDS and len(times) < 20:
+        times.append(step())
+    return cfg.trainer.epochs * steps * min(times) * len(job.seeds)

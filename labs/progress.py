@@ -1,0 +1,66 @@
+"""What a single run shows while it trains: a bar on a terminal, plain lines elsewhere. `train.log` gets every epoch."""
+
+import logging
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+epochs_log = logging.getLogger("labs.epochs")  # conf/hydra/job_logging: to train.log alone
+
+
+class EpochProgress:
+    """Use as a context around training.
+
+    Args:
+        epochs: how many there are at most.
+        steps: steps in an epoch.
+        log_every: epochs between plain lines where the output is not a terminal.
+        visible: False writes to train.log alone, for the jobs of a sweep.
+    """
+
+    def __init__(self, epochs: int, steps: int, log_every: int, *, visible: bool, console: Console | None = None) -> None:
+        self.epochs, self.steps, self.log_every, self.visible = epochs, steps, log_every, visible
+        self.console = console or Console(highlight=False, soft_wrap=True)
+        self._bar: Progress | None = None
+        self._shown = 0.0
+
+    def __enter__(self) -> "EpochProgress":
+        if self.visible and self.console.is_terminal:
+            self._bar = Progress(
+                TextColumn("epoch {task.fields[epoch]}"), BarColumn(bar_width=24), TextColumn("{task.fields[numbers]}"),
+                TimeRemainingColumn(compact=True), TextColumn("left"),
+                console=self.console, transient=True, redirect_stdout=True, redirect_stderr=True,
+            )  # fmt: skip
+            self._task = self._bar.add_task("", total=self.epochs, epoch=f"1/{self.epochs}", numbers="")
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def step(self, epoch: int, step: int) -> None:
+        """Called after every step; redraws ten times a second at most and never touches a tensor."""
+        if self._bar is not None and (now := time.perf_counter()) - self._shown > 0.1:
+            self._shown = now
+            self._bar.update(self._task, completed=epoch - 1 + (step + 1) / self.steps, epoch=f"{epoch}/{self.epochs}")
+
+    def epoch(self, rows: list[dict[str, Any]]) -> None:
+        """Called with the `metrics.jsonl` row of each replica still training; shows their mean."""
+        epoch = rows[0]["epoch"]
+        mean = {name: sum(row[name] for row in rows) / len(rows) for name in NUMBERS}
+        numbers = "  ".join(text.format(mean[name]) for name, text in NUMBERS.items())
+        of = f"  (mean of {len(rows)} seeds)" if len(rows) > 1 else ""
+        line = f"epoch {epoch}/{self.epochs}  {numbers}  {rows[0]['seconds']:.2f} s{of}"
+        epochs_log.info(line)
+        if self._bar is not None:
+            self._bar.update(self._task, completed=epoch, numbers=numbers, epoch=f"{epoch}/{self.epochs}")
+        elif self.visible and (epoch % self.log_every == 0 or epoch in (1, self.epochs)):
+            self.console.print(line, markup=False)
+
+
+NUMBERS = {
+    "train_loss": "train {:.4f}", "train_acc": "{:.2f} %", "val_loss": "val {:.4f}", "val_acc": "{:.2f} %", "lr": "lr {:.2g}",
+}  # fmt: skip

@@ -1,0 +1,209 @@
+"""From a checked configuration to finished runs: the only file that instantiates.
+
+`train` assembles data, networks, optimizers and schedulers, fits them, tests the best weights once, and writes `result.json`.
+"""
+
+import logging
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from torch import nn
+
+from labs import cells, datasets
+from labs.data import EvaluationBatches, Images, Normalizer, TrainingBatches, batch_bounds, split_validation, stream_seed
+from labs.errors import UserError
+from labs.files import write_json
+from labs.loop import Run, evaluate, fit
+from labs.progress import EpochProgress
+from labs.replicas import Replicas
+from labs.sinks import RunLog
+from labs.summary import Summary, summarize
+
+log = logging.getLogger(__name__)
+
+
+def train(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progress: bool) -> list[dict[str, Any]]:
+    """Train, test and record these seeds of one configuration.
+
+    Args:
+        cfg: the composed and checked configuration.
+        cell: its directory; seed s writes into `cell/seed=<s>`.
+        seeds: which seeds; all in one process.
+        show_progress: draw a progress bar, or lines where there is no terminal.
+
+    Returns:
+        What was written to each seed's result.json.
+
+    Raises:
+        UserError: for anything the user can mend, from a missing file to a GPU without memory.
+    """
+    # ── data ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+    device = choose_device(cfg.device)
+    datasets.prepare(cfg.dataset)
+    train_part, validation_part = split_validation(
+        datasets.load(cfg.dataset, train=True), cfg.dataset.val_size, cfg.dataset.split_seed
+    )
+    train_part, validation_part = train_part.to(device), validation_part.to(device)
+    normalize = Normalizer(train_part, enabled=cfg.dataset.normalize)
+    shape = datasets.image_shape(cfg.dataset)
+    training = TrainingBatches(
+        train_part, normalize, shape[1:], augment=cfg.dataset.augment == "standard",
+        crop_padding=cfg.dataset.crop_padding, flip=cfg.dataset.horizontal_flip,
+    )  # fmt: skip
+    validation = EvaluationBatches(validation_part, normalize, shape[1:], cfg.trainer.eval_batch_size)
+
+    # ── networks, and what trains them ─────────────────────────────────────────────────────────────────────────────────
+    models = [build_model(cfg, seed)[0] for seed in seeds]
+    summary = summarize(models[0], shape, cfg.trainer.batch_size)
+    (cell / "summary.txt").write_text(summary.text)
+    bf16 = cfg.trainer.precision == "bf16"
+    threads = set_threads(cfg.trainer.num_threads, models[0])
+    replicas = Replicas(models, seeds, bf16=bf16).to(device)
+    replicas.to(memory_format=torch.channels_last)  # makes convolutions a fifth faster, and is nothing to other layers
+    layers = [name for name, _ in replicas.layers_of(0)]
+    runs = []
+    for i, seed in enumerate(seeds):
+        optimizer = instantiate(cfg.optimizer, replicas.parameters_of(i), _convert_="all")
+        directory = cells.run_directory(cell, seed)
+        scheduler = instantiate(cfg.scheduler, optimizer, _convert_="all")
+        runs.append(Run(seed, directory, RunLog(directory, cfg.logger), optimizer, scheduler))
+    log.info(headline(cfg, models[0], summary, train_part, validation_part, device, threads, seeds))
+
+    # ── train, then test the best weights once ─────────────────────────────────────────────────────────────────────────
+    steps = len(batch_bounds(len(training), cfg.trainer.batch_size))
+    try:
+        with EpochProgress(cfg.trainer.epochs, steps, cfg.trainer.log_every, visible=show_progress) as progress:
+            fit(replicas, runs, training, validation, cfg.trainer, progress)
+        test_part = datasets.load(cfg.dataset, train=False).to(device)
+        test = EvaluationBatches(test_part, normalize, shape[1:], cfg.trainer.eval_batch_size)
+        results = []
+        for run, model in zip(runs, models, strict=True):
+            result = outcome(run, test_best(run, Replicas([model], [run.seed], bf16=bf16), test))
+            result |= {
+                "hash": cells.config_hash(cfg), "depth": depth_of(model, layers), "residual": cfg.model.get("residual"),
+                "params": summary.params, "mult_adds": summary.mult_adds, "layers": layers, "classes": test_part.classes,
+                "versions": versions(), "error": None,
+            }  # fmt: skip
+            results.append(result)
+    except torch.cuda.OutOfMemoryError as error:
+        raise UserError(
+            f"the GPU is out of memory: lower trainer.batch_size ({cfg.trainer.batch_size}), trainer.eval_batch_size "
+            f"({cfg.trainer.eval_batch_size}) or replicas ({cfg.replicas}), or take a smaller model"
+        ) from error
+    finally:
+        for run in runs:
+            run.log.close()
+    for run, result in zip(runs, results, strict=True):
+        write_json(run.directory / "result.json", result)
+        log.info(epilogue(run, result))
+    return results
+
+
+def build_model(cfg: DictConfig, seed: int) -> tuple[nn.Module, tuple[int, int, int]]:
+    """The network with this seed's initial weights, drawn on the CPU so that every device starts alike, and its input shape."""
+    shape = datasets.image_shape(cfg.dataset)
+    torch.manual_seed(stream_seed(seed, "init"))
+    num_classes = datasets.num_classes(cfg.dataset)
+    try:
+        return instantiate(cfg.model, input_shape=shape, num_classes=num_classes, _convert_="all"), shape
+    except InstantiationException as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        raise
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that `device=` means on this machine.
+
+    Raises:
+        UserError: if CUDA is asked for and absent.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return torch.device("cuda" if count else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise UserError(f"device={name}: torch finds {count} CUDA devices here; set device=cpu or device=auto")
+    return device
+
+
+def set_threads(num_threads: int | str, model: nn.Module) -> int:
+    """Set torch's threads on the CPU; `auto` gives an MLP one, since its layers are over before a second one has started."""
+    if num_threads == "auto":
+        convolutional = any(isinstance(module, nn.Conv2d) for module in model.modules())
+        num_threads = DEFAULT_THREADS if convolutional else 1
+    torch.set_num_threads(int(num_threads))
+    return int(num_threads)
+
+
+DEFAULT_THREADS = torch.get_num_threads()  # before any run changes it: all cores, or what OMP_NUM_THREADS says
+
+
+def test_best(run: Run, replica: Replicas, test: EvaluationBatches) -> tuple[float | None, float | None]:
+    """Loss (nats) and accuracy (percent) of the run's best weights on the test images; None for a run without any."""
+    if run.best is None:
+        return None, None
+    replica.load_state_of(0, run.weights)
+    loss, accuracy = evaluate(replica, test)
+    return loss.item(), accuracy.item()
+
+
+def outcome(run: Run, test: tuple[float | None, float | None]) -> dict[str, Any]:
+    """The run's own part of result.json."""
+    best = run.best or {}
+    return {
+        "status": "diverged" if run.diverged else "done",
+        "seed": run.seed,
+        "best_epoch": best.get("epoch"),
+        "epochs_run": run.epochs_run,
+        **{name: best.get(name) for name in ("train_loss", "train_acc", "val_loss", "val_acc")},
+        "test_loss": test[0],
+        "test_acc": test[1],
+        "seconds": run.seconds,
+    }
+
+
+def depth_of(model: nn.Module, layers: list[str]) -> int:
+    """The model's own `depth`, or for a model without one the number of its layers before the head."""
+    depth = getattr(model, "depth", None)
+    return depth if isinstance(depth, int) else len(layers) - 1
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides the numbers."""
+    names = ("torch", "torchvision", "hydra-core", "numpy")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+def headline(
+    cfg: DictConfig, model: nn.Module, summary: Summary, training: Images, validation: Images,
+    device: torch.device, threads: int, seeds: list[int],
+) -> str:  # fmt: skip
+    """One line on what is trained, on what, and where."""
+    kind = {True: "residual ", False: "plain ", None: ""}[cfg.model.get("residual")]
+    parts = [
+        f"{kind}{cfg.model.get('name', type(model).__name__)}, {summary.params:,} parameters",
+        f"{cfg.dataset.name}: {len(training)} training, {len(validation)} validation images, {len(training.classes)} classes",
+        f"{device}" + (f", {threads} thread{'s' * (threads > 1)}" if device.type == "cpu" else ""),
+        f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))}",
+    ]
+    return "  |  ".join(parts)
+
+
+def epilogue(run: Run, result: dict[str, Any]) -> str:
+    """The lines that end a run."""
+    lines = []
+    if result["status"] == "diverged":
+        lines.append(f"diverged: the loss of epoch {run.epochs_run} is not finite; a lower optimizer.lr may help")
+    if result["test_acc"] is not None:
+        lines.append(
+            f"test loss {result['test_loss']:.4f}  accuracy {result['test_acc']:.2f} %  "
+            f"(weights of epoch {result['best_epoch']} of {run.epochs_run}, validation accuracy {result['val_acc']:.2f} %)"
+        )
+    return "\n".join([*lines, f"files in {run.directory}"])

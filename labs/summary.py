@@ -1,0 +1,58 @@
+"""What a network is made of: torchinfo's table, parameter and operation counts.
+
+    python -m labs.summary model=cnn dataset=cifar10 model.residual=true
+
+Everything runs on torch's meta device, on a copy that holds no numbers: no random state moves and no image is read.
+"""
+
+import copy
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torchinfo
+from hydra import compose, initialize_config_dir
+from torch import nn
+
+from labs import cells, config
+from labs.errors import one_line_errors
+
+
+@dataclass(frozen=True)
+class Summary:
+    """`text` is for people; `params` counts trainable numbers, `mult_adds` the multiply-adds of one image's forward pass."""
+
+    text: str
+    params: int
+    mult_adds: int
+
+
+def summarize(model: nn.Module, input_shape: tuple[int, int, int], batch_size: int) -> Summary:
+    """Summarize `model`, which is left untouched, for a batch of images of `input_shape` = (C, h, w)."""
+    on_meta = copy.deepcopy(model).to("meta").eval()
+    batch = torch.zeros(batch_size, *input_shape, device="meta")
+    columns = ("input_size", "output_size", "num_params", "mult_adds")
+    table = torchinfo.summary(on_meta, input_data=batch, device="meta", col_names=columns, depth=5, verbose=0)
+    output = tuple(on_meta(batch).shape)
+    params = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    text = f"{table}\nOutput for a batch of {batch_size}: {list(output)}\n"
+    return Summary(text, params, int(table.total_mult_adds) // batch_size)
+
+
+def main() -> None:
+    """Print the summary of the configuration that the command line composes."""
+    from labs.run import build_model  # which imports this file
+
+    config.register()
+    cells.register()
+    with initialize_config_dir(str(Path(__file__).parents[1] / "conf"), version_base="1.3"):
+        cfg = compose("config", overrides=sys.argv[1:])
+    config.check(cfg)
+    model, shape = build_model(cfg, cfg.seed)
+    print(summarize(model, shape, cfg.trainer.batch_size).text, end="")
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()

@@ -1,0 +1,113 @@
+"""What happens around Hydra's jobs: checks before the first, progress during, a summary after the last.
+
+Hydra calls these hooks (`hydra.callbacks` in conf/config.yaml). An exception in one is only a warning to Hydra, so what must
+end the program ends it by SystemExit.
+"""
+
+import shlex
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from labs import cells, config, plan
+from labs.errors import one_line_errors
+from labs.plan import Job
+from labs.watch import Watch, clock
+
+
+class Sweep(Callback):
+    """The hooks of a single run and of a multirun."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] | None = None
+        self.watch: Watch | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Launchers send the hooks to their workers; what this process knows of the sweep stays here."""
+        return {"jobs": None, "watch": None}
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Refuse a bad configuration before its directory exists."""
+        with one_line_errors():
+            check_all([config])
+            preflight().check_networks([config])
+            if config.plan:
+                overrides, cell = list(config.hydra.overrides.task), Path(config.hydra.run.dir)
+                show_plan([Job(overrides, config, cell, cells.seeds(config), cells.cell_name(config))], workers=1)
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Know every job, refuse bad ones, say what is finished, fetch the data, write the plan."""
+        with one_line_errors():
+            workers, directory = plan.num_workers(config), Path(config.hydra.sweep.dir)
+            self.jobs = plan.expand(config)
+            check_all([config] if self.jobs is None else [job.cfg for job in self.jobs])
+            if self.jobs is None:
+                return
+            if config.plan:
+                show_plan(self.jobs, workers)
+            todo = [job for job in self.jobs if job.status() not in ("done", "diverged")]
+            if todo:
+                preflight().check_networks([job.cfg for job in todo])
+                preflight().check_data([job.cfg for job in todo])
+            plan.write(directory, config.study, shlex.join(["python", *sys.argv]), self.jobs)
+        finished = len(self.jobs) - len(todo)
+        print(f"{directory}: {len(self.jobs)} jobs, {finished} finished already, {len(todo)} to run", flush=True)
+        if not todo:
+            sys.exit(summarize(self.jobs, directory))
+        self.watch = Watch(self.jobs, min(workers, len(todo)))
+        self.watch.start()
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Say what came out; exit status 1 if any job failed."""
+        if self.watch is not None and self.jobs is not None:
+            self.watch.stop()
+            if status := summarize(self.jobs, Path(config.hydra.sweep.dir)):
+                sys.exit(status)
+
+
+def preflight() -> ModuleType:
+    """labs.preflight, which imports torch and all: only for those who have something to train."""
+    from labs import preflight
+
+    return preflight
+
+
+def check_all(configs: list[DictConfig]) -> None:
+    """Check every configuration before any of them runs."""
+    for cfg in configs:
+        config.check(cfg)
+
+
+def summarize(jobs: list[Job], directory: Path) -> int:
+    """Print how many jobs ended how, each failure with its reason and the command that runs it again; the exit status."""
+    counts: dict[str, int] = {}
+    for job in jobs:
+        counts[job.status()] = counts.get(job.status(), 0) + 1
+    print("  ".join(f"{status}: {counts[status]}" for status in sorted(counts)))
+    for job in jobs:
+        if job.status() not in ("done", "diverged"):
+            reasons = {(r.get("error") or {}).get("message", "") for r in job.results()} - {""}
+            print(f"failed  {job.name}: {'; '.join(sorted(reasons)) or 'no result'}")
+            print(f"        again: {plan.rerun_command(job.overrides, job.cfg.study, job.cell)}")
+    print(f"analyse: python -m multirun_analysis {directory}")
+    return 0 if set(counts) <= {"done", "diverged"} else 1
+
+
+def show_plan(jobs: list[Job], workers: int) -> None:
+    """Print the jobs, which are finished, their parameters and an estimate of the time, then end the program."""
+    preflight().check_networks([job.cfg for job in jobs])
+    preflight().check_data([job.cfg for job in jobs])
+    width = max(len(job.name) for job in jobs)
+    total = longest = 0.0
+    print(f"{'job':<{width}}  {'status':<8}  {'parameters':>10}  {'at most':>8}")
+    for job in jobs:
+        seconds = 0.0 if (finished := job.status() in ("done", "diverged")) else preflight().probe(job)
+        total, longest = total + seconds, max(longest, seconds)
+        estimate = "" if finished else clock(seconds)
+        print(f"{job.name:<{width}}  {job.status():<8}  {preflight().parameters(job):>10,}  {estimate:>8}", flush=True)
+    print(f"{len(jobs)} jobs, at most {clock(max(total / workers, longest))} with {workers} at a time; nothing was run")
+    sys.exit(0)

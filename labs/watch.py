@@ -1,0 +1,130 @@
+"""The progress of a sweep, read from disk: the same for one process, many, or a cluster."""
+
+import atexit
+import json
+import sys
+import threading
+import time
+from datetime import timedelta
+
+import numpy as np
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from labs import cells
+from labs.plan import Job
+
+POLL_SECONDS = 1.0
+
+
+class Watch:
+    """Follows the jobs of a sweep from a thread of its own, from `start` to `stop`.
+
+    On a terminal one line is redrawn; elsewhere a line is printed for each job that ends.
+    """
+
+    def __init__(self, jobs: list[Job], workers: int) -> None:
+        self.jobs, self.workers = jobs, workers
+        self.ended = {job.name for job in jobs if job.status() in ("done", "diverged")}
+        self.at_start = {job.name: job.results() for job in jobs}
+        self.console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+        self.live = Live(console=self.console, auto_refresh=False, transient=True) if self.console.is_terminal else None
+        self.started = time.monotonic()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+
+    def start(self) -> None:
+        if self.live is not None:
+            atexit.register(self.live.stop)  # gives the cursor back, also after Ctrl-C
+            self.live.start()
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._over.set()
+        self._thread.join()
+        self.report_ended()
+        if self.live is not None:
+            self.live.stop()
+
+    def _follow(self) -> None:
+        while not self._over.wait(POLL_SECONDS):
+            self.report_ended()
+            if self.live is not None:
+                self.live.update(Text(self.line(), overflow="ellipsis", no_wrap=True), refresh=True)
+
+    def report_ended(self) -> None:
+        """Print a line for each job that has ended since the last call."""
+        for job in self.jobs:
+            if job.name in self.ended or (results := job.results()) == self.at_start[job.name] or job.status() == "missing":
+                continue
+            self.ended.add(job.name)
+            accuracies = [r["test_acc"] for r in results if r.get("test_acc") is not None]
+            numbers = f"test accuracy {np.mean(accuracies):6.2f} %" if accuracies else ""
+            seconds = max(r.get("seconds", 0.0) for r in results)
+            left = self.seconds_left()
+            tail = f"  {clock(left)} left" if left else ""
+            count = f"[{len(self.ended)}/{len(self.jobs)}]"
+            self.console.print(f"{count} {job.name}  {job.status()}  {numbers}  {seconds:.0f} s{tail}", markup=False)
+
+    def line(self) -> str:
+        """Which jobs run, how far they are, and the time left."""
+        running = []
+        for job in self.jobs:
+            if job.name not in self.ended and (epoch := len(self.epoch_seconds(job))):
+                running.append(f"{job.name} epoch {epoch}/{job.cfg.trainer.epochs}")
+        left = self.seconds_left()
+        tail = f"{clock(left)} left" if left is not None else "estimating the time left"
+        elapsed = clock(time.monotonic() - self.started)
+        return f"{len(self.ended)} of {len(self.jobs)} ended, {elapsed} so far, {tail}  |  {', '.join(running) or 'starting'}"
+
+    def epoch_seconds(self, job: Job) -> list[float]:
+        """Seconds of each epoch that the job has behind it."""
+        try:
+            with (cells.run_directory(job.cell, job.seeds[0]) / "metrics.jsonl").open() as file:
+                return [json.loads(line)["seconds"] for line in file if line.endswith("\n")]
+        except (OSError, ValueError):
+            return []
+
+    def seconds_left(self) -> float | None:
+        """Estimate from the epochs run so far; None before the first.
+
+        Seconds an epoch grow linearly with depth, and later jobs run the share of their epochs that ended ones have run.
+        """
+        behind = {job.name: self.epoch_seconds(job) for job in self.jobs}
+        measured = [(_layers(job), float(np.median(behind[job.name]))) for job in self.jobs if behind[job.name]]
+        if not measured:
+            return None
+        shares = [len(behind[j.name]) / j.cfg.trainer.epochs for j in self.jobs if j.name in self.ended and behind[j.name]]
+        share = float(np.mean(shares)) if shares else 1.0
+        rest, longest = 0.0, 0.0
+        for job in self.jobs:
+            if job.name not in self.ended:
+                epochs = max(share * job.cfg.trainer.epochs - len(behind[job.name]), 0.0)
+                seconds = epochs * seconds_per_epoch(_layers(job), measured)
+                rest, longest = rest + seconds, max(longest, seconds)
+        return max(rest / self.workers, longest)
+
+
+def seconds_per_epoch(layers: float, measured: list[tuple[float, float]]) -> float:
+    """Predict from (layers, seconds an epoch) pairs: a line through two depths or more, else proportional to layers + 5."""
+    x, y = np.array(measured).T
+    if len(set(x)) > 1:
+        slope, offset = np.polyfit(x, y, 1)
+        if slope >= 0 and offset + slope * layers > 0:
+            return float(offset + slope * layers)
+    return float(np.mean(y / (x + 5)) * (layers + 5))  # the data, the first layer and the head cost about five layers
+
+
+def _layers(job: Job) -> float:
+    model = job.cfg.model
+    if model.get("widths") is not None:
+        return len(model.widths)
+    if "filters" in model:
+        return 2 * (len(model.filters) - 1) * model.blocks_per_stage + 1
+    return model.get("depth", 1)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as minutes and seconds, with hours where there are any."""
+    return str(timedelta(seconds=round(seconds))).removeprefix("0:")

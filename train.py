@@ -1,0 +1,26 @@
+"""Train one configuration, or sweep many.
+
+python train.py model=mlp model.residual=true
+python train.py -m model.depth=5,10,20 model.residual=true,false study=my_study
+"""
+
+import hydra
+from omegaconf import DictConfig
+
+from labs import cells, config, job
+from labs.errors import one_line_errors, take_over_from_hydra
+
+config.register()
+cells.register()
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def main(cfg: DictConfig) -> float:
+    """Run one job; what it returns is the objective of a Hydra sweeper."""
+    return job.run(cfg)
+
+
+if __name__ == "__main__":
+    take_over_from_hydra()
+    with one_line_errors():
+        main()
