@@ -54,7 +54,7 @@ def cell_name(cfg: DictConfig) -> str:
         parts.append("filters=" + "-".join(str(count) for count in model.filters))
     if "residual" in model:
         parts.append("residual" if model.residual else "plain")
-    readable = re.sub(r"[^\w=.+-]+", "_", "-".join(str(part) for part in parts))[:100]
+    readable = re.sub(r"[^\w=.+-]+", "_", "-".join(str(part) for part in parts), flags=re.ASCII)[:100]
     return f"{readable}-{config_hash(cfg)}"
 
 

@@ -176,7 +176,11 @@ def _optional(test: Test) -> Test:
 
 
 def _real(low: float, high: float = math.inf, *, open_low: bool = False) -> Test:
-    return lambda value: math.isfinite(value) and low <= value < high and not (open_low and value == low)
+    def test(value: Any) -> bool:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and math.isfinite(value) and low <= value < high and not (open_low and value == low)
+
+    return test
 
 
 def _one_of(*names: str) -> Test:
@@ -185,8 +189,8 @@ def _one_of(*names: str) -> Test:
 
 # key: (test, what is allowed). A key the composed configuration lacks (another model's) is passed over.
 RANGES: dict[str, tuple[Test, str]] = {
-    "study": (_optional(lambda v: re.fullmatch(r"\w[\w.-]{0,99}", v) is not None),
-              "a name of at most 100 letters, digits, '.', '_' and '-' that starts with a letter or digit"),
+    "study": (_optional(lambda v: re.fullmatch(r"[^\W_][\w.-]{0,99}", v) is not None and len(v.encode()) <= 255),
+              "a name of at most 100 letters, digits, '.', '_' and '-' (255 bytes) that starts with a letter or digit"),
     "seed": (_integers(0), "an integer from 0 to 2147483647"),
     "replicas": (_integers(1, 10_000), "an integer from 1 to 10000"),
     "device": (lambda v: re.fullmatch(r"auto|cpu|cuda(:\d+)?", v) is not None, "auto, cpu, cuda or cuda:<index>"),
@@ -269,6 +273,9 @@ def _check_tree(cfg: DictConfig) -> None:
     for key in map(str, cfg):
         if key not in known and key != "hydra":
             raise UserError(f"{key}: nothing reads this key; there is {', '.join(known)}")
+    for key in known:
+        if OmegaConf.is_missing(cfg, key):
+            raise UserError(f"{key} has no value: give it one, {key}=…")
     for group in GROUPS:
         node = cfg[group]
         if not isinstance(node, DictConfig):

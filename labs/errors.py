@@ -8,7 +8,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 SHOW_TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -32,7 +34,7 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        print("\ninterrupted; the same command again goes on", file=sys.stderr)
+        print("\ninterrupted; with a study, the same command again runs what is missing", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
         if SHOW_TRACEBACKS or not (isinstance(error, UserError) or _about_configuration(error)):
@@ -60,10 +62,13 @@ def explain(error: Exception) -> str:
             key = link.full_key or link.key
             options = [str(option) for option in (link.parent_node or {})]
             name = str(key).rpartition(".")[2]
-            if key and link.parent_node is not None and name not in options:
+            if key and isinstance(link.parent_node, DictConfig) and name not in options:
                 return f"{key}: no such key{_closest(name, options)}; there is {', '.join(options)}"
             reason = (link.msg or str(link)).splitlines()[0]
             return f"{key}: {reason}" if key and str(key) not in reason else reason
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if "Config group override" in str(error) and isinstance(override := frame.f_locals.get("override"), Override):
+            return f"{override.input_line}: a group of files takes the name of one of them"  # Hydra does not say which group
     return re.sub(r"\s*\n\s*", " ", str(error)).strip()
 
 

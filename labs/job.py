@@ -57,7 +57,9 @@ def run(cfg: DictConfig) -> float:
             if isinstance(error, UserError):
                 sys.exit(f"error: {error}")  # Hydra adds a line of its own to an exception
             raise
-        log.info("failed: %s", error, exc_info=not isinstance(error, UserError))
+        on_disk = all(isinstance(read_json(cells.run_directory(cell, seed) / "result.json"), dict) for seed in seeds)
+        level = logging.INFO if on_disk else logging.WARNING  # the terminal shows what no result.json tells
+        log.log(level, "failed: %s", error, exc_info=not isinstance(error, UserError))
         return math.nan
     return objective(cell, seeds)
 
@@ -70,7 +72,8 @@ def train(cfg: DictConfig, cell: Path, seeds: list[int], in_sweep: bool) -> None
         run.train(cfg, cell, seeds, show_progress=not in_sweep)
     except Exception as error:
         for seed in seeds:
-            record_failure(cells.run_directory(cell, seed), cfg, seed, error)
+            if not finished(cells.run_directory(cell, seed)):
+                record_failure(cells.run_directory(cell, seed), cfg, seed, error)
         raise
 
 
@@ -112,7 +115,7 @@ def start(directory: Path, cfg: DictConfig, seed: int) -> None:
             "study": cfg.study,
             "seed": seed,
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "command": plan.rerun_command(overrides, cfg.study, directory.parent),
+            "command": plan.rerun_command(overrides, cfg, directory.parent),
             "config": cells.resolved(cfg) | {"seed": seed, "replicas": 1},
         },
     )

@@ -90,13 +90,13 @@ def fit(
             hits.append((logits.detach().argmax(-1) == labels).sum(1))
             progress.step(epoch, step)
         train_loss = torch.stack(loss_sums).double().sum(0) / len(training)
-        train_acc = torch.stack(hits).sum(0) * (100 / len(training))
+        train_acc = torch.stack(hits).sum(0).double() * (100 / len(training))
 
         # ── validate ───────────────────────────────────────────────────────────────────────────────────────────────────
         val_loss, val_acc = evaluate(replicas, validation)
 
         # ── the epoch's one synchronisation ────────────────────────────────────────────────────────────────────────────
-        table = torch.stack([train_loss, train_acc.double(), val_loss, val_acc]).T.tolist()  # (S, 4)
+        table = torch.stack([train_loss, train_acc, val_loss, val_acc]).T.tolist()  # (S, 4)
         grad_norms = flow.mean_grad_norm() if sampled else [math.nan] * len(runs)
         layers = flow.epoch() if sampled else []
         seconds = time.perf_counter() - started

@@ -3,15 +3,17 @@
 A job is one configuration with its seeds; jobs that differ in their seeds alone share a cell. Nothing here imports torch.
 """
 
+import os
 import shlex
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from labs import cells
 from labs.files import read_json, write_json
@@ -27,10 +29,15 @@ class Job:
     seeds: list[int]
     name: str
 
+    @cached_property
+    def hash(self) -> str:
+        """What the job's results carry, and those of another configuration do not."""
+        return cells.config_hash(self.cfg)
+
     def results(self) -> list[dict[str, Any]]:
-        """The result.json of each seed that has one."""
+        """The result.json of each seed that has one of this configuration."""
         found = [read_json(cells.run_directory(self.cell, seed) / "result.json") for seed in self.seeds]
-        return [result for result in found if isinstance(result, dict)]
+        return [result for result in found if isinstance(result, dict) and result.get("hash") == self.hash]
 
     def status(self) -> str:
         """done, diverged or failed if all seeds have a result (the worst of them), else missing."""
@@ -56,9 +63,11 @@ def expand(master: DictConfig) -> list[Job] | None:
     grid = [job for batch in BasicSweeper.split_arguments(overrides, max_batch_size=None) for job in batch]
     common = set.intersection(*map(set, grid)) if len(grid) > 1 else set()
     jobs = []
-    for job_overrides in grid:
+    for number, job_overrides in enumerate(grid):
         cfg = loader.load_sweep_config(master, job_overrides)
-        cell = Path(master.hydra.sweep.dir) / cells.cell_name(cfg)
+        with open_dict(cfg):
+            cfg.hydra.job.id = cfg.hydra.job.num = number  # as the launcher will
+        cell = Path(cfg.hydra.sweep.dir) / cfg.hydra.sweep.subdir
         name = " ".join(o for o in job_overrides if o not in common)
         jobs.append(Job(job_overrides, cfg, cell, cells.seeds(cfg), name or cell.name))
     return jobs
@@ -69,22 +78,25 @@ def write(directory: Path, study: str | None, command: str, jobs: list[Job]) -> 
     planned: dict[str, dict[str, Any]] = {}
     for job in jobs:
         entry = planned.setdefault(
-            job.cell.name,
-            {"dir": job.cell.name, "hash": cells.config_hash(job.cfg), "seeds": [], "overrides": without_seed(job.overrides)},
+            os.path.relpath(job.cell, directory),
+            {"hash": job.hash, "seeds": [], "overrides": without_seed(job.overrides)},
         )
         entry["seeds"] = sorted({*entry["seeds"], *job.seeds})
-    write_json(directory / "study.json", {"study": study, "command": command, "cells": list(planned.values())})
+    entries = [{"dir": name, **entry} for name, entry in planned.items()]
+    write_json(directory / "study.json", {"study": study, "command": command, "cells": entries})
 
 
-def rerun_command(overrides: list[str], study: str | None, cell: Path) -> str:
+def rerun_command(overrides: list[str], cfg: DictConfig, cell: Path) -> str:
     """The command that trains one job by itself, into the same directory."""
-    place = [] if study else [f"hydra.run.dir={cell}"]
+    goes_there = cell.absolute() == Path(cells.run_dir(cfg, now="")).absolute()
+    quoted = str(cell).replace('"', '\\"')  # in Hydra's quotes, for the names of cells hold a =
+    place = [] if goes_there else [f'hydra.run.dir="{quoted}"']
     return shlex.join(["python", "train.py", *overrides, "hydra.mode=RUN", *place])
 
 
 def without_seed(overrides: list[str]) -> list[str]:
     """The overrides that decide the cell and not the seed."""
-    return [o for o in overrides if o.partition("=")[0] not in ("seed", "replicas")]
+    return [o for o in overrides if o.partition("=")[0].lstrip("+") not in ("seed", "replicas")]
 
 
 def num_workers(master: DictConfig) -> int:

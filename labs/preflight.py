@@ -3,6 +3,7 @@
 import time
 
 import torch
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from labs import datasets
@@ -27,7 +28,7 @@ def check_data(configs: list[DictConfig]) -> None:
 
 
 def check_networks(configs: list[DictConfig]) -> None:
-    """Look for each device, and build each network without memory.
+    """Look for each device, build each network without memory, and try what trains it on a single weight.
 
     Raises:
         UserError: the first thing found that a job would stumble over.
@@ -36,6 +37,8 @@ def check_networks(configs: list[DictConfig]) -> None:
         choose_device(cfg.device)
         with torch.device("meta"):
             build_model(cfg, seed=0)
+        weights = [torch.nn.Parameter(torch.zeros(1, 1))]
+        instantiate(cfg.scheduler, instantiate(cfg.optimizer, weights, _convert_="all"), _convert_="all")
 
 
 def parameters(job: Job) -> int:

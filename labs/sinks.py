@@ -29,11 +29,9 @@ class RunLog:
 
     def __init__(self, directory: Path, logger: DictConfig) -> None:
         directory.mkdir(parents=True, exist_ok=True)
+        self._mirrors = [TensorBoard(directory / "tensorboard")] if logger.tensorboard else []
         self._metrics = (directory / "metrics.jsonl").open("w")
         self._layers = (directory / "layers.jsonl").open("w")
-        self._mirrors: list[TensorBoard] = []
-        if logger.tensorboard:
-            self._mirrors.append(TensorBoard(directory / "tensorboard"))
 
     def epoch(self, row: dict[str, Any]) -> None:
         """One line an epoch: epoch, train_loss, train_acc, val_loss, val_acc, lr, grad_norm, seconds."""

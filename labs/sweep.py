@@ -6,6 +6,9 @@ end the program ends it by SystemExit.
 
 import shlex
 import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,7 +17,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from labs import cells, config, plan
-from labs.errors import one_line_errors
+from labs.errors import UserError, one_line_errors
 from labs.plan import Job
 from labs.watch import Watch, clock
 
@@ -32,27 +35,30 @@ class Sweep(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse a bad configuration before its directory exists."""
-        with one_line_errors():
+        with end_on_error():
             check_all([config])
             preflight().check_networks([config])
             if config.plan:
                 overrides, cell = list(config.hydra.overrides.task), Path(config.hydra.run.dir)
                 show_plan([Job(overrides, config, cell, cells.seeds(config), cells.cell_name(config))], workers=1)
+            make(Path(config.hydra.run.dir))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Know every job, refuse bad ones, say what is finished, fetch the data, write the plan."""
-        with one_line_errors():
+        with end_on_error():
             workers, directory = plan.num_workers(config), Path(config.hydra.sweep.dir)
             self.jobs = plan.expand(config)
             check_all([config] if self.jobs is None else [job.cfg for job in self.jobs])
             if self.jobs is None:
                 return
+            check_directories(self.jobs, config.study, directory)
             if config.plan:
                 show_plan(self.jobs, workers)
             todo = [job for job in self.jobs if job.status() not in ("done", "diverged")]
             if todo:
                 preflight().check_networks([job.cfg for job in todo])
                 preflight().check_data([job.cfg for job in todo])
+            make(directory)
             plan.write(directory, config.study, shlex.join(["python", *sys.argv]), self.jobs)
         finished = len(self.jobs) - len(todo)
         print(f"{directory}: {len(self.jobs)} jobs, {finished} finished already, {len(todo)} to run", flush=True)
@@ -64,9 +70,21 @@ class Sweep(Callback):
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Say what came out; exit status 1 if any job failed."""
         if self.watch is not None and self.jobs is not None:
-            self.watch.stop()
-            if status := summarize(self.jobs, Path(config.hydra.sweep.dir)):
-                sys.exit(status)
+            with end_on_error():
+                self.watch.stop()
+                if status := summarize(self.jobs, Path(config.hydra.sweep.dir)):
+                    sys.exit(status)
+
+
+@contextmanager
+def end_on_error() -> Iterator[None]:
+    """End the program on whatever goes wrong, and with a traceback where that is not the user's to mend."""
+    try:
+        with one_line_errors():
+            yield
+    except Exception:
+        traceback.print_exc()
+        sys.exit(1)
 
 
 def preflight() -> ModuleType:
@@ -82,6 +100,23 @@ def check_all(configs: list[DictConfig]) -> None:
         config.check(cfg)
 
 
+def check_directories(jobs: list[Job], study: str | None, directory: Path) -> None:
+    """Raise UserError if the sweep has no directory of its own, or something else is in its place."""
+    if others := sorted({str(job.cfg.study) for job in jobs if job.cfg.study != study}):
+        raise UserError(f"study={','.join(others)}: a sweep has one name; start one for each")
+    for place in [directory, *(job.cell for job in jobs)]:
+        if place.exists() and not place.is_dir():
+            raise UserError(f"{place}: a file is where a directory of this sweep belongs; move it away")
+
+
+def make(directory: Path) -> None:
+    """Make the directory of a run or a sweep, or raise UserError."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{directory}: cannot be made ({error.strerror})") from error
+
+
 def summarize(jobs: list[Job], directory: Path) -> int:
     """Print how many jobs ended how, each failure with its reason and the command that runs it again; the exit status."""
     counts: dict[str, int] = {}
@@ -91,8 +126,9 @@ def summarize(jobs: list[Job], directory: Path) -> int:
     for job in jobs:
         if job.status() not in ("done", "diverged"):
             reasons = {(r.get("error") or {}).get("message", "") for r in job.results()} - {""}
-            print(f"failed  {job.name}: {'; '.join(sorted(reasons)) or 'no result'}")
-            print(f"        again: {plan.rerun_command(job.overrides, job.cfg.study, job.cell)}")
+            reason = " ".join("; ".join(sorted(reasons)).split()) or f"no result, see {job.cell}/train.log"
+            print(f"failed  {job.name}: {reason}")
+            print(f"        again: {plan.rerun_command(job.overrides, job.cfg, job.cell)}")
     print(f"analyse: python -m multirun_analysis {directory}")
     return 0 if set(counts) <= {"done", "diverged"} else 1
 

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 from rich.console import Console
@@ -16,6 +17,7 @@ from labs import cells
 from labs.plan import Job
 
 POLL_SECONDS = 1.0
+FILES = ("metrics.jsonl", "result.json")
 
 
 class Watch:
@@ -27,7 +29,7 @@ class Watch:
     def __init__(self, jobs: list[Job], workers: int) -> None:
         self.jobs, self.workers = jobs, workers
         self.ended = {job.name for job in jobs if job.status() in ("done", "diverged")}
-        self.at_start = {job.name: job.results() for job in jobs}
+        self.before = {path: _stamp(path) for job in jobs for name in FILES for path in _paths(job, name)}
         self.console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
         self.live = Live(console=self.console, auto_refresh=False, transient=True) if self.console.is_terminal else None
         self.started = time.monotonic()
@@ -56,9 +58,10 @@ class Watch:
     def report_ended(self) -> None:
         """Print a line for each job that has ended since the last call."""
         for job in self.jobs:
-            if job.name in self.ended or (results := job.results()) == self.at_start[job.name] or job.status() == "missing":
+            if job.name in self.ended or not self.written(job, "result.json") or job.status() == "missing":
                 continue
             self.ended.add(job.name)
+            results = job.results()
             accuracies = [r["test_acc"] for r in results if r.get("test_acc") is not None]
             numbers = f"test accuracy {np.mean(accuracies):6.2f} %" if accuracies else ""
             seconds = max(r.get("seconds", 0.0) for r in results)
@@ -78,12 +81,17 @@ class Watch:
         elapsed = clock(time.monotonic() - self.started)
         return f"{len(self.ended)} of {len(self.jobs)} ended, {elapsed} so far, {tail}  |  {', '.join(running) or 'starting'}"
 
+    def written(self, job: Job, name: str) -> list[Path]:
+        """The job's files of this name that are not those of an earlier attempt."""
+        return [path for path in _paths(job, name) if _stamp(path) != self.before[path]]
+
     def epoch_seconds(self, job: Job) -> list[float]:
         """Seconds of each epoch that the job has behind it."""
+        paths = _paths(job, "metrics.jsonl") if job.name in self.ended else self.written(job, "metrics.jsonl")
         try:
-            with (cells.run_directory(job.cell, job.seeds[0]) / "metrics.jsonl").open() as file:
+            with paths[0].open() as file:
                 return [json.loads(line)["seconds"] for line in file if line.endswith("\n")]
-        except (OSError, ValueError):
+        except (IndexError, OSError, ValueError):
             return []
 
     def seconds_left(self) -> float | None:
@@ -104,6 +112,17 @@ class Watch:
                 seconds = epochs * seconds_per_epoch(_layers(job), measured)
                 rest, longest = rest + seconds, max(longest, seconds)
         return max(rest / self.workers, longest)
+
+
+def _paths(job: Job, name: str) -> list[Path]:
+    return [cells.run_directory(job.cell, seed) / name for seed in job.seeds]
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        return path.stat().st_mtime_ns, path.stat().st_size
+    except OSError:
+        return None
 
 
 def seconds_per_epoch(layers: float, measured: list[tuple[float, float]]) -> float:

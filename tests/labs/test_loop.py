@@ -1,0 +1,251 @@
+"""The training loop, against plain PyTorch and against its promises."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
+
+from labs import checkpoint
+from labs.data import EvaluationBatches, Images, Normalizer, TrainingBatches, stream
+from labs.files import read_json
+from labs.loop import Run, evaluate, fit, out_of_patience, replica_losses
+from labs.models.cnn import CNN
+from labs.models.mlp import MLP
+from labs.progress import EpochProgress
+from labs.replicas import Replicas
+from labs.sinks import RunLog
+
+Make = Callable[[int], nn.Module]
+
+
+def noise(count: int, seed: int = 0) -> Images:
+    """Labels a network can learn from images: the brightest of four quadrants, 6x6 pixels, one channel."""
+    pixels = torch.randint(0, 256, (count, 1, 6, 6), generator=stream(seed, "test"), dtype=torch.int64)
+    quadrants = torch.stack([pixels[..., :3, :3], pixels[..., :3, 3:], pixels[..., 3:, :3], pixels[..., 3:, 3:]])
+    return Images(pixels.to(torch.uint8), quadrants.sum((2, 3, 4)).argmax(0), list("abcd"))
+
+
+def mlp(seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    return MLP((1, 6, 6), 4, widths=[12, 8, 8, 8], residual=True)
+
+
+def cnn(seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    return CNN((1, 6, 6), 4, filters=[3, 4], hidden=8, dropout=0.3)
+
+
+def settings(**changes: Any) -> DictConfig:
+    base = {"epochs": 3, "batch_size": 16, "patience": None, "save_every": None, "diagnostics": "epoch", "diagnostics_every": 1}
+    return OmegaConf.create(base | changes)
+
+
+class Trained:
+    """What a call of `fit` on noise leaves behind."""
+
+    def __init__(
+        self, folder: Path, make: Make = mlp, seeds: tuple[int, ...] = (0,), *, optimizer: Any = torch.optim.Adam,
+        scheduler: Any = None, lr: float = 0.01, dtype: torch.dtype = torch.float32, poison: int | None = None, **changes: Any,
+    ) -> None:  # fmt: skip
+        self.training_images, self.validation_images = noise(90), noise(40, seed=1)
+        normalize = Normalizer(self.training_images, enabled=True)
+        if dtype == torch.float64:
+            convert = normalize
+            normalize = lambda images: convert(images).double()  # type: ignore[assignment]  # noqa: E731
+        self.training = TrainingBatches(self.training_images, normalize, (6, 6), crop_padding=1, flip=True, augment=True)
+        self.validation = EvaluationBatches(self.validation_images, normalize, (6, 6), batch_size=17)
+        self.models = [make(seed).to(dtype) for seed in seeds]
+        if poison is not None:
+            with torch.no_grad():
+                next(self.models[poison].parameters()).fill_(math.nan)
+        self.replicas = Replicas(self.models, list(seeds))
+        self.runs = []
+        for i, seed in enumerate(seeds):
+            directory = folder / f"seed={seed}"
+            opt = optimizer(self.replicas.parameters_of(i), lr=lr)
+            sched = scheduler(opt) if scheduler else torch.optim.lr_scheduler.ConstantLR(opt, 1.0)
+            self.runs.append(Run(seed, directory, RunLog(directory, OmegaConf.create({"tensorboard": False})), opt, sched))
+        trainer = settings(**changes)
+        fit(self.replicas, self.runs, self.training, self.validation, trainer,
+            EpochProgress(trainer.epochs, 6, 1, visible=False))  # fmt: skip
+        for run in self.runs:
+            run.log.close()
+
+    def rows(self, i: int = 0) -> list[dict[str, Any]]:
+        lines = (self.runs[i].directory / "metrics.jsonl").read_text().splitlines()
+        return [{k: v for k, v in OmegaConf.create(line).items() if k != "seconds"} for line in lines]  # type: ignore[misc]
+
+
+# ── the arithmetic of training ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_epoch_equals_a_plain_pytorch_loop(tmp_path: Path) -> None:
+    trained = Trained(tmp_path, epochs=1, diagnostics="off")
+    model = mlp(0)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    loss_sum = hits = 0.0
+    for x, y in trained.training.epoch([0], 1, 16):
+        logits = model(x[0])
+        loss = F.cross_entropy(logits, y[0])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        loss_sum += loss.item() * len(y[0])
+        hits += (logits.argmax(1) == y[0]).sum().item()
+    for name, tensor in model.state_dict().items():
+        torch.testing.assert_close(trained.models[0].state_dict()[name], tensor, rtol=1e-5, atol=1e-6)
+    row = trained.rows()[0]
+    assert row["train_loss"] == pytest.approx(loss_sum / 90, rel=1e-5)
+    assert row["train_acc"] == pytest.approx(100 * hits / 90)
+
+
+def test_evaluation_is_the_mean_over_samples_whatever_the_batches(tmp_path: Path) -> None:
+    trained = Trained(tmp_path, epochs=1)
+    replicas = Replicas(trained.models, [0])
+    loss, accuracy = evaluate(replicas, trained.validation)
+    images = trained.validation.normalize(trained.validation_images.images)
+    with torch.no_grad():
+        logits = trained.models[0].eval()(images)
+    assert loss.item() == pytest.approx(F.cross_entropy(logits, trained.validation_images.labels).item(), rel=1e-6)
+    assert accuracy.item() == pytest.approx(100 * (logits.argmax(1) == trained.validation_images.labels).float().mean().item())
+    assert not replicas.training
+
+
+def test_replica_losses_are_those_of_each_sample() -> None:
+    logits, labels = torch.randn(2, 5, 3), torch.randint(3, (2, 5))
+    expected = torch.stack([F.cross_entropy(a, b, reduction="none") for a, b in zip(logits, labels, strict=True)])
+    torch.testing.assert_close(replica_losses(logits, labels), expected)
+
+
+def test_the_plateau_schedule_reads_the_validation_loss(tmp_path: Path) -> None:
+    schedule = lambda opt: torch.optim.lr_scheduler.ReduceLROnPlateau(opt, factor=0.5, patience=1, min_lr=1e-6)  # noqa: E731
+    rows = Trained(tmp_path, epochs=12, scheduler=schedule, lr=0.3).rows()
+    twin = schedule(torch.optim.SGD([torch.zeros(1)], lr=0.3))
+    expected = []
+    for row in rows:
+        expected.append(twin.optimizer.param_groups[0]["lr"])
+        twin.step(row["val_loss"])
+    assert [row["lr"] for row in rows] == expected
+    assert expected[-1] < 0.3
+
+
+def test_the_cosine_schedule_steps_once_an_epoch(tmp_path: Path) -> None:
+    rows = Trained(tmp_path, epochs=4, scheduler=lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, T_max=4)).rows()
+    assert [row["lr"] for row in rows] == pytest.approx([0.01 * (1 + math.cos(math.pi * k / 4)) / 2 for k in range(4)])
+
+
+# ── the best weights ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_best_weights_are_kept_and_not_the_last(tmp_path: Path) -> None:
+    trained = Trained(tmp_path, epochs=12, lr=0.05)
+    run, rows = trained.runs[0], trained.rows()
+    accuracies = [row["val_acc"] for row in rows]
+    assert run.best is not None
+    assert run.best["epoch"] == 1 + accuracies.index(max(accuracies)) < 12  # the first of equals; the last epoch is worse
+    last = {name: tensor.clone() for name, tensor in trained.models[0].state_dict().items()}
+    trained.models[0].load_state_dict(run.weights)
+    loss, accuracy = evaluate(Replicas(trained.models, [0]), trained.validation)
+    assert accuracy.item() == pytest.approx(max(accuracies))
+    assert loss.item() == pytest.approx(run.best["val_loss"], rel=1e-6)
+    assert any(not torch.equal(tensor, last[name]) for name, tensor in run.weights.items())
+
+
+def test_early_stopping_waits_for_its_patience(tmp_path: Path) -> None:
+    trained = Trained(tmp_path, epochs=60, lr=0.05, patience=3)
+    run = trained.runs[0]
+    assert run.best is not None
+    assert run.epochs_run == run.best["epoch"] + 3 < 60
+    assert out_of_patience(run, 3)
+    assert not out_of_patience(run, 4)
+    assert not out_of_patience(run, None)
+
+
+# ── checkpoints ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_checkpoints_hold_the_last_the_best_and_every_nth_epoch(tmp_path: Path) -> None:
+    trained = Trained(tmp_path, epochs=7, lr=0.05, save_every=3)
+    folder, run = trained.runs[0].directory / "checkpoints", trained.runs[0]
+    assert sorted(path.name for path in folder.iterdir()) == ["best.pt", "epoch_3.pt", "epoch_6.pt", "last.pt"]
+    last, best = checkpoint.load(folder / "last.pt"), checkpoint.load(folder / "best.pt")
+    assert run.best is not None
+    assert (last["epoch"], best["epoch"]) == (7, run.best["epoch"])
+    for name, tensor in trained.models[0].state_dict().items():
+        assert torch.equal(last["model"][name], tensor)
+        assert torch.equal(best["model"][name], run.weights[name])
+    optimizer = torch.optim.Adam(mlp(0).parameters(), lr=0.01)
+    optimizer.load_state_dict(last["optimizer"])
+    assert optimizer.state_dict()["state"][0]["step"].item() == 7 * 6
+
+
+# ── divergence ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_in_order(tmp_path: Path) -> None:
+    trained = Trained(tmp_path, epochs=5, lr=1e20, optimizer=torch.optim.SGD)
+    run = trained.runs[0]
+    assert run.diverged
+    assert run.epochs_run == 1
+    assert run.best is None
+    assert trained.rows()[0]["train_loss"] is None  # null in the file, no number invented
+    assert not (run.directory / "checkpoints").exists()
+
+
+# ── replicas ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("make", [mlp, cnn])
+@pytest.mark.parametrize(("optimizer", "lr"), [(torch.optim.SGD, 0.2), (torch.optim.Adam, 0.01), (torch.optim.AdamW, 0.01)])
+def test_a_replica_equals_its_solo_run(tmp_path: Path, make: Make, optimizer: Any, lr: float) -> None:
+    schedule = lambda opt: torch.optim.lr_scheduler.ReduceLROnPlateau(opt, factor=0.5, patience=1)  # noqa: E731
+    options: dict[str, Any] = {
+        "optimizer": optimizer,
+        "lr": lr,
+        "scheduler": schedule,
+        "dtype": torch.float64,
+        "epochs": 9,
+        "patience": 2,
+    }
+    together = Trained(tmp_path / "together", make, (0, 1, 2), **options)
+    assert len({run.epochs_run for run in together.runs}) > 1  # they stop at different epochs
+    for i, seed in enumerate((0, 1, 2)):
+        alone = Trained(tmp_path / "alone", make, (seed,), **options)
+        for mine, theirs in zip(alone.rows(), together.rows(i), strict=True):
+            assert theirs == pytest.approx(mine, rel=1e-9)
+        for name, tensor in alone.runs[0].weights.items():
+            torch.testing.assert_close(together.runs[i].weights[name], tensor, rtol=0, atol=1e-9)
+
+
+def test_a_nan_in_one_replica_leaves_the_others_bitwise_as_they_were(tmp_path: Path) -> None:
+    healthy = Trained(tmp_path / "healthy", cnn, (0, 1, 2))
+    poisoned = Trained(tmp_path / "poisoned", cnn, (0, 1, 2), poison=1)
+    assert [run.diverged for run in poisoned.runs] == [False, True, False]
+    for i in (0, 2):
+        assert poisoned.rows(i) == healthy.rows(i)
+        assert all(torch.equal(a, poisoned.runs[i].weights[name]) for name, a in healthy.runs[i].weights.items())
+
+
+# ── diagnostics ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("make", [mlp, cnn])
+def test_diagnostics_leave_the_weights_bitwise_as_they_are(tmp_path: Path, make: Make) -> None:
+    def weights(mode: str) -> dict[str, Tensor]:
+        return Trained(tmp_path / mode, make, diagnostics=mode).models[0].state_dict()
+
+    off = weights("off")
+    for mode in ("epoch", "every_n"):
+        assert all(torch.equal(tensor, off[name]) for name, tensor in weights(mode).items())
+
+
+def test_result_files_are_whole_json(tmp_path: Path) -> None:
+    trained = Trained(tmp_path)
+    assert [row["epoch"] for row in trained.rows()] == [1, 2, 3]
+    assert read_json(trained.runs[0].directory / "result.json") is None  # only a tested run has one
