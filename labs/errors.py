@@ -65,6 +65,8 @@ def explain(error: Exception) -> str:
             if key and isinstance(link.parent_node, DictConfig) and name not in options:
                 return f"{key}: no such key{_closest(name, options)}; there is {', '.join(options)}"
             reason = (link.msg or str(link)).splitlines()[0]
+            if "is not Optional" in reason:
+                return f"{key}=null: this key needs a value"
             return f"{key}: {reason}" if key and str(key) not in reason else reason
     for frame, _ in traceback.walk_tb(error.__traceback__):
         if "Config group override" in str(error) and isinstance(override := frame.f_locals.get("override"), Override):

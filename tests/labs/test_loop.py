@@ -167,6 +167,13 @@ def test_early_stopping_waits_for_its_patience(tmp_path: Path) -> None:
     assert not out_of_patience(run, None)
 
 
+def test_of_equal_epochs_the_first_is_the_best(tmp_path: Path) -> None:
+    linear = lambda _: nn.Sequential(nn.Flatten(), nn.Linear(36, 4))  # noqa: E731
+    run = Trained(tmp_path, linear, optimizer=torch.optim.SGD, lr=1e-30, epochs=9, patience=2).runs[0]  # nothing moves
+    assert run.best is not None
+    assert (run.best["epoch"], run.epochs_run) == (1, 3)
+
+
 # ── checkpoints ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
