@@ -50,6 +50,8 @@ def cell_name(cfg: DictConfig) -> str:
         parts.append(f"depth={len(model.widths)}")
     elif "depth" in model:
         parts.append(f"depth={model.depth}")
+        if model.get("width") is not None:
+            parts.append(f"width={model.width}")
     elif "filters" in model:
         parts.append("filters=" + "-".join(str(count) for count in model.filters))
     if "residual" in model:

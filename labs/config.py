@@ -21,6 +21,7 @@ class MLP:
     _target_: str = "labs.models.mlp.MLP"
     name: str = MISSING
     depth: int = MISSING
+    width: int | None = MISSING
     widths: list[int] | None = MISSING
     residual: bool = MISSING
     shortcut: str = MISSING
@@ -105,6 +106,7 @@ class Constant:
 @dataclass
 class Trainer:
     epochs: int = MISSING
+    steps_per_epoch: int | None = MISSING
     batch_size: int = MISSING
     eval_batch_size: int = MISSING
     patience: int | None = MISSING
@@ -195,6 +197,7 @@ RANGES: dict[str, tuple[Test, str]] = {
     "replicas": (_integers(1, 10_000), "an integer from 1 to 10000"),
     "device": (lambda v: re.fullmatch(r"auto|cpu|cuda(:\d+)?", v) is not None, "auto, cpu, cuda or cuda:<index>"),
     "model.depth": (_integers(1, 10_000), "an integer from 1 to 10000"),
+    "model.width": (_optional(_integers(1, 1_000_000)), "null or an integer of at least 1"),
     "model.widths": (_optional(_each(_integers(1, 1_000_000))), "null or a list of integers of at least 1, such as [256,256]"),
     "model.filters": (_each(_integers(1, 100_000)), "a list of integers of at least 1, such as [32,64,128,256]"),
     "model.blocks_per_stage": (_integers(1, 1_000), "an integer from 1 to 1000"),
@@ -221,7 +224,8 @@ RANGES: dict[str, tuple[Test, str]] = {
     "scheduler.min_lr": (_real(0), "a finite number of at least 0"),
     "scheduler.T_max": (_integers(1), "an integer of at least 1"),
     "scheduler.eta_min": (_real(0), "a finite number of at least 0"),
-    "trainer.epochs": (_integers(1, 1_000_000), "an integer from 1 to 1000000"),
+    "trainer.epochs": (_integers(0, 1_000_000), "an integer from 0 (measure only) to 1000000"),
+    "trainer.steps_per_epoch": (_optional(_integers(1)), "null or an integer of at least 1"),
     "trainer.batch_size": (_integers(1), "an integer of at least 1"),
     "trainer.eval_batch_size": (_integers(1), "an integer of at least 1"),
     "trainer.patience": (_optional(_integers(1)), "null or an integer of at least 1"),
@@ -263,6 +267,8 @@ def check(cfg: DictConfig) -> None:
             f"model.filters={_show(model.filters)}: a parameter-free shortcut can add channels, not drop them; "
             "let them grow, or set model.shortcut=projection"
         )
+    if model.get("width") is not None and model.get("widths") is not None:
+        raise UserError(f"model.width={model.width}: model.widths={_show(model.widths)} is given too; one of them must be null")
     if cfg.optimizer.get("nesterov") and cfg.optimizer.momentum == 0:
         raise UserError("optimizer.nesterov=true: needs optimizer.momentum above 0")
 

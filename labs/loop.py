@@ -7,6 +7,7 @@ import logging
 import math
 import time
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def fit(
         trainer: the `trainer` node of the configuration.
     """
     runs = list(runs)
-    steps = len(batch_bounds(len(training), trainer.batch_size))
+    steps = steps_per_epoch(len(training), trainer)
     sampled = sampled_steps(trainer.diagnostics, trainer.diagnostics_every, steps)
 
     for epoch in range(1, trainer.epochs + 1):
@@ -73,9 +74,9 @@ def fit(
         replicas.train()
         replicas.begin_epoch(epoch)
         flow = GradientFlow(replicas)
-        loss_sums, hits = [], []
-        seeds = [run.seed for run in runs]
-        for step, (images, labels) in enumerate(training.epoch(seeds, epoch, trainer.batch_size)):
+        loss_sums, hits, seen = [], [], 0
+        batches = training.epoch([run.seed for run in runs], epoch, trainer.batch_size)
+        for step, (images, labels) in enumerate(islice(batches, steps)):
             logits = replicas(images)  # (S, B, K)
             losses = replica_losses(logits, labels)  # (S, B)
             losses.mean(1).sum().backward()  # summed over replicas, so that each gets the gradient of its own mean loss
@@ -88,9 +89,10 @@ def fit(
             replicas.clear_gradients()
             loss_sums.append(losses.detach().sum(1))
             hits.append((logits.detach().argmax(-1) == labels).sum(1))
+            seen += labels.shape[1]
             progress.step(epoch, step)
-        train_loss = torch.stack(loss_sums).double().sum(0) / len(training)
-        train_acc = torch.stack(hits).sum(0).double() * (100 / len(training))
+        train_loss = torch.stack(loss_sums).double().sum(0) / seen
+        train_acc = torch.stack(hits).sum(0).double() * (100 / seen)
 
         # ── validate ───────────────────────────────────────────────────────────────────────────────────────────────────
         val_loss, val_acc = evaluate(replicas, validation)
@@ -103,8 +105,7 @@ def fit(
 
         # ── record ─────────────────────────────────────────────────────────────────────────────────────────────────────
         if epoch == 1 and sampled:
-            for run, grad_norm, weight_norm in zip(runs, *flow.first(), strict=True):
-                run.log.layers({"epoch": 0, "grad_norm": grad_norm, "weight_norm": weight_norm, "update_ratio": None})
+            record_initialisation(runs, flow)
         rows = []
         for i, run in enumerate(runs):
             names = ("train_loss", "train_acc", "val_loss", "val_acc")
@@ -140,6 +141,35 @@ def fit(
             runs = [runs[i] for i in going]
         if not runs:
             break
+
+
+def measure(
+    replicas: Replicas, runs: list[Run], training: TrainingBatches, validation: EvaluationBatches, trainer: DictConfig
+) -> None:
+    """What `trainer.epochs=0` asks for: the validation numbers of the initial weights, and the gradients of one batch."""
+    for i, (run, loss, accuracy) in enumerate(zip(runs, *(v.tolist() for v in evaluate(replicas, validation)), strict=True)):
+        run.best = {"epoch": 0, "train_loss": None, "train_acc": None, "val_loss": loss, "val_acc": accuracy}
+        run.weights = replicas.state_of(i)
+    if trainer.diagnostics != "off":
+        replicas.train()
+        replicas.begin_epoch(1)
+        images, labels = next(training.epoch([run.seed for run in runs], 1, trainer.batch_size))
+        replica_losses(replicas(images), labels).mean(1).sum().backward()
+        flow = GradientFlow(replicas)
+        flow.before_step()
+        record_initialisation(runs, flow)
+
+
+def record_initialisation(runs: list[Run], flow: GradientFlow) -> None:
+    """Write the layers' record of epoch 0: the first sampled step's gradients belong to the initial weights."""
+    for run, grad_norm, weight_norm in zip(runs, *flow.first(), strict=True):
+        run.log.layers({"epoch": 0, "grad_norm": grad_norm, "weight_norm": weight_norm, "update_ratio": None})
+
+
+def steps_per_epoch(count: int, trainer: DictConfig) -> int:
+    """Steps in an epoch over `count` training images: all batches, or fewer by `trainer.steps_per_epoch`."""
+    steps = len(batch_bounds(count, trainer.batch_size))
+    return steps if trainer.steps_per_epoch is None else min(steps, trainer.steps_per_epoch)
 
 
 def replica_losses(logits: Tensor, labels: Tensor) -> Tensor:

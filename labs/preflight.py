@@ -8,8 +8,8 @@ from omegaconf import DictConfig
 
 from labs import datasets
 from labs.cells import config_hash
-from labs.data import batch_bounds, split_validation
-from labs.loop import replica_losses
+from labs.data import split_validation
+from labs.loop import replica_losses, steps_per_epoch
 from labs.plan import Job
 from labs.run import build_model, choose_device, set_threads
 
@@ -57,7 +57,7 @@ def probe(job: Job) -> float:
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
     everything = datasets.load(cfg.dataset, train=True)
     training, _ = split_validation(everything, cfg.dataset.val_size, cfg.dataset.split_seed)
-    steps = len(batch_bounds(len(training), cfg.trainer.batch_size))
+    steps = steps_per_epoch(len(training), cfg.trainer)
     images = torch.randn(cfg.trainer.batch_size, *shape, device=device)
     labels = torch.randint(len(everything.classes), (1, len(images)), device=device)
 

@@ -16,10 +16,10 @@ from omegaconf import DictConfig
 from torch import nn
 
 from labs import cells, datasets
-from labs.data import EvaluationBatches, Images, Normalizer, TrainingBatches, batch_bounds, split_validation, stream_seed
+from labs.data import EvaluationBatches, Images, Normalizer, TrainingBatches, split_validation, stream_seed
 from labs.errors import UserError
 from labs.files import write_json
-from labs.loop import Run, evaluate, fit
+from labs.loop import Run, evaluate, fit, measure, steps_per_epoch
 from labs.progress import EpochProgress
 from labs.replicas import Replicas
 from labs.sinks import RunLog
@@ -76,10 +76,13 @@ def train(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progress: bool)
     log.info(headline(cfg, models[0], summary, train_part, validation_part, device, threads, seeds))
 
     # ── train, then test the best weights once ─────────────────────────────────────────────────────────────────────────
-    steps = len(batch_bounds(len(training), cfg.trainer.batch_size))
+    steps = steps_per_epoch(len(training), cfg.trainer)
     try:
         with EpochProgress(cfg.trainer.epochs, steps, cfg.trainer.log_every, visible=show_progress) as progress:
-            fit(replicas, runs, training, validation, cfg.trainer, progress)
+            if cfg.trainer.epochs == 0:
+                measure(replicas, runs, training, validation, cfg.trainer)
+            else:
+                fit(replicas, runs, training, validation, cfg.trainer, progress)
         test_part = datasets.load(cfg.dataset, train=False).to(device)
         test = EvaluationBatches(test_part, normalize, shape[1:], cfg.trainer.eval_batch_size)
         results = []

@@ -28,7 +28,8 @@ class MLP(nn.Module):
         input_shape: (C, H, W) of an image; it is flattened.
         num_classes: outputs of the head.
         depth: number of hidden layers, at least 1.
-        widths: units of each hidden layer; replaces `depth`.
+        width: units of every hidden layer, in place of 128, 64, 32, ….
+        widths: units of each hidden layer; replaces `depth` and `width`.
         residual: add the skips.
         shortcut: "identity" skips only where a block's input and output agree in width; "projection" also skips where they
             differ, by a learned Linear and BatchNorm (extra parameters).
@@ -36,10 +37,11 @@ class MLP(nn.Module):
 
     def __init__(
         self, input_shape: tuple[int, int, int], num_classes: int, *,
-        depth: int = 5, widths: list[int] | None = None, residual: bool = False, shortcut: str = "identity", name: str = "mlp",
+        depth: int = 5, width: int | None = None, widths: list[int] | None = None,
+        residual: bool = False, shortcut: str = "identity", name: str = "mlp",
     ) -> None:  # fmt: skip
         super().__init__()
-        widths = list(widths) if widths else widths_by_depth(depth)
+        widths = list(widths) if widths else [width] * depth if width else widths_by_depth(depth)
         self.depth = len(widths)
         channels, height, width = input_shape
         sizes = [channels * height * width, *widths]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from labs import checkpoint
 from labs.data import EvaluationBatches, Images, Normalizer, TrainingBatches, stream
 from labs.files import read_json
-from labs.loop import Run, evaluate, fit, out_of_patience, replica_losses
+from labs.loop import Run, evaluate, fit, measure, out_of_patience, replica_losses
 from labs.models.cnn import CNN
 from labs.models.mlp import MLP
 from labs.progress import EpochProgress
@@ -42,7 +42,15 @@ def cnn(seed: int) -> nn.Module:
 
 
 def settings(**changes: Any) -> DictConfig:
-    base = {"epochs": 3, "batch_size": 16, "patience": None, "save_every": None, "diagnostics": "epoch", "diagnostics_every": 1}
+    base = {
+        "epochs": 3,
+        "batch_size": 16,
+        "steps_per_epoch": None,
+        "patience": None,
+        "save_every": None,
+        "diagnostics": "epoch",
+        "diagnostics_every": 1,
+    }
     return OmegaConf.create(base | changes)
 
 
@@ -72,8 +80,11 @@ class Trained:
             sched = scheduler(opt) if scheduler else torch.optim.lr_scheduler.ConstantLR(opt, 1.0)
             self.runs.append(Run(seed, directory, RunLog(directory, OmegaConf.create({"tensorboard": False})), opt, sched))
         trainer = settings(**changes)
-        fit(self.replicas, self.runs, self.training, self.validation, trainer,
-            EpochProgress(trainer.epochs, 6, 1, visible=False))  # fmt: skip
+        if trainer.epochs == 0:
+            measure(self.replicas, self.runs, self.training, self.validation, trainer)
+        else:
+            quiet = EpochProgress(trainer.epochs, 6, 1, visible=False)
+            fit(self.replicas, self.runs, self.training, self.validation, trainer, quiet)
         for run in self.runs:
             run.log.close()
 
@@ -172,6 +183,34 @@ def test_of_equal_epochs_the_first_is_the_best(tmp_path: Path) -> None:
     run = Trained(tmp_path, linear, optimizer=torch.optim.SGD, lr=1e-30, epochs=9, patience=2).runs[0]  # nothing moves
     assert run.best is not None
     assert (run.best["epoch"], run.epochs_run) == (1, 3)
+
+
+# ── fewer steps, or none ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_epoch_of_fewer_steps_counts_only_what_it_saw(tmp_path: Path) -> None:
+    trained = Trained(tmp_path, epochs=2, steps_per_epoch=1)
+    images, labels = next(trained.training.epoch([0], 1, 16))
+    logits = mlp(0).train()(images[0])
+    row = trained.rows()[0]
+    assert row["train_loss"] == pytest.approx(F.cross_entropy(logits, labels[0]).item(), rel=1e-5)
+    assert row["train_acc"] == pytest.approx(100 * (logits.argmax(1) == labels[0]).double().mean().item())
+
+
+def test_no_epochs_measure_the_initial_weights_and_leave_them(tmp_path: Path) -> None:
+    trained = Trained(tmp_path, seeds=(0, 1), epochs=0)
+    for i, run in enumerate(trained.runs):
+        initial = mlp(i).state_dict()
+        assert all(torch.equal(run.weights[name], tensor) for name, tensor in initial.items())
+        assert run.best is not None
+        assert (run.best["epoch"], run.best["train_loss"], run.epochs_run) == (0, None, 0)
+        assert trained.rows(i) == []
+    images, labels = next(trained.training.epoch([0, 1], 1, 16))
+    twin = mlp(1).train()
+    F.cross_entropy(twin(images[1]), labels[1]).backward()
+    records = (trained.runs[1].directory / "layers.jsonl").read_text().splitlines()
+    assert len(records) == 1
+    assert OmegaConf.create(records[0]).grad_norm[-1] == pytest.approx(twin.head.weight.grad.norm().item(), rel=1e-5)
 
 
 # ── checkpoints ──────────────────────────────────────────────────────────────────────────────────────────────────────────
