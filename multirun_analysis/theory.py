@@ -1,0 +1,59 @@
+"""How fast gradients grow from layer to layer at initialisation, by mean-field theory.
+
+Yang, Pennington, Rao, Sohl-Dickstein, Schoenholz 2019, "A Mean Field Theory of Batch Normalization" (arXiv:1902.08129). Their
+result for ReLU, derived here for a plain network of Linear, BatchNorm and ReLU layers, infinitely wide, at initialisation
+(gamma 1, beta 0, epsilon 0), on batches of B images.
+
+Past the first layers the B pre-activations of a unit are exchangeable Gaussians, so that BatchNorm makes of them a vector
+u = sqrt(B) v, with v uniform on the unit sphere of the B-1 dimensions orthogonal to (1, …, 1). Two entries of u have variance
+1 and correlation rho = -1/(B-1). With the arc-cosine kernels (Cho and Saul 2009)
+
+    J0(c) = (pi - arccos c) / pi                               P(u1 > 0, u2 > 0)        = J0(rho) / 2
+    J1(c) = (sqrt(1 - c^2) + (pi - arccos c) c) / pi           E[relu(u1) relu(u2)]     = J1(rho) / 2
+
+1. Forward. With weights of variance s/width the pre-activations, centred over the batch, have variance q(1-c) = s (1 - J1) / 2
+   in each of the B-1 dimensions, and their squared norm r^2 is q(1-c) times a chi-squared of B-1 degrees of freedom, so that
+   E[1/r^2] = 1 / (q(1-c) (B-3)).
+2. Backward through BatchNorm and ReLU, a gradient d with respect to a unit's outputs becomes sqrt(B)/r P D d: D keeps the
+   entries with u > 0, and P projects out (1, …, 1) and v.
+3. Backward through the weights it is summed over units, times s. Exchangeability makes the covariance of the gradients a
+   multiple of G = I - 11'/B in every layer, so that the squared norm grows by lambda = s E[B/r^2] E[tr(P D G D P)] / (B-1),
+   where
+
+       E[tr(G D G D)] = (B-1)^2/(2B) + (B-1) J0/(2B),      E[v' D G D v] = (B-1)(1 - J1)/(2B)
+
+and together lambda(B) = (B - 2 + J0 + J1) / ((B - 3)(1 - J1)), with the limit pi/(pi - 1) = 1.467 for large B.
+"""
+
+import math
+
+
+def growth_per_layer(batch_size: int) -> float:
+    """lambda(B): the factor by which the squared gradient norm grows from a layer to the one before it.
+
+    Args:
+        batch_size: B, at least 4; below that E[1/r^2] is infinite.
+
+    Raises:
+        ValueError: if the batch is smaller.
+    """
+    if batch_size < 4:
+        raise ValueError(f"batch_size={batch_size}: the growth is finite from 4 images a batch")
+    rho = -1 / (batch_size - 1)
+    j0, j1 = _arc_cosine_kernels(rho)
+    return (batch_size - 2 + j0 + j1) / ((batch_size - 3) * (1 - j1))
+
+
+def slope(batch_size: int) -> float:
+    """Change of the natural logarithm of the gradient norm a layer, counted from the input: -ln(lambda)/2."""
+    return -math.log(growth_per_layer(batch_size)) / 2
+
+
+def trainable_depth(batch_size: int) -> float:
+    """16 / ln(lambda): where the paper sees training end (its section 4, with 16 found by experiment)."""
+    return 16 / math.log(growth_per_layer(batch_size))
+
+
+def _arc_cosine_kernels(correlation: float) -> tuple[float, float]:
+    angle = math.pi - math.acos(correlation)
+    return angle / math.pi, (math.sqrt(1 - correlation**2) + angle * correlation) / math.pi

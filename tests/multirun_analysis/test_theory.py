@@ -1,0 +1,58 @@
+"""The predicted growth of gradients against published values, a limit, and a simulation that knows none of the formulas."""
+
+import math
+
+import numpy as np
+import pytest
+
+from multirun_analysis import theory
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "growth"), [(8, 1.788), (16, 1.590), (32, 1.522), (64, 1.493), (88, 1.486), (128, 1.480), (256, 1.473)]
+)
+def test_growth_has_the_values_of_the_theorem(batch_size: int, growth: float) -> None:
+    assert theory.growth_per_layer(batch_size) == pytest.approx(growth, abs=6e-4)
+
+
+def test_growth_falls_to_its_limit_with_the_batch() -> None:
+    growths = [theory.growth_per_layer(2**k) for k in range(2, 25)]
+    assert growths == sorted(growths, reverse=True)
+    assert growths[-1] == pytest.approx(math.pi / (math.pi - 1), abs=1e-6)
+
+
+def test_slope_and_trainable_depth_follow_from_the_growth() -> None:
+    assert theory.slope(128) == pytest.approx(-0.196, abs=5e-4)
+    assert theory.trainable_depth(128) == pytest.approx(40.8, abs=0.1)
+    assert math.exp(-100 * theory.slope(128)) == pytest.approx(3.2e8, rel=0.05)
+
+
+def test_batches_without_a_finite_growth_are_refused() -> None:
+    with pytest.raises(ValueError, match="batch_size=3: the growth is finite from 4"):
+        theory.growth_per_layer(3)
+
+
+@pytest.mark.parametrize("batch_size", [8, 16])
+def test_growth_equals_a_simulated_layer(batch_size: int) -> None:
+    """One layer of a very wide network, unit by unit: Gaussian pre-activations, BatchNorm and ReLU by definition."""
+    rng, units = np.random.default_rng(0), 200_000
+    outputs_kernel = np.eye(batch_size)
+    for _ in range(20):  # to the fixed point of the forward pass
+        outputs_kernel = _forward(rng, outputs_kernel, units)[0]
+    _, h, u = _forward(rng, outputs_kernel, units)
+    gradient = rng.standard_normal((units, batch_size))
+    gradient -= gradient.mean(1, keepdims=True)  # what arrives has passed a BatchNorm: it sums to zero
+    masked = gradient * (u > 0)
+    std = h.std(1, keepdims=True)
+    back = (masked - masked.mean(1, keepdims=True) - u * (masked * u).mean(1, keepdims=True)) / std
+    growth = (back**2).sum() / (gradient**2).sum()  # weights of variance 1/width sum it over units
+    assert growth == pytest.approx(theory.growth_per_layer(batch_size), rel=0.02)
+
+
+def _forward(rng: np.random.Generator, kernel: np.ndarray, units: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The outputs' kernel, the pre-activations and their normalised values; Gaussian weights of variance 1/width."""
+    values, vectors = np.linalg.eigh(kernel)
+    h = rng.standard_normal((units, len(kernel))) @ (vectors * np.sqrt(values.clip(0))).T
+    u = (h - h.mean(1, keepdims=True)) / h.std(1, keepdims=True)
+    outputs = u.clip(0)
+    return outputs.T @ outputs / units, h, u
