@@ -182,8 +182,8 @@ def test_training_reads_every_setting(compose_config: Compose, tmp_path: Path, m
 
 @pytest.mark.parametrize("override", ["seed=1", "optimizer=sgd", "optimizer=adamw", "scheduler=cosine", "optimizer.lr=0.01",
     "optimizer.weight_decay=0.1", "optimizer.betas=[0.5,0.9]", "trainer.batch_size=32",
-    "trainer.epochs=1", "model.depth=6",
-    "model.width=16", "trainer.steps_per_epoch=2", "model.widths=[32,32]", "dataset.val_size=300", "dataset.split_seed=1", "dataset.image_size=6",
+    "trainer.epochs=1", "model.depth=6", "model.width=16", "trainer.steps_per_epoch=2",
+    "model.widths=[32,32]", "dataset.val_size=300", "dataset.split_seed=1", "dataset.image_size=6",
     "dataset.normalize=false", "dataset.augment=none", "dataset.crop_padding=0", "dataset.horizontal_flip=true",
     "trainer.precision=bf16"])  # fmt: skip
 def test_each_setting_changes_the_numbers(compose_config: Compose, tmp_path: Path, override: str) -> None:
