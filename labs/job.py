@@ -37,6 +37,7 @@ def run(cfg: DictConfig) -> float:
     cell = Path(hydra.runtime.output_dir)
     in_sweep = hydra.mode == RunMode.MULTIRUN
     seeds = cells.seeds(cfg)
+    training = False
     try:
         with ExitStack() as locks:
             todo = []
@@ -51,14 +52,14 @@ def run(cfg: DictConfig) -> float:
             if todo:
                 for seed in todo:
                     start(cells.run_directory(cell, seed), cfg, seed)
+                training = True
                 train(cfg, cell, todo, in_sweep)
     except Exception as error:
         if not in_sweep:
             if isinstance(error, UserError):
                 sys.exit(f"error: {error}")  # Hydra adds a line of its own to an exception
             raise
-        on_disk = all(isinstance(read_json(cells.run_directory(cell, seed) / "result.json"), dict) for seed in seeds)
-        level = logging.INFO if on_disk else logging.WARNING  # the terminal shows what no result.json tells
+        level = logging.INFO if training else logging.WARNING  # what no result.json tells, the terminal does
         log.log(level, "failed: %s", error, exc_info=not isinstance(error, UserError))
         return math.nan
     return objective(cell, seeds)
@@ -97,7 +98,7 @@ def hold(directory: Path) -> Any:
     """A lock on the run's directory that the operating system releases when the process ends, however it ends."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        return FileLock(directory / ".lock").acquire(timeout=0)
+        return FileLock(directory / ".lock").acquire(timeout=1)
     except Timeout:
         raise UserError(f"{directory}: another process is training this run; wait for it, or stop it") from None
     except OSError as error:

@@ -1,0 +1,84 @@
+"""Turn runs into tables, figures and one report: `python -m multirun_analysis STUDY_DIR [STUDY_DIR ...]`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from multirun_analysis.collect import Frames, collect
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line. Returns the exit status: 0, or 1 with one line on standard error; wrong usage exits with 2."""
+    parser = argparse.ArgumentParser(
+        prog="python -m multirun_analysis",
+        description="Turn runs, finished or not, into tables, figures and report.html. No run is ever changed.",
+        epilog="Written to STUDY_DIR/report: report.html, summary.md, CSVs, final_results.pkl, figures as .png and .svg.",
+    )
+    parser.add_argument("directories", nargs="*", type=Path, metavar="STUDY_DIR",
+                        help="a study, or any folder with runs in it: multirun/…, outputs/…")  # fmt: skip
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where to write; needed with several folders")
+    parser.add_argument("--status", action="store_true", help="only print how far each cell is, and write nothing")
+    parser.add_argument("--load", type=Path, metavar="REPORT_DIR", help="redraw from a report's CSV files, without any run")
+    options = parser.parse_args(arguments)
+    if bool(options.directories) == bool(options.load):
+        parser.error("give either run folders or --load REPORT_DIR")
+    if options.status and (options.load or options.out):
+        parser.error("--status takes run folders only")
+    if len(options.directories) > 1 and not options.out and not options.status:
+        parser.error("several folders make one report: say where with --out DIR")
+
+    if options.load:
+        from multirun_analysis import archive
+
+        try:
+            frames = archive.load(options.load)
+        except (OSError, ValueError) as error:
+            return _fail(f"cannot load {options.load}: {_line(error)}")
+        return _analyse(frames, options.out or options.load)
+    try:
+        frames = collect(options.directories, with_layers=not options.status)
+    except NotADirectoryError as error:
+        return _fail(str(error))
+    for problem in frames.problems:
+        print(f"warning: {problem}", file=sys.stderr)
+    if not len(frames.runs):
+        where = ", ".join(map(str, options.directories))
+        return _fail(f"no runs found in {where}: a run is a seed=<s> folder with config.json, result.json or metrics.jsonl")
+    if options.status:
+        from multirun_analysis import status
+
+        print(status.report(frames))
+        return 0
+    return _analyse(frames, options.out or options.directories[0] / "report")
+
+
+def _analyse(frames: Frames, out: Path) -> int:
+    from multirun_analysis import archive, tables  # the drawing libraries take a second to import: not for --status
+    from multirun_analysis.analysis import analyse, counts
+
+    try:
+        archive.prepare(out)
+        analysis = analyse(frames)
+        archive.write(analysis, out)
+    except OSError as error:
+        return _fail(f"cannot write to {out}: {_line(error)}; --out DIR writes elsewhere")
+    table = tables.overview(analysis.summary, analysis.differences)
+    if table.rows:
+        print(f"{table.title}\n{tables.text(table)}")
+    print("\n".join([counts(frames.runs), *analysis.notices, "", *analysis.finding, "", f"report: {out / 'report.html'}"]))
+    return 0
+
+
+def _fail(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 1
+
+
+def _line(error: Exception) -> str:
+    words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(words.split())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""All that is computed from the frames before anything is written: statistics, comparison, finding and notices."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from multirun_analysis import finding, groups, published, statistics
+from multirun_analysis.collect import Frames
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """The frames and what follows from them. `finding` has a paragraph a group, `notices` a line a thing to know."""
+
+    frames: Frames
+    summary: pd.DataFrame
+    differences: pd.DataFrame
+    shares: pd.DataFrame
+    shortfall: pd.DataFrame
+    comparison: pd.DataFrame
+    finding: list[str]
+    notices: list[str]
+
+
+def analyse(frames: Frames) -> Analysis:
+    """Compute everything that the tables, figures and the report show."""
+    runs = frames.runs
+    summary = statistics.summarise(runs)
+    differences = statistics.paired_differences(runs)
+    shares = statistics.trainability(runs)
+    shortfall = statistics.first_shortfall(runs)
+    return Analysis(
+        frames=frames,
+        summary=summary,
+        differences=differences,
+        shares=shares,
+        shortfall=shortfall,
+        comparison=published.compare(runs, summary),
+        finding=finding.finding(runs, summary, differences, shares, shortfall),
+        notices=notices(frames),
+    )
+
+
+def counts(runs: pd.DataFrame) -> str:
+    """Such as `24 runs: 20 done, 3 diverged, 1 missing; 20 counted`."""
+    by_status = ", ".join(f"{count} {status}" for status, count in runs["status"].value_counts().sort_index().items())
+    return f"{len(runs)} run{'s' * (len(runs) != 1)}: {by_status}; {int(runs['counted'].sum())} counted"
+
+
+def notices(frames: Frames) -> list[str]:
+    """One line each: what was unreadable, what was mixed, what was left out and why."""
+    runs = frames.runs
+    lines = list(frames.problems)
+    if len(studies := sorted(runs["study"].dropna().unique())) > 1:
+        lines.append(f"Runs of {len(studies)} studies ({', '.join(studies)}); seeds of one configuration count together.")
+    if (number := runs["group"].nunique()) > 1:
+        swept = {key.removeprefix("config.") for key in (groups.RESIDUAL, *groups.DEPTH)} | {"group", "depth", "residual"}
+        told = ", ".join(key for key in groups.differences(runs).columns if key not in swept) or "how they reach a depth"
+        lines.append(f"{number} groups of runs, never averaged or paired with each other; they differ in {told}.")
+    different = [key for key in runs.columns if key.startswith("versions.") and runs.loc[runs["counted"], key].nunique() > 1]
+    if different:
+        lines.append(
+            f"Counted runs were made with several versions of {', '.join(key.removeprefix('versions.') for key in different)}."
+        )
+    if extra := int((groups.left_over(runs) & ~runs["mismatch"]).sum()):
+        lines.append(f"Not in the plan of the last launch, and counted all the same where done: {extra}.")
+    if wrong := int(runs["mismatch"].sum()):
+        lines.append(f"Not counted, since directory and files name different configurations: {wrong}.")
+    if repeated := int(runs["reason"].str.startswith("same configuration", na=False).sum()):
+        lines.append(f"Not counted, since the same configuration and seed is there twice: {repeated}.")
+    return lines

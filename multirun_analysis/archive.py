@@ -1,0 +1,118 @@
+"""The report directory: what is written there, each file whole or not at all, and the frames read back for `--load`.
+
+runs.csv epochs.csv layers.csv.gz     the frames: all that --load needs
+summary.csv paired.csv trainability.csv shortfall.csv published.csv summary.md final_results.pkl report.html
+<figure>.png <figure>.svg
+"""
+
+import gzip
+import io
+import os
+import pickle
+import zlib
+from pathlib import Path
+
+import pandas as pd
+
+from multirun_analysis import drawing, figures, report
+from multirun_analysis.analysis import Analysis
+from multirun_analysis.collect import EPOCH_COLUMNS, LAYER_COLUMNS, RUN_COLUMNS, Frames, typed_epochs, typed_layers
+
+DPI = 200
+PROBLEMS = "problems.txt"  # lines about unreadable folders; only there if there are any
+
+
+def prepare(directory: Path) -> None:
+    """Make the directory and see that it can be written to, before minutes of work. Raises OSError."""
+    directory.mkdir(parents=True, exist_ok=True)
+    probe = directory / f".probe.{os.getpid()}"
+    probe.write_bytes(b"")
+    probe.unlink()
+
+
+def write(analysis: Analysis, directory: Path) -> None:
+    """Write everything. Raises OSError where the directory cannot be written to."""
+    frames = analysis.frames
+    write_atomically(directory / "runs.csv", _csv(frames.runs))
+    write_atomically(directory / "epochs.csv", _csv(frames.epochs))
+    layers = _csv(frames.layers, float_format="%.6g")
+    write_atomically(directory / "layers.csv.gz", gzip.compress(layers, compresslevel=4, mtime=0))
+    if frames.problems:
+        write_atomically(directory / PROBLEMS, "".join(f"{line}\n" for line in frames.problems).encode())
+    else:
+        (directory / PROBLEMS).unlink(missing_ok=True)
+
+    computed = {
+        "summary": analysis.summary,
+        "paired": analysis.differences,
+        "trainability": analysis.shares,
+        "shortfall": analysis.shortfall,
+        "published": analysis.comparison,
+    }
+    for name, frame in computed.items():
+        write_atomically(directory / f"{name}.csv", _csv(_rounded(frame), float_format="%.6g"))
+    write_atomically(directory / "final_results.pkl", pickle.dumps(_rounded(analysis.summary)))
+    write_atomically(directory / "summary.md", report.summary_markdown(analysis).encode())
+
+    images: dict[str, tuple[bytes, bytes]] = {}
+    with drawing.style():
+        for name, draw in figures.FIGURES.items():
+            figure = draw(frames)
+            png, svg = io.BytesIO(), io.BytesIO()
+            figure.savefig(png, format="png", dpi=DPI)
+            figure.set_layout_engine("none")  # stays as laid out: doing it again for the SVG would take as long as drawing
+            figure.savefig(svg, format="svg", metadata={"Date": None})
+            images[name] = png.getvalue(), svg.getvalue()
+            write_atomically(directory / f"{name}.png", png.getvalue())
+            write_atomically(directory / f"{name}.svg", svg.getvalue())
+    write_atomically(directory / "report.html", report.report_html(analysis, images).encode())
+
+
+def load(directory: Path) -> Frames:
+    """The frames as they were written, from the CSVs alone.
+
+    Raises:
+        OSError: where a file is missing or cannot be read.
+        ValueError: where a file is damaged.
+    """
+    header = pd.read_csv(directory / "runs.csv", nrows=0).columns
+    if absent := [name for name in RUN_COLUMNS if name not in header]:
+        raise ValueError(f"runs.csv has no column {absent[0]}")
+    kinds = {name: RUN_COLUMNS.get(name, "str") for name in header}
+    runs = pd.read_csv(directory / "runs.csv", dtype=kinds, keep_default_na=False, na_values=[""])
+    epochs = pd.read_csv(directory / "epochs.csv")
+    layers = pd.read_csv(io.BytesIO(_unpacked(directory / "layers.csv.gz")))
+    for name, frame, needed in (("epochs.csv", epochs, EPOCH_COLUMNS), ("layers.csv.gz", layers, LAYER_COLUMNS)):
+        if absent := [column for column in needed if column not in frame.columns]:
+            raise ValueError(f"{name} has no column {absent[0]}")
+    problems = (directory / PROBLEMS).read_text().splitlines() if (directory / PROBLEMS).exists() else []
+    return Frames(runs, typed_epochs(epochs), typed_layers(layers), tuple(problems))
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace `path`: a reader sees the old file or the new one, never a part."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _unpacked(path: Path) -> bytes:
+    try:
+        return gzip.decompress(path.read_bytes())
+    except (EOFError, zlib.error) as error:
+        raise ValueError(f"{path.name} is damaged: {error}") from error
+
+
+def _csv(frame: pd.DataFrame, float_format: str | None = None) -> bytes:
+    """Without a format a float has as many digits as it takes to read back the same number."""
+    text = frame.to_csv(index=False, lineterminator="\n", float_format=float_format)
+    return text.encode()
+
+
+def _rounded(frame: pd.DataFrame) -> pd.DataFrame:
+    """Without the last digits, in which sums differ from machine to machine, and without minus zero."""
+    floats = frame.select_dtypes("float64").columns
+    return frame.assign(**{name: frame[name].round(10) + 0.0 for name in floats})

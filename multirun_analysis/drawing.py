@@ -1,0 +1,150 @@
+"""The look and the parts of the figures: style, panels, axes, lines and legends.
+
+Plain nets are orange, dashed and round, residual nets blue, solid and square, in colours of Okabe and Ito. What a logarithmic
+axis cannot show, a zero, is marked at its foot; what was not recorded is a gap.
+"""
+
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+COLOUR = {"plain": "#D55E00", "residual": "#0072B2", "net": "#333333"}  # net: the run does not say which of the two it is
+MARKER = {"plain": "o", "residual": "s", "net": "D"}
+LINE: dict[str, Any] = {"plain": (0, (4, 1.5)), "residual": "-", "net": ":"}
+STYLE: dict[str, Any] = {
+    "font.size": 9, "axes.titlesize": 10, "axes.labelsize": 9, "xtick.labelsize": 8, "ytick.labelsize": 8,
+    "legend.fontsize": 8, "legend.title_fontsize": 8, "legend.handlelength": 3.0, "legend.frameon": False,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.8, "axes.axisbelow": True,
+    "axes.grid": True, "grid.linewidth": 0.5, "grid.color": "#E5E5E5",
+    "figure.facecolor": "white", "savefig.facecolor": "white", "svg.hashsalt": "multirun_analysis", "svg.fonttype": "path",
+}  # fmt: skip
+MOST_GROUPS = 12  # drawn in one figure
+ZERO = "triangle at the foot: zero"
+
+Place = Callable[[float, float], float]  # a depth and how far to the side of it, to a position on the x axis
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The look of all figures, for the time of drawing and saving them only."""
+    look: dict[Any, Any] = {**sns.axes_style("white"), **sns.plotting_context("paper"), **STYLE}
+    with rc_context(look):
+        yield
+
+
+def panels(
+    title: str, groups: Sequence[str], columns: int, size: tuple[float, float], sharey: Literal["none", "row"] = "none"
+) -> tuple[Figure, np.ndarray]:
+    """A row of panels a group, in a figure outside of pyplot, which therefore leaves nothing open behind it.
+
+    Args:
+        title: of the whole figure.
+        groups: all there are; the first twelve have a row.
+        columns: panels a row.
+        size: of a panel, in inches.
+        sharey: "row" for one y axis a row.
+    """
+    rows = max(1, min(len(groups), MOST_GROUPS))
+    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
+    figure = Figure(figsize=(columns * size[0] + 0.9, rows * size[1] + 0.5), layout=layout)
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=sharey)
+    figure.suptitle(title, fontsize=11, fontweight="bold")
+    if not groups:
+        say(axes[0, 0], "no run to draw")
+    return figure, axes
+
+
+def finish(figure: Figure, caption: str, groups: Sequence[str]) -> Figure:
+    """Put the caption beneath, say what is not drawn, and hide panels that nothing was drawn in."""
+    for ax in figure.axes:
+        if not ax.has_data() and not ax.texts:
+            ax.set_axis_off()
+    if any(line.get_label() == ZERO for ax in figure.axes for line in ax.lines):
+        caption += f" · {ZERO}"
+    more = f" · {MOST_GROUPS} of {len(groups)} groups, the tables have all" if len(groups) > MOST_GROUPS else ""
+    figure.supxlabel(caption + more, fontsize=7.5, color="#555555")
+    return figure
+
+
+def depth_axis(ax: Axes, depths: pd.Series, models: pd.Series) -> Place:
+    """Ticks at the depths there are, on a logarithmic axis unless these are evenly spaced."""
+    values = sorted(float(depth) for depth in depths.dropna().unique())
+    steps = np.diff(values)
+    is_log = len(values) > 2 and values[0] > 0 and steps.max() > 2 * steps.min()
+    places = dict(zip(values, np.log(values) if is_log else values, strict=True))
+    span = max(places.values()) - min(places.values()) or 1.0
+    labelled: list[float] = []
+    for value in reversed(values):  # the deepest has a label, those too close to one have none
+        if not labelled or places[labelled[-1]] - places[value] > span / 14:
+            labelled.append(value)
+    if is_log:
+        ax.set_xscale("log")
+        ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xticks(labelled, [f"{value:g}" for value in labelled])
+    names = {"mlp": "hidden layers", "cnn": "convolutions"}
+    ax.set_xlabel(f"depth ({' or '.join(sorted({names.get(model, 'layers') for model in models.dropna()})) or 'layers'})")
+
+    def place(depth: float, side: float) -> float:
+        shifted = (np.log(depth) if is_log else depth) + side * 0.012 * span
+        return float(np.exp(shifted) if is_log else shifted)
+
+    return place
+
+
+def log_axis(ax: Axes, values: np.ndarray) -> float:
+    """Make y logarithmic around the positive values and return its lower end, where zeros are marked."""
+    positive = values[np.isfinite(values) & (values > 0)]
+    low, high = (float(positive.min()), float(positive.max())) if len(positive) else (0.1, 1.0)
+    room = max((high / low) ** 0.06, 1.1)
+    ax.set_yscale("log")
+    ax.set_ylim(low / room, high * room)
+    if high / low < 300:  # few decades: plain numbers at 1, 2 and 5
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.yaxis.set_minor_locator(NullLocator())
+    return low / room
+
+
+def curve(ax: Axes, values: pd.Series, foot: float, colour: Any, dashes: Any, width: float = 1.8, alpha: float = 1.0) -> None:
+    """A line with gaps where there is no number, and a triangle at the foot of the axis where the number is zero."""
+    values = values.sort_index()
+    ax.plot(values.index, values.where(values > 0), color=colour, linestyle=dashes, linewidth=width, alpha=alpha)
+    zeros = values.index[values == 0]
+    if len(zeros):
+        ax.plot(zeros, np.full(len(zeros), foot), "v", color=colour, markersize=3, alpha=alpha, clip_on=False, label=ZERO)
+
+
+def seed_curves(ax: Axes, by_run: pd.DataFrame, foot: float, colour: Any) -> None:
+    """A faint line a run."""
+    for _, values in by_run.items():
+        curve(ax, values, foot, colour, "-", width=0.6, alpha=0.45)
+
+
+def arm_handle(arm: str, counted: pd.DataFrame, *, marker: bool = True) -> Line2D:
+    """Legend entry of an arm with its n, such as `plain (n = 3 to 5)`."""
+    sizes = counted[counted["arm"] == arm].groupby("depth").size()
+    low, high = (sizes.min(), sizes.max()) if len(sizes) else (0, 0)
+    label = f"{arm} (n = {low})" if low == high else f"{arm} (n = {low} to {high})"
+    glyph = MARKER[arm] if marker else ""
+    return Line2D([], [], color=COLOUR[arm], linestyle=LINE[arm], marker=glyph, markersize=5, linewidth=1.8, label=label)
+
+
+def heading(ax: Axes, *words: str) -> None:
+    """The title of a panel, over several lines where a group has a long name."""
+    ax.set_title("\n".join(textwrap.wrap(", ".join(words), 46)))
+
+
+def say(ax: Axes, words: str) -> None:
+    """Words in place of data."""
+    ax.text(0.5, 0.5, words, transform=ax.transAxes, ha="center", va="center", color="#555555")

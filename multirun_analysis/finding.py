@@ -1,0 +1,128 @@
+"""The finding: a sentence or two a group, written from the numbers and true of few, failed or unfinished runs as well."""
+
+import math
+
+import pandas as pd
+
+from multirun_analysis.statistics import MARGIN, NOT_COUNTED
+from multirun_analysis.tables import number, p_value
+
+UNFINISHED = ("running", "interrupted", "missing")
+
+
+def finding(
+    runs: pd.DataFrame, summary: pd.DataFrame, differences: pd.DataFrame, shares: pd.DataFrame, shortfall: pd.DataFrame
+) -> list[str]:
+    """One paragraph a group, in the order of `summary`. The frames are those of `statistics`."""
+    if not len(summary):
+        return [f"Nothing can be compared: {_statuses(runs)}."]
+    paragraphs = []
+    for group, cells in summary.groupby("group", sort=False):
+        own = [frame[frame["group"] == group] for frame in (differences, shares, shortfall)]
+        sentences = _group(cells, *own)
+        if cells["epochs_run_mean"].max() == 0:
+            sentences.insert(0, "These nets are untrained (0 epochs).")
+        waiting = ", ".join(f"{cells[status].sum()} {status}" for status in UNFINISHED if cells[status].sum())
+        if waiting and cells["n"].sum():
+            sentences.append(f"Not final: {waiting}.")
+        prefix = f"{group}: " if summary["group"].nunique() > 1 else ""
+        paragraphs.append(prefix + " ".join(sentences))
+    return paragraphs
+
+
+def _group(cells: pd.DataFrame, differences: pd.DataFrame, shares: pd.DataFrame, shortfall: pd.DataFrame) -> list[str]:
+    done = cells[cells["test_acc_n"] > 0]
+    if not len(done):
+        names = {"n": "done", **{status: status for status in (*NOT_COUNTED, "other")}}
+        counts = ", ".join(f"{cells[column].sum()} {name}" for column, name in names.items() if cells[column].sum())
+        return [f"No run has a test accuracy yet, so there is nothing to compare ({counts})."]
+    arms = set(done["residual"].dropna())
+    if differences["n"].sum():
+        return [_shortfall(shortfall.iloc[0]), *_behind(differences), _deepest(differences, shares)]
+    if len(shortfall) and shortfall["reference"].iloc[0] == "residual":  # the pairs there are have diverged in one arm
+        return [_shortfall(shortfall.iloc[0]), "At no depth has a seed both runs done, so no accuracies are paired."]
+    if arms == {True, False}:
+        return [
+            "No seed has a plain and a residual net done at the same depth, so nothing is paired.",
+            _range(done, "Mean test accuracy"),
+        ]
+    if arms == {False}:
+        several = done["depth"].nunique() > 1
+        trend = _shortfall(shortfall.iloc[0]) if several else _range(done, "Their mean test accuracy")
+        return ["Only plain nets are done, so there is nothing to compare them with.", trend]
+    if arms == {True}:
+        return [
+            "Only residual nets are done, so there is nothing to compare them with.",
+            _range(done, "Their mean test accuracy"),
+        ]
+    return [_range(done, "These runs do not say whether their nets are residual; mean test accuracy")]
+
+
+def _shortfall(row: pd.Series) -> str:
+    """Where plain first falls short, of its residual twins or of the best plain depth, and how sure that is."""
+    short_of = "their residual twins" if row["reference"] == "residual" else "the best plain depth"
+    bounds = _bootstrap(row)
+    if pd.isna(row["depth"]):
+        return (
+            f"Up to depth {row['deepest']} plain nets do not fall more than {MARGIN:g} points of test accuracy short of "
+            f"{short_of} ({bounds})."
+        )
+    before = f"not yet at depth {row['before']}; " if pd.notna(row["before"]) else "the shallowest one compared; "
+    return (
+        f"Plain nets first fall short of {short_of} at depth {row['depth']}, by more than {MARGIN:g} points of test accuracy "
+        f"({before}{bounds})."
+    )
+
+
+def _bootstrap(row: pd.Series) -> str:
+    if pd.isna(row["low"]):
+        return "one seed, so no interval"
+    low, high = (f"deeper than {row['deepest']}" if math.isinf(end) else f"{end:.0f}" for end in (row["low"], row["high"]))
+    span = f"{low} to {high}" if low != high else f"{low} alone" if not math.isinf(row["low"]) else low
+    return f"95 % bootstrap interval of that depth over {row['n']} seeds: {span}"
+
+
+def _behind(differences: pd.DataFrame) -> list[str]:
+    """Residual nets can be worse, and then it says so."""
+    worse = differences[differences["difference"] < -MARGIN]
+    if not len(worse):
+        return []
+    each = ", ".join(f"{number(-row['difference']).text} points at depth {row['depth']}" for _, row in worse.iterrows())
+    return [f"Residual nets are behind plain ones by {each}."]
+
+
+def _deepest(differences: pd.DataFrame, shares: pd.DataFrame) -> str:
+    """The two arms at the greatest depth which has pairs."""
+    row = differences[differences["n"] > 0].iloc[-1]
+    low, high = (number(row[end], signed=True).text for end in ("low", "high"))
+    p, p_holm = p_value(row["p"]).text, p_value(row["p_holm"]).text
+    sure = f"95 % interval {low} to {high}, {row['n']} seeds, p = {p}, Holm-corrected {p_holm}".replace("p = <", "p <")
+    if row["n"] == 1:
+        sure = "one seed, so no interval and no test"
+    sentence = (
+        f"At depth {row['depth']} plain nets reach {number(row['plain'], 1).text} % and residual ones "
+        f"{number(row['residual'], 1).text} %, a difference of {number(row['difference'], signed=True).text} points ({sure})"
+    )
+    share = shares[shares["depth"] == row["depth"]].set_index("residual")
+    if {True, False} <= set(share.index):
+        counts = {arm: f"{share.loc[arm, 'trained']} of {share.loc[arm, 'n']}" for arm in (False, True)}
+        sentence += f"; {counts[False]} plain and {counts[True]} residual seeds train at all"
+    deeper = differences[(differences["n"] == 0) & (differences["depth"] > row["depth"])]["depth"]
+    beyond = f" Deeper, at {', '.join(map(str, deeper))}, no seed has both runs done." if len(deeper) else ""
+    return f"{sentence}.{beyond}"
+
+
+def _range(done: pd.DataFrame, what: str) -> str:
+    """The shallowest and the deepest cell of each arm."""
+    ends = []
+    for residual, arm in done.sort_values("depth").groupby("residual", dropna=False):
+        name = "" if pd.isna(residual) or done["residual"].nunique() < 2 else "residual " if residual else "plain "
+        for _, cell in arm.iloc[[0, -1] if len(arm) > 1 else [0]].iterrows():
+            depth = f" at depth {cell['depth']}" if pd.notna(cell["depth"]) else ""
+            ends.append(f"{name}{number(cell['test_acc_mean'], 1).text} %{depth} (n = {cell['test_acc_n']})")
+    return f"{what}: {', '.join(ends)}."
+
+
+def _statuses(runs: pd.DataFrame) -> str:
+    counts = runs["status"].value_counts().sort_index()
+    return ", ".join(f"{count} {status}" for status, count in counts.items()) or "no runs"

@@ -1,0 +1,163 @@
+"""What may be compared with what: a group holds the cells that differ in depth and in `model.residual`, and in nothing else.
+
+Runs that differ in anything else (data set, optimizer, epochs, …) are never averaged and never paired: they are another group,
+named by the configuration keys that tell the groups apart, such as `dataset=mnist, optimizer.lr=0.01`.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+Key = tuple[tuple[str, str], ...]  # configuration keys and their values, those in which the runs differ
+
+ABSENT = "—"  # shown for a key which a configuration does not have
+
+# Keys that do not decide a run's numbers, the same ones that its hash leaves out; a whole branch where the key is a branch.
+NOT_DECIDING = (
+    "hydra", "study", "seed", "replicas", "device", "plan", "logger",
+    "dataset.data_dir", "dataset.download",
+    "trainer.eval_batch_size", "trainer.save_every", "trainer.log_every", "trainer.num_threads",
+)  # fmt: skip
+
+RESIDUAL = "config.model.residual"
+# Keys that set the depth. They tell groups apart only where one depth is reached in several ways, as by two lists of widths.
+DEPTH = ("config.model.depth", "config.model.widths", "config.model.filters", "config.model.blocks_per_stage")
+# The order in which keys are tried for the name of a group: what a reader thinks of first.
+NAMED_FIRST = ("config.dataset.name", "config.model.name", "config.optimizer._target_", "config.model.shortcut")
+
+
+def assign(runs: pd.DataFrame) -> pd.DataFrame:
+    """Fill in `group`, `counted` and `reason`.
+
+    Statistics are over the runs with `counted` true: done, of a known configuration, and the only one counted of their group,
+    depth, residual and seed. `reason` says why any other run is not counted.
+    """
+    deciding = deciding_columns(runs)
+    varying = [key for key in deciding if key != RESIDUAL and runs[key].nunique(dropna=False) > 1]
+    known = runs[deciding].notna().any(axis=1) if deciding else pd.Series(False, index=runs.index)
+    table = runs.loc[known, varying].fillna(ABSENT)
+    ordinary = table[[key for key in varying if key not in DEPTH]]
+    depth_keys = [key for key in varying if key in DEPTH]
+
+    keys: dict[Any, Key] = {row: tuple(zip(ordinary.columns, ordinary.loc[row], strict=True)) for row in table.index}
+    members: dict[Key, list[Any]] = {}
+    for row, key in keys.items():
+        members.setdefault(key, []).append(row)
+    for key, rows in members.items():
+        if ambiguous := _ambiguous(runs.loc[rows], depth_keys):
+            keys |= {row: (*key, *zip(ambiguous, table.loc[row, ambiguous], strict=True)) for row in rows}
+
+    names = _names(list(dict.fromkeys(keys.values())), runs[known])
+    runs["group"] = pd.Series([names[keys[row]] if row in keys else None for row in runs.index], runs.index, dtype="str")
+    runs["reason"] = pd.Series(_reasons(runs, known), dtype="str", index=runs.index)
+    runs["counted"] = runs["reason"].isna()
+    return runs
+
+
+def deciding_columns(runs: pd.DataFrame) -> list[str]:
+    """The config.* columns that decide a run's numbers."""
+    return [key for key in runs.columns if key.startswith("config.") and not _is_under(key, NOT_DECIDING)]
+
+
+def differences(runs: pd.DataFrame) -> pd.DataFrame:
+    """One row a cell configuration, one column a deciding key in which the runs' configurations differ; keys as typed."""
+    known = runs[runs["group"].notna()]
+    varying = [key for key in deciding_columns(runs) if known[key].nunique(dropna=False) > 1]
+    columns = ["group", "depth", "residual", *varying]
+    table = known[columns].drop_duplicates().reset_index(drop=True)
+    return table.rename(columns={key: key.removeprefix("config.") for key in varying})
+
+
+def shared(runs: pd.DataFrame) -> dict[str, str]:
+    """The configuration which all runs have in common, by key."""
+    known = runs[runs["group"].notna()]
+    keys = [key for key in runs.columns if key.startswith("config.") and known[key].nunique(dropna=False) == 1]
+    return {key.removeprefix("config."): value for key in keys if isinstance(value := known[key].iloc[0], str)}
+
+
+def left_over(runs: pd.DataFrame) -> pd.Series:
+    """Runs that the plan of their study's last launch does not name; they are of another launch, and valid all the same."""
+    return runs["planned"].eq(False).fillna(False).astype(bool)
+
+
+def sorted_order(runs: pd.DataFrame) -> np.ndarray:
+    """Positions of the rows by group, depth, residual, seed and path; numbers within texts count as numbers; missing last."""
+    keys = pd.DataFrame(index=runs.index)
+    for column in ("group", "cell", "path"):
+        rank = {text: position for position, text in enumerate(sorted(runs[column].dropna().unique(), key=natural))}
+        keys[column] = runs[column].map(rank).astype("float64")
+    for column in ("depth", "residual", "seed"):
+        keys[column] = runs[column].astype("Float64").astype("float64")
+    ordered = keys.sort_values(["group", "depth", "residual", "cell", "seed", "path"], na_position="last", kind="stable")
+    return ordered.index.to_numpy()
+
+
+def natural(text: str) -> list[Any]:
+    """A sort key by which depth=5 comes before depth=10 and lr=0.001 before lr=0.01."""
+    parts = re.split(r"([0-9]+(?:\.[0-9]+)?)", text)
+    return [(0, float(part), "") if number % 2 else (1, 0, part) for number, part in enumerate(parts) if part]
+
+
+def _is_under(key: str, branches: Iterable[str]) -> bool:
+    name = key.removeprefix("config.")
+    return any(name == branch or name.startswith(f"{branch}.") for branch in branches)
+
+
+def _ambiguous(rows: pd.DataFrame, depth_keys: list[str]) -> list[str]:
+    """The depth keys that take several values at one depth. A run that cannot tell its depth yet says nothing about it."""
+    placed = rows[rows["depth"].notna() | (rows["status"] == "done")]
+    values = placed[depth_keys].fillna(ABSENT).groupby(placed["depth"].astype("Float64").fillna(-1)).nunique()
+    return [key for key in depth_keys if (values[key] > 1).any()]
+
+
+def _names(keys: list[Key], runs: pd.DataFrame) -> dict[Key, str]:
+    """A name for each group: as few `key=value` as tell all of them apart, or what is trained on what if there is but one."""
+    if len(keys) == 1:
+        model, dataset = (next(iter(runs[column].dropna()), column) for column in ("model", "dataset"))
+        return {keys[0]: f"{model} on {dataset}"}
+    values = {key: dict(key) for key in keys}
+    preference = sorted(
+        {name for key in keys for name, _ in key},
+        key=lambda name: (NAMED_FIRST.index(name) if name in NAMED_FIRST else len(NAMED_FIRST), name.endswith("_"), name),
+    )
+    chosen: list[str] = []
+    told_apart = 1
+    for name in preference:
+        parts = len({tuple(values[key].get(each, ABSENT) for each in [*chosen, name]) for key in keys})
+        if parts > told_apart:
+            chosen, told_apart = [*chosen, name], parts
+    return {key: ", ".join(_named(name, values[key][name]) for name in chosen if name in values[key]) for key in keys}
+
+
+def _named(key: str, value: str) -> str:
+    """`config.dataset.name`, mnist as dataset=mnist; `config.optimizer._target_`, torch.optim.Adam as optimizer=Adam."""
+    key = key.removeprefix("config.")
+    if key.endswith("._target_"):
+        return f"{key.removesuffix('._target_')}={value.rpartition('.')[2]}"
+    return f"{key.removesuffix('.name')}={value}"
+
+
+def _reasons(runs: pd.DataFrame, known: pd.Series) -> list[str | None]:
+    """Why each run is not counted, None where it is."""
+    reasons: list[str | None] = []
+    for row, status, mismatch in zip(runs.index, runs["status"], runs["mismatch"], strict=True):
+        if mismatch:
+            reasons.append("its directory and files name different configurations")
+        elif status in ("done", "diverged") and not known[row]:
+            reasons.append("no readable config.json, so its configuration is unknown")
+        else:
+            reasons.append(None if status == "done" else status)
+
+    # The same seed of the same configuration twice is one observation: the one started last stands for both.
+    ended = runs[
+        pd.Series([reason in (None, "diverged") for reason in reasons], runs.index, dtype="bool") & runs["seed"].notna()
+    ]
+    latest_first = ended.sort_values(["started", "path"], ascending=False, na_position="last")
+    position = {row: number for number, row in enumerate(runs.index)}
+    for _, same in latest_first.groupby(["group", "depth", "residual", "seed"], dropna=False):
+        for row in same.index[1:]:
+            reasons[position[row]] = f"same configuration and seed as {same['path'].iloc[0]}"
+    return reasons

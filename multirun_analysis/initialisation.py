@@ -1,0 +1,109 @@
+"""Gradients at initialisation, and after the first steps, against the mean-field prediction (`theory`).
+
+The slope is the change of the natural logarithm of the gradient norm of a layer's weight from one layer to the next, counted
+from the input: a straight line through the layers from a tenth of the depth (at least the fifth) to the last hidden one. The
+layers before are left out, since the prediction holds past the first few and where the widths are equal.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from multirun_analysis import drawing, theory
+from multirun_analysis.collect import Frames
+from multirun_analysis.drawing import COLOUR, LINE
+from multirun_analysis.statistics import t_interval
+
+FIRST_LAYER = 4
+FEWEST_LAYERS = 10
+BATCH_SIZE = "config.trainer.batch_size"
+COLUMNS = ["group", "depth", "residual", "epoch", "n", "slope", "sd", "low", "high", "predicted", "ratio"]
+
+
+def slopes(frames: Frames) -> pd.DataFrame:
+    """One row a group, depth, arm and recorded epoch, 0 being at initialisation.
+
+    n counts seeds. `slope`, `sd`, `low` and `high` are the mean, the standard deviation and the 95 % t-interval over seeds, per
+    layer. `predicted` is -ln(lambda(B))/2 for plain MLPs at initialisation, and missing elsewhere: the theory says nothing of
+    skips, convolutions and training. `ratio` is measured over predicted. Nets with fewer than ten layers to fit have no row.
+    """
+    runs = frames.runs[frames.runs["counted"]]
+    layers = frames.layers[frames.layers["run"].isin(runs["run"])]
+    each = _slope_of_each(layers)
+    if each.empty:
+        return pd.DataFrame(columns=COLUMNS)
+    table = each.merge(runs[["run", "group", "depth", "residual", "model", *_present(runs)]], on="run")
+    rows = []
+    for (group, depth, residual, epoch), cell in table.groupby(["group", "depth", "residual", "epoch"], dropna=False):
+        values = cell["slope"].to_numpy(dtype=float)
+        low, high = t_interval(values)
+        predicted = np.nan
+        if epoch == 0 and residual is not pd.NA and not residual and set(cell["model"]) == {"mlp"} and BATCH_SIZE in cell:
+            predicted = theory.slope(int(cell[BATCH_SIZE].iloc[0]))
+        rows.append({
+            "group": group, "depth": depth, "residual": residual, "epoch": epoch, "n": len(values), "slope": values.mean(),
+            "sd": values.std(ddof=1) if len(values) > 1 else np.nan, "low": low, "high": high,
+            "predicted": predicted, "ratio": values.mean() / predicted,
+        })  # fmt: skip
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def gradient_at_initialisation(frames: Frames) -> Figure:
+    """Gradient norm against layer before any step, a panel a group, with the predicted slope through the plain nets' level."""
+    runs = frames.runs[frames.runs["counted"] & frames.runs["depth"].notna()]
+    layers = frames.layers[(frames.layers["epoch"] == 0) & frames.layers["run"].isin(runs["run"])]
+    runs = runs[runs["run"].isin(layers["run"].unique())]
+    groups = list(dict.fromkeys(runs["group"]))
+    figure, axes = drawing.panels("Gradient at initialisation against theory", groups, 1, (5.2, 3.3))
+    predictions = slopes(frames)
+    for ax, group in zip(axes[:, 0], groups, strict=False):
+        own = runs[runs["group"] == group]
+        table = layers[layers["run"].isin(own["run"])].pivot(index="layer", columns="run", values="grad_norm")
+        foot = drawing.log_axis(ax, table.to_numpy())
+        for (_, residual), cell in own.groupby(["depth", "residual"], dropna=False):
+            arm = "net" if pd.isna(residual) else "residual" if residual else "plain"
+            drawing.curve(ax, table[cell["run"]].median(axis=1), foot, COLOUR[arm], LINE[arm], width=1.4)
+        rows = predictions[(predictions["group"] == group) & predictions["predicted"].notna()]
+        for _, row in rows.iterrows():
+            plain = table[own.loc[(own["depth"] == row["depth"]) & ~own["residual"].astype(bool), "run"]]
+            fitted = np.log(plain.median(axis=1).dropna()).iloc[_fitted(len(plain.dropna()))]
+            line = np.exp(fitted.mean() + row["predicted"] * (fitted.index - fitted.index.to_numpy().mean()))
+            ax.plot(fitted.index, line, color="black", linewidth=0.9)
+        arms = [arm for arm, flag in (("plain", False), ("residual", True)) if flag in set(own["residual"].dropna())]
+        handles: list[Any] = [drawing.arm_handle(arm, own.assign(arm=arm)[own["residual"] == (arm == "residual")], marker=False)
+                              for arm in arms]  # fmt: skip
+        if len(rows):
+            handles.append(Line2D([], [], color="black", linewidth=0.9, label=f"theory: {_range(rows['predicted'])} a layer"))
+        drawing.heading(ax, group)
+        ax.set(xlabel="layer (0: first, last: head)", ylabel="gradient norm of the layer (L2)")
+        ax.legend(handles=handles, loc="best")
+    return drawing.finish(figure, "median over seeds, a line a depth · theory: slope of the logarithm, level fitted", groups)
+
+
+def _slope_of_each(layers: pd.DataFrame) -> pd.DataFrame:
+    """run, epoch and slope, for the records with enough positive gradients."""
+    found = []
+    for (run, epoch), record in layers.groupby(["run", "epoch"], sort=False):
+        norms = record.sort_values("layer")["grad_norm"].to_numpy(dtype=float)
+        part = _fitted(len(norms))
+        fitted, x = norms[part], np.arange(len(norms))[part]
+        if len(fitted) >= FEWEST_LAYERS and (fitted > 0).all():
+            found.append({"run": run, "epoch": epoch, "slope": np.polyfit(x, np.log(fitted), 1)[0]})
+    return pd.DataFrame(found, columns=["run", "epoch", "slope"])
+
+
+def _fitted(count: int) -> slice:
+    """The layers of `count`, the head included, through which the line goes."""
+    return slice(max(FIRST_LAYER, (count - 1) // 10), count - 1)
+
+
+def _present(runs: pd.DataFrame) -> list[str]:
+    return [BATCH_SIZE] if BATCH_SIZE in runs else []
+
+
+def _range(values: pd.Series) -> str:
+    low, high = values.min(), values.max()
+    return f"{low:.3f}" if high - low < 5e-4 else f"{low:.3f} to {high:.3f}"

@@ -1,0 +1,91 @@
+"""A study's plan, `study.json`: which runs its last launch asked for, and so which are missing and which are left over.
+
+{"study": "my_study", "command": "python train.py -m …", "cells": [{"dir": …, "hash": …, "seeds": [0, 1], "overrides": […]}]}
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from multirun_analysis.rundir import read_json
+
+VARIED = ("model.depth", "model.widths", "model.residual")  # what a depth study sweeps; what is left must agree for a group
+
+Plan = dict[str, Any]
+Row = dict[str, Any]
+
+
+def read_plan(path: Path, name: str, problems: list[str]) -> Plan | None:
+    """The plan in `path`, or None with a problem named, in which the file is called `name`."""
+    try:
+        plan = read_json(path)
+        for cell in plan["cells"]:
+            texts = [cell["dir"], cell["hash"], *cell["overrides"]]
+            if not all(isinstance(text, str) for text in texts) or not all(type(seed) is int for seed in cell["seeds"]):
+                raise TypeError("not a plan")
+        return dict(plan)
+    except OSError as error:
+        problems.append(f"{name} cannot be read: {error.strerror}; what is missing is unknown")
+    except (ValueError, TypeError, KeyError):
+        problems.append(f"{name} is damaged; what is missing is unknown")
+    return None
+
+
+def is_planned(plan: Plan, cell: str, seed: int | None) -> bool:
+    """Whether the last launch asked for this seed of this cell."""
+    return any(planned["dir"] == cell and seed in planned["seeds"] for planned in plan["cells"])
+
+
+def unstarted(folder: Path, plan: Plan, started: dict[Path, Row]) -> list[tuple[Path, Row]]:
+    """The runs which the plan names and no directory holds, with what is known of them.
+
+    A cell of which another seed has started has that seed's configuration, since the directory is named by it. Otherwise the
+    configuration is that of a cell whose overrides differ in depth and residual only, with these two as its own overrides say.
+
+    Args:
+        folder: the study's directory.
+        plan: its plan.
+        started: rows of the runs that are there, by run directory.
+    """
+    by_cell = {path.parent: row for path, row in reversed(started.items()) if _configuration(row)}
+    by_rest = {_rest(cell): by_cell[folder / cell["dir"]] for cell in plan["cells"] if folder / cell["dir"] in by_cell}
+    rows = []
+    for cell in plan["cells"]:
+        directory = folder / cell["dir"]
+        known = _described(by_cell[directory]) if directory in by_cell else _expected(cell, by_rest.get(_rest(cell)))
+        for seed in cell["seeds"]:
+            if directory / f"seed={seed}" not in started:
+                rows.append((directory / f"seed={seed}", {**known, "seed": seed, "hash": cell["hash"]}))
+    return rows
+
+
+def _rest(cell: Row) -> frozenset[str]:
+    return frozenset(text for text in cell["overrides"] if text.partition("=")[0].lstrip("+") not in VARIED)
+
+
+def _configuration(row: Row) -> Row:
+    return {key: value for key, value in row.items() if key.startswith("config.")}
+
+
+def _described(row: Row) -> Row:
+    return {key: row[key] for key in ("depth", "residual", "model", "dataset", "num_classes")} | _configuration(row)
+
+
+def _expected(cell: Row, sibling: Row | None) -> Row:
+    """What a cell without any run will be."""
+    own = {key.lstrip("+"): value for key, _, value in (text.partition("=") for text in cell["overrides"])}
+    known = _described(sibling) if sibling else {}
+    known |= {f"config.{key}": own[key] for key in VARIED if key in own and sibling}
+    if "model.residual" in own:
+        known["residual"] = {"true": True, "false": False}.get(own["model.residual"].lower())
+    if "model.depth" in own or "model.widths" in own:
+        known["depth"] = _depth(own)
+    return known
+
+
+def _depth(overrides: dict[str, str]) -> int | None:
+    try:
+        widths = json.loads(overrides.get("model.widths", "null"))
+        return len(widths) if isinstance(widths, list) else int(overrides["model.depth"])
+    except (ValueError, KeyError):
+        return None

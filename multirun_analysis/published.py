@@ -1,0 +1,90 @@
+"""Our numbers beside the published ones in `reference/`: ours, theirs, the difference, and whether theirs lies in our interval.
+
+Only what matches is compared: a row of the depth table with the MLP on MNIST at the same depth and arm, a row of the headline
+table with the same data set, model and arm. How the protocols differ is said beside each row.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from multirun_analysis.groups import ABSENT
+
+REFERENCE = Path(__file__).parent / "reference"
+COLUMNS = ["table", "group", "depth", "residual", "metric", "n", "ours", "low", "high", "theirs", "their_n", "difference",
+           "inside", "protocol"]  # fmt: skip
+DEPTH_TABLE = ("mlp", "mnist")  # model and data set
+METRICS = ("test_acc", "val_acc", "train_acc", "val_loss", "train_loss", "epochs_run")
+
+
+def depth_table() -> pd.DataFrame:
+    """The original study's 12 rows: MLPs on MNIST, depths 5 to 100, plain and residual. Accuracies in percent."""
+    return pd.read_csv(REFERENCE / "depth_table.csv")
+
+
+def headline_table() -> pd.DataFrame:
+    """The original study's 8 rows: MNIST and CIFAR-10, CNN and MLP, plain and residual; best validation accuracy in percent."""
+    return pd.read_csv(REFERENCE / "headline_table.csv")
+
+
+def protocols() -> dict[str, Any]:
+    """Title, source, protocol (configuration keys and values) and notes of each table, by its name."""
+    return dict(json.loads((REFERENCE / "protocol.json").read_text()))
+
+
+def compare(runs: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
+    """One row for each published number of which we have the same: `difference` is ours minus theirs.
+
+    `low` and `high` are our 95 % t-interval of the mean; `inside` says whether theirs lies in it, and is missing where we have
+    one seed and so no interval. `protocol` names the keys in which our configuration differs from what is known of theirs.
+    """
+    rows = []
+    known = protocols()
+    for group, cells in summary[summary["n"] > 0].groupby("group", sort=False):
+        config = _configuration(runs[(runs["group"] == group) & runs["counted"]])
+        if (config.get("model.name"), config.get("dataset.name")) == DEPTH_TABLE:
+            different = _different(config, known["depth_table"]["protocol"])
+            theirs = depth_table().set_index(["depth", "residual"])
+            for _, cell in cells[cells["depth"].notna() & cells["residual"].notna()].iterrows():
+                key = (int(cell["depth"]), bool(cell["residual"]))
+                if key in theirs.index:
+                    their = pd.Series(theirs.loc[key])
+                    rows += [_row("depth_table", cell, metric, their, different) for metric in METRICS]
+        headline = headline_table()
+        same = (headline["model"] == config.get("model.name")) & (headline["dataset"] == config.get("dataset.name"))
+        for _, their in headline[same].iterrows():
+            arm = cells[(cells["residual"] == their["residual"]).fillna(False) & cells["val_acc_mean"].notna()]
+            if len(arm):
+                best = arm.iloc[int(arm["val_acc_mean"].to_numpy(dtype=float).argmax())]
+                rows.append(_row("headline_table", best, "val_acc", their, ""))
+    frame = pd.DataFrame([row for row in rows if pd.notna(row["ours"])], columns=COLUMNS)
+    return frame.astype({"depth": "Int64", "residual": "boolean", "inside": "boolean"})
+
+
+def is_depth_table(runs: pd.DataFrame) -> bool:
+    """Whether these runs are of the published depth table's model and data set."""
+    return set(zip(runs["model"], runs["dataset"], strict=True)) == {DEPTH_TABLE}
+
+
+def _configuration(runs: pd.DataFrame) -> dict[str, str]:
+    """What all runs of a group agree on."""
+    keys = [key for key in runs.columns if key.startswith("config.") and runs[key].nunique(dropna=False) == 1]
+    return {key.removeprefix("config."): value for key in keys if isinstance(value := runs[key].iloc[0], str)}
+
+
+def _different(ours: dict[str, str], theirs: dict[str, str]) -> str:
+    return "; ".join(
+        f"{key}: {ours.get(key, ABSENT)} here, {value} there" for key, value in theirs.items() if ours.get(key, ABSENT) != value
+    )
+
+
+def _row(table: str, cell: pd.Series, metric: str, their: pd.Series, protocol: str) -> dict[str, Any]:
+    ours, low, high = (cell[f"{metric}_{part}"] for part in ("mean", "low", "high"))
+    theirs = float(their[metric])
+    return {
+        "table": table, "group": cell["group"], "depth": cell["depth"], "residual": cell["residual"], "metric": metric,
+        "n": cell[f"{metric}_n"], "ours": ours, "low": low, "high": high, "theirs": theirs, "their_n": int(their["seeds"]),
+        "difference": ours - theirs, "inside": bool(low <= theirs <= high) if pd.notna(low) else pd.NA, "protocol": protocol,
+    }  # fmt: skip

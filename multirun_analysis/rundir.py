@@ -1,0 +1,267 @@
+"""One run directory, read as it lies on disk: what is whole is used, what is damaged is named, and nothing is written.
+
+seed=<s>/config.json     what was to be trained          seed=<s>/metrics.jsonl   a line an epoch
+seed=<s>/result.json     written last, atomically        seed=<s>/layers.jsonl    a line a record, epoch 0 = at initialisation
+seed=<s>/.lock           held while the run is running
+"""
+
+import errno
+import json
+import math
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FILES = ("config.json", "result.json", "metrics.jsonl")  # any of them makes a `seed=<s>` directory a run
+METRICS = ("train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc")
+COUNTS = ("depth", "params", "mult_adds", "num_classes", "best_epoch", "epochs_run")
+TAKEN = ("run", "layer", "name", "fraction")  # columns of the layers frame: no quantity can have such a name
+ENDINGS = ("done", "diverged", "failed", "interrupted")  # what a result.json may say
+
+# JSON has no NaN; where a file holds one all the same it means what null means: there is no such number.
+_decode = json.JSONDecoder(parse_constant=lambda _: None).decode
+
+
+@dataclass
+class Layers:
+    """Per-layer diagnostics of one run: `values[quantity][record, layer]`, NaN where the file has null."""
+
+    epochs: np.ndarray
+    values: dict[str, np.ndarray]
+
+
+@dataclass
+class Run:
+    """One run as found. `config` and `result` are empty where the file is absent or damaged; `notes` says what is odd."""
+
+    directory: Path
+    seed: int | None
+    status: str = ""
+    config: dict[str, Any] = field(default_factory=dict)
+    result: dict[str, Any] = field(default_factory=dict)
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    layers: Layers | None = None
+    mismatch: bool = False
+    notes: list[str] = field(default_factory=list)
+
+
+def read_run(directory: Path, *, with_layers: bool = True) -> Run:
+    """Read one `seed=<s>` directory.
+
+    `status` is what result.json says (done, diverged, failed, interrupted), or
+    - `running`: another process holds `.lock`, and there is no result of a finished run,
+    - `corrupt`: result.json is there and cannot be believed,
+    - `interrupted`: no result.json and nobody holds the lock, so the process was killed.
+
+    `mismatch` is true where the directory's name, config.json and result.json do not speak of the same configuration.
+    """
+    text = directory.name.partition("=")[2]
+    run = Run(directory, int(text) if re.fullmatch(r"\d{1,18}", text) else None)
+    if run.seed is None:
+        run.notes.append(f"the directory name gives no seed: {directory.name}")
+
+    run.config = _read_object(directory / "config.json", run.notes)
+    if not isinstance(run.config.get("config", {}), dict):
+        run.notes.append("config.json: config is not a mapping")
+        run.config = {}
+
+    damaged: list[str] = []
+    run.result = _read_object(directory / "result.json", damaged)
+    if run.result and (flaw := _flaw(run.result, run.seed)):
+        damaged.append(f"result.json: {flaw}")
+        run.result = {}
+
+    if run.result.get("status") in ("done", "diverged"):
+        run.status = run.result["status"]
+    elif is_held(directory / ".lock"):
+        run.status = "running"
+        if run.result:
+            run.notes.append(f"started again; the attempt before ended as {run.result['status']}")
+            run.result = {}
+    elif damaged:
+        run.status = "corrupt"
+    elif run.result:
+        run.status = run.result["status"]
+    else:
+        run.status = "interrupted"
+        run.notes.append("killed: it left no result.json")
+    run.notes += damaged
+
+    run.epochs = _read_epochs(directory / "metrics.jsonl", run.notes)
+    expected = run.result.get("epochs_run")
+    if run.status == "done" and expected is not None and len(run.epochs) != expected:
+        run.notes.append(f"metrics.jsonl holds {len(run.epochs)} of {expected} epochs")
+    if with_layers:
+        run.layers = _read_layers(directory / "layers.jsonl", run.result.get("layers"), run.notes)
+    run.mismatch = _mismatch(run)
+    return run
+
+
+def is_held(lock: Path) -> bool:
+    """Whether a process holds the `filelock.FileLock` on this file, found out without ever holding it exclusively.
+
+    A shared, non-blocking flock on a read-only descriptor works in a read-only folder, creates nothing, and two such
+    looks at once do not mistake each other for a running training.
+    """
+    try:
+        import fcntl
+    except ImportError:  # no flock on this system: ask filelock itself
+        from filelock import FileLock, Timeout
+
+        if not lock.exists():
+            return False
+        try:
+            with FileLock(lock, blocking=False):
+                return False
+        except (Timeout, OSError) as error:
+            return isinstance(error, Timeout)
+
+    try:
+        descriptor = os.open(lock, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in (errno.EACCES, errno.EAGAIN)
+    finally:
+        os.close(descriptor)  # also gives the shared lock back
+    return False
+
+
+def clean(text: str) -> str:
+    """Text without what neither a CSV nor a page can hold: control characters and halves of surrogate pairs."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]", "\ufffd", text)
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file. Raises OSError where it cannot be read and ValueError where it is not JSON."""
+    try:
+        return _decode(path.read_bytes().decode())
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _read_object(path: Path, notes: list[str]) -> dict[str, Any]:
+    """The JSON object in `path`; empty where there is none, with a note where there is a damaged one."""
+    try:
+        content = read_json(path)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        notes.append(f"{path.name} cannot be read: {error.strerror}")
+        return {}
+    except ValueError as error:
+        notes.append(f"{path.name} is damaged: {error}")
+        return {}
+    if not isinstance(content, dict) or not content:
+        notes.append(f"{path.name} is damaged: not a JSON object with content")
+        return {}
+    return content
+
+
+def _flaw(result: dict[str, Any], seed: int | None) -> str:
+    """Why a result.json cannot be believed, or an empty text."""
+    if result.get("status") not in ENDINGS:
+        return f"status {result.get('status')!r} is none of {', '.join(ENDINGS)}"
+    if seed is not None and result.get("seed", seed) != seed:
+        return f"is of seed {result['seed']}, in the directory of seed {seed}"
+    for key in (*METRICS, "seconds"):
+        if not _is_number(result.get(key)):
+            return f"{key} is not a number"
+    for key in COUNTS:
+        value = result.get(key)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**62):
+            return f"{key} is not a count"
+    kinds: dict[str, type] = {"residual": bool, "layers": list, "versions": dict, "error": dict}
+    for key, kind in kinds.items():
+        if result.get(key) is not None and not isinstance(result[key], kind):
+            return f"{key} is not a {kind.__name__}"
+    return ""
+
+
+def _is_number(value: object) -> bool:
+    """A number or null. JSON's 1e999 reads as infinity, which no file should hold: it is not a number either."""
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value))
+
+
+def _read_lines(path: Path, notes: list[str]) -> dict[int, dict[str, Any]]:
+    """The whole records of a .jsonl file by epoch, in order; damaged lines are named in `notes` and left out."""
+    try:
+        lines = path.read_bytes().rstrip().split(b"\n")
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        notes.append(f"{path.name} cannot be read: {error.strerror}")
+        return {}
+    records: dict[int, dict[str, Any]] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            record = _decode(line.decode())
+            epoch = record["epoch"]
+            if isinstance(epoch, bool) or not isinstance(epoch, int) or not 0 <= epoch < 2**31:
+                raise ValueError("no epoch")
+            if not all(re.fullmatch(r"[\w./-]+", key) and key not in TAKEN for key in record):
+                raise ValueError("no names of columns")
+        except (ValueError, TypeError, KeyError, RecursionError):
+            last = number == len(lines)
+            notes.append(f"{path.name}: {'the last line is truncated' if last else f'line {number} is damaged'}")
+            continue
+        if epoch in records:
+            notes.append(f"{path.name}: epoch {epoch} is there twice, the later line counts")
+        records[epoch] = record
+    return dict(sorted(records.items()))
+
+
+def _read_epochs(path: Path, notes: list[str]) -> list[dict[str, Any]]:
+    rows = []
+    for epoch, record in _read_lines(path, notes).items():
+        if all(_is_number(value) for value in record.values()):
+            rows.append(record)
+        else:
+            notes.append(f"{path.name}: epoch {epoch} holds something that is not a number")
+    return rows
+
+
+def _read_layers(path: Path, names: list[Any] | None, notes: list[str]) -> Layers | None:
+    """Every record as one row an array, so that 100 layers cost one conversion and not 100."""
+    rows: dict[int, dict[str, np.ndarray]] = {}
+    width = len(names) if names else None
+    for epoch, record in _read_lines(path, notes).items():
+        try:
+            row = {key: np.array(value, dtype=float) for key, value in record.items() if isinstance(value, list)}
+        except (TypeError, ValueError):
+            notes.append(f"{path.name}: epoch {epoch} holds something that is not a number")
+            continue
+        if width is None and row:
+            width = len(next(iter(row.values())))
+        if any(array.shape != (width,) for array in row.values()):
+            notes.append(f"{path.name}: epoch {epoch} does not have {width} layers")
+            continue
+        rows[epoch] = row
+    if not rows or not width:
+        return None
+
+    quantities = dict.fromkeys(key for row in rows.values() for key in row)
+    absent = np.full(width, np.nan)
+    values = {key: np.stack([row.get(key, absent) for row in rows.values()]) for key in quantities}
+    for array in values.values():
+        array[~np.isfinite(array)] = np.nan
+    return Layers(np.fromiter(rows, dtype=np.int32), values)
+
+
+def _mismatch(run: Run) -> bool:
+    """Whether two of the three names of this configuration differ: the directory's, config.json's and result.json's."""
+    suffix = re.search(r"-([0-9a-f]{8,64})$", run.directory.parent.name)
+    hashes = {file["hash"] for file in (run.config, run.result) if isinstance(file.get("hash"), str)}
+    if suffix:
+        hashes.add(suffix[1])
+    if len(hashes) > 1:
+        run.notes.append(f"directory, config.json and result.json name different configurations: {', '.join(sorted(hashes))}")
+    return len(hashes) > 1

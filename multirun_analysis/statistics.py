@@ -1,0 +1,263 @@
+"""What the seeds say: intervals, paired differences, shares and the depth at which plain nets fall short.
+
+Accuracies and their differences are percentage points, losses are nats. Every interval is at 95 %. Where there are too few
+seeds for an interval or a test it is NaN, never a guess. All frames have one row a group, depth (and arm), sorted.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+LEVEL = 0.95
+ENUMERATED = 20  # pairs up to which the sign-flip test goes through all 2^n assignments
+SAMPLES = 100_000  # sign assignments drawn above that
+RESAMPLES = 10_000  # bootstrap resamples of the seeds
+SEED = 0  # of both
+MARGIN = 2.0  # percentage points by which plain falls short; run-to-run spread of trained nets is well below it
+TRAINS_SHARE = 0.1  # of the way from chance to 100 % that a net must come to count as trained
+
+CLASSES = {"digits": 10, "mnist": 10, "fashion_mnist": 10, "cifar10": 10, "cifar100": 100}
+SUMMARISED = ("train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc", "best_epoch", "epochs_run")
+NOT_COUNTED = ("diverged", "failed", "interrupted", "running", "missing", "corrupt")
+CELL = ["group", "depth", "residual"]
+ARM = {"depth": "Int64", "residual": "boolean"}  # types with room for "not told"
+
+
+# ── one sample of numbers ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def t_interval(values: Iterable[float]) -> tuple[float, float]:
+    """Student's t-interval of the mean: mean ± t(0.975, n-1) sd / √n. NaN for fewer than two values."""
+    sample = np.asarray(list(values), dtype=float)
+    if len(sample) < 2:
+        return np.nan, np.nan
+    half = stats.t.ppf((1 + LEVEL) / 2, len(sample) - 1) * sample.std(ddof=1) / np.sqrt(len(sample))
+    return float(sample.mean() - half), float(sample.mean() + half)
+
+
+def sign_flip_test(differences: Iterable[float]) -> float:
+    """Two-sided p-value of the exact paired randomisation test on the mean difference (Fisher 1935).
+
+    If the two arms were alike, each difference could as well have had the other sign. p is the share of the 2^n assignments of
+    signs whose mean is at least as far from 0 as the observed one: never below 2 / 2^n. Above 20 differences the assignments
+    are drawn, 100,000 with seed 0, and the observed one is counted among them. NaN for fewer than two differences.
+    """
+    sample = np.asarray(list(differences), dtype=float)
+    if len(sample) < 2:
+        return np.nan
+    if len(sample) <= ENUMERATED:
+        sums = np.zeros(1)
+        for difference in sample:
+            sums = np.concatenate([sums + difference, sums - difference])
+    else:
+        rng = np.random.default_rng(SEED)
+        drawn = [rng.choice([-1.0, 1.0], size=(1000, len(sample))) @ sample for _ in range(SAMPLES // 1000)]
+        sums = np.concatenate([[sample.sum()], *drawn])
+    tolerance = 1e-9 * np.abs(sample).sum()  # equal sums added up in another order
+    return float(np.mean(np.abs(sums) >= abs(sample.sum()) - tolerance))
+
+
+def holm(p_values: Iterable[float]) -> np.ndarray:
+    """Holm's step-down adjustment (Holm 1979), in the order given. NaNs are no tests: they stay, and do not count."""
+    raw = np.asarray(list(p_values), dtype=float)
+    adjusted = np.full(len(raw), np.nan)
+    order = [index for index in np.argsort(raw, kind="stable") if not np.isnan(raw[index])]
+    highest = 0.0
+    for rank, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(order) - rank) * raw[index]))
+        adjusted[index] = highest
+    return adjusted
+
+
+def proportion_interval(successes: int, trials: int) -> tuple[float, float]:
+    """Exact interval of a share (Clopper & Pearson 1934), between 0 and 1. NaN without trials."""
+    if trials == 0:
+        return np.nan, np.nan
+    tail = (1 - LEVEL) / 2
+    low = stats.beta.ppf(tail, successes, trials - successes + 1) if successes > 0 else 0.0
+    high = stats.beta.ppf(1 - tail, successes + 1, trials - successes) if successes < trials else 1.0
+    return float(low), float(high)
+
+
+# ── frames ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def summarise(runs: pd.DataFrame) -> pd.DataFrame:
+    """One row a cell: `n` runs counted, how many others there are by status, and n, mean, sd and interval of every metric.
+
+    `<metric>_n` is below `n` where a counted run lacks the metric. `other` are runs that ended and still cannot be counted
+    (see `reason` in `runs`). sd is the sample's, with n-1.
+    """
+    rows = []
+    for (group, depth, residual), cell in _placed(runs).groupby(CELL, dropna=False, sort=False):
+        row: dict[str, object] = {"group": group, "depth": depth, "residual": residual}
+        for size in ("params", "mult_adds"):
+            row[size] = next(iter(cell[size].dropna()), pd.NA)
+        row["n"] = int(cell["counted"].sum())
+        row |= {status: int((cell["reason"] == status).sum()) for status in NOT_COUNTED}
+        row["other"] = len(cell) - int(row["n"]) - sum(int(row[status]) for status in NOT_COUNTED)  # type: ignore[call-overload]
+        for metric in SUMMARISED:
+            values = cell.loc[cell["counted"], metric].dropna().to_numpy(dtype=float)
+            low, high = t_interval(values)
+            row |= {
+                f"{metric}_n": len(values),
+                f"{metric}_mean": values.mean() if len(values) else np.nan,
+                f"{metric}_sd": values.std(ddof=1) if len(values) > 1 else np.nan,
+                f"{metric}_low": low,
+                f"{metric}_high": high,
+            }
+        rows.append(row)
+    columns = [*CELL, "params", "mult_adds", "n", *NOT_COUNTED, "other"]
+    columns += [f"{metric}_{part}" for metric in SUMMARISED for part in ("n", "mean", "sd", "low", "high")]
+    return pd.DataFrame(rows, columns=columns).astype({**ARM, "params": "Int64", "mult_adds": "Int64"})
+
+
+def paired_differences(runs: pd.DataFrame, metric: str = "test_acc") -> pd.DataFrame:
+    """Residual minus plain over the seeds both arms of a depth share: mean, sd, interval, exact p, and Holm's over the depths.
+
+    One row for each depth of a group which has runs of both arms. `n` is the number of pairs of counted runs, `unpaired` the
+    number of seeds of which one or both arms cannot be counted. `plain` and `residual` are means over the pairs. Holm's family
+    are the depths of one group.
+    """
+    rows = []
+    for group, depth, plain, residual in _twins(runs, metric, diverged_as_chance=False):
+        seeds = plain.index.union(residual.index)
+        difference = (residual - plain).dropna()
+        low, high = t_interval(difference)
+        rows.append({
+            "group": group, "depth": depth, "n": len(difference), "unpaired": len(seeds) - len(difference),
+            "plain": plain[difference.index].mean(), "residual": residual[difference.index].mean(),
+            "difference": difference.mean(), "sd": difference.std(ddof=1), "low": low, "high": high,
+            "p": sign_flip_test(difference),
+        })  # fmt: skip
+    columns = ["group", "depth", "n", "unpaired", "plain", "residual", "difference", "sd", "low", "high", "p"]
+    frame = pd.DataFrame(rows, columns=columns).astype({"depth": "Int64"})
+    frame["p_holm"] = np.concatenate([holm(p) for _, p in frame.groupby("group", sort=False)["p"]] or [np.empty(0)])
+    return frame
+
+
+def trainability(runs: pd.DataFrame) -> pd.DataFrame:
+    """Share of the seeds that train at all, by cell, with its exact interval.
+
+    A net trains if its best validation accuracy comes at least a tenth of the way from chance to 100 %: 19 % with 10 classes.
+    `n` counts the runs that ended by themselves, done or diverged, and `trained` those that train; a diverged run does not.
+    Cells of which the number of classes is unknown have no row.
+    """
+    rows = []
+    ended = runs[runs["counted"] | (runs["reason"] == "diverged")]
+    for (group, depth, residual), cell in _placed(ended).groupby(CELL, dropna=False, sort=False):
+        chance = chance_accuracy(cell)
+        if chance.isna().any():
+            continue
+        threshold = chance + TRAINS_SHARE * (100 - chance)
+        judged = cell[cell["val_acc"].notna() | ~cell["counted"]]
+        trained = int((judged["counted"] & (judged["val_acc"] >= threshold[judged.index])).sum())
+        low, high = proportion_interval(trained, len(judged))
+        rows.append({
+            "group": group, "depth": depth, "residual": residual, "n": len(judged), "trained": trained,
+            "diverged": int((~judged["counted"]).sum()), "share": trained / len(judged) if len(judged) else np.nan,
+            "low": low, "high": high, "threshold": threshold.iloc[0],
+        })  # fmt: skip
+    columns = [*CELL, "n", "trained", "diverged", "share", "low", "high", "threshold"]
+    return pd.DataFrame(rows, columns=columns).astype(ARM)
+
+
+def first_shortfall(runs: pd.DataFrame) -> pd.DataFrame:
+    """The smallest depth at which plain nets fall short, by group, with a bootstrap interval over seeds.
+
+    Where a group has residual twins: the smallest depth at which the mean paired residual-minus-plain test accuracy is above
+    2 percentage points. Where it has none: the smallest depth, beyond the best one, whose mean test accuracy is more than 2
+    points below that of the best depth. In both a diverged run counts at chance, here and nowhere else: to leave it out would
+    make the depth that loses most nets look best.
+
+    `depth` is missing where plain does not fall short at any measured depth, `before` is the deepest depth before it. `low` and
+    `high` are the 2.5 and 97.5 % points of the depth over 10,000 resamples of the seeds (with seed 0; a seed keeps its runs at
+    all depths), infinite for "deeper than measured", NaN for a single seed.
+    """
+    rows = []
+    for group, cells in _placed(runs).groupby("group", sort=False):
+        twins = {depth: residual - plain for _, depth, plain, residual in _twins(cells, "test_acc", diverged_as_chance=True)}
+        lone = {depth: values for depth, plain, values in _arms(cells, "test_acc", diverged_as_chance=True) if plain}
+        reference = "residual" if any(series.notna().any() for series in twins.values()) else "best plain"
+        table = pd.DataFrame(twins if reference == "residual" else lone).dropna(how="all").dropna(how="all", axis=1)
+        if table.empty:
+            continue
+        rule = _first_behind_twin if reference == "residual" else _first_behind_best
+        depths = np.array([*table.columns.astype(float), np.inf])
+        scores = table.to_numpy(dtype=float)
+        found = rule(scores[np.newaxis])[0]
+        low = high = np.nan
+        if len(table) > 1:
+            drawn = np.random.default_rng(SEED).integers(len(table), size=(RESAMPLES, len(table)))
+            first = depths[np.concatenate([rule(scores[part]) for part in np.array_split(drawn, 10)])]
+            low, high = np.quantile(first, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="inverted_cdf")
+        is_short = found < len(table.columns)
+        rows.append({
+            "group": group, "reference": reference, "depth": depths[found] if is_short else pd.NA,
+            "before": depths[found - 1] if is_short and found > 0 else pd.NA,
+            "deepest": depths[-2], "low": low, "high": high, "n": len(table),
+        })  # fmt: skip
+    columns = ["group", "reference", "depth", "before", "deepest", "low", "high", "n"]
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(("depth", "before", "deepest"), "Int64"))
+
+
+def chance_accuracy(runs: pd.DataFrame) -> pd.Series:
+    """Accuracy of guessing, in percent: 100 / classes, from the run or else from its data set; NaN where neither tells."""
+    classes = runs["num_classes"].astype("Float64").astype("float64")
+    return 100 / classes.fillna(runs["dataset"].map(CLASSES).astype("float64"))
+
+
+# ── shapes ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _placed(runs: pd.DataFrame) -> pd.DataFrame:
+    """Runs whose configuration is known. The others are in `runs` and in the list of what is not counted."""
+    return runs[runs["group"].notna()]
+
+
+def _arms(runs: pd.DataFrame, metric: str, *, diverged_as_chance: bool) -> list[tuple[int, bool, pd.Series]]:
+    """The metric by seed for each depth and arm: (depth, is plain, values), NaN where a seed's run cannot be counted."""
+    values = runs[metric].where(runs["counted"])
+    if diverged_as_chance:
+        values = values.where(runs["reason"] != "diverged", chance_accuracy(runs))
+    known = runs[runs["depth"].notna() & runs["residual"].notna() & runs["seed"].notna()].assign(value=values)
+    known = known.sort_values("value", na_position="last", kind="stable").drop_duplicates([*CELL, "seed"])
+    arms = known.groupby(["depth", "residual"], sort=True)
+    return [
+        (int(arm["depth"].iloc[0]), not arm["residual"].iloc[0], arm.set_index("seed")["value"].sort_index()) for _, arm in arms
+    ]
+
+
+def _twins(runs: pd.DataFrame, metric: str, *, diverged_as_chance: bool) -> list[tuple[str, int, pd.Series, pd.Series]]:
+    """(group, depth, plain by seed, residual by seed) for the depths which have both."""
+    twins = []
+    for group, cells in _placed(runs).groupby("group", sort=False):
+        arms = {(depth, plain): values for depth, plain, values in _arms(cells, metric, diverged_as_chance=diverged_as_chance)}
+        for depth in sorted({depth for depth, _ in arms}):
+            if (depth, True) in arms and (depth, False) in arms:
+                twins.append((str(group), depth, arms[depth, True], arms[depth, False]))
+    return twins
+
+
+def _means(scores: np.ndarray) -> np.ndarray:
+    """Means over seeds of [resample, seed, depth], ignoring NaNs; NaN where nothing is left."""
+    counts = np.isfinite(scores).sum(axis=1)
+    return np.where(counts > 0, np.nansum(scores, axis=1), np.nan) / np.maximum(counts, 1)
+
+
+def _first_behind_twin(differences: np.ndarray) -> np.ndarray:
+    """Index of the first depth at which the mean difference is above the margin; the number of depths where there is none."""
+    return _first(_means(differences) > MARGIN)
+
+
+def _first_behind_best(accuracies: np.ndarray) -> np.ndarray:
+    """Index of the first depth beyond the best whose mean is more than the margin below the best's."""
+    means = _means(accuracies)
+    best = np.argmax(np.nan_to_num(means, nan=-np.inf), axis=1)[:, np.newaxis]
+    return _first((np.take_along_axis(means, best, axis=1) - means > MARGIN) & (np.arange(means.shape[1]) > best))
+
+
+def _first(is_short: np.ndarray) -> np.ndarray:
+    return np.where(is_short.any(axis=1), is_short.argmax(axis=1), is_short.shape[1])

@@ -1,0 +1,65 @@
+"""`python -m multirun_analysis STUDY_DIR --status`: how far each cell is, from disk alone.
+
+A run counts once: what is left over from another plan or another configuration is stale, whatever its result; all others are
+done, running, failed, diverged, interrupted, missing (planned, not started) or corrupt (a result.json that cannot be read).
+"""
+
+import pandas as pd
+
+from multirun_analysis.collect import Frames
+from multirun_analysis.groups import left_over
+from multirun_analysis.tables import Cell, Table, text
+
+STATUSES = ("done", "running", "failed", "diverged", "interrupted", "missing", "stale")
+RARE = "corrupt"  # has a column only where it occurs
+
+
+def states(runs: pd.DataFrame) -> pd.Series:
+    """The state of each run, with stale ones apart."""
+    return runs["status"].mask(left_over(runs) | runs["mismatch"], "stale")
+
+
+def table(frames: Frames) -> Table:
+    """Runs by cell and state, how far the running ones are, and the totals in the last row."""
+    runs = frames.runs.assign(state=states(frames.runs))
+    shown = [*STATUSES, *([RARE] if (runs["state"] == RARE).any() else [])]
+    rows = []
+    for cell, own in runs.groupby("cell", sort=False):
+        counts = [int((own["state"] == state).sum()) for state in shown]
+        numbers = [Cell(str(count) if count else ".", count) for count in counts]
+        rows.append([Cell(str(cell), str(cell)), *numbers, Cell(_progress(own, frames.epochs))])
+    totals = [Cell(str((runs["state"] == state).sum())) for state in shown]  # without a value: last, however one sorts
+    rows.append([Cell(f"total {len(runs)}"), *totals, Cell("")])
+    return Table("Status", ["Cell", *shown, "Now"], rows)
+
+
+def report(frames: Frames) -> str:
+    """The table, then a line for each run that needs attention and the command that goes on."""
+    runs = frames.runs.assign(state=states(frames.runs))
+    lines = [text(table(frames))]
+    for _, run in runs[runs["state"].isin(["failed", "corrupt", "interrupted"])].iterrows():
+        reason = f"{run['error_type']}: {run['error_message']}" if isinstance(run["error_type"], str) else run["note"]
+        line = f"{run['state']}: {run['path']}{_tail(': ', reason)}{_tail('  again: ', run['command'])}"
+        lines.append(line.replace("\n", " "))
+    if count := int(runs["mismatch"].sum()):
+        lines.append(f"stale: {count} whose directory and files name different configurations; the analysis leaves them out")
+    if count := int(((runs["state"] == "stale") & ~runs["mismatch"]).sum()):
+        lines.append(f"stale: {count} not in the plan of the last launch; the analysis keeps them")
+    commands = runs.loc[runs["state"] == "missing", "command"].dropna().unique()
+    lines += [f"missing ones run with: {command}" for command in commands]
+    return "\n".join(lines)
+
+
+def _progress(own: pd.DataFrame, epochs: pd.DataFrame) -> str:
+    """Such as `seed 3: epoch 7 of 20`, for the runs that are running."""
+    parts = []
+    for _, run in own[own["state"] == "running"].iterrows():
+        reached = epochs.loc[epochs["run"] == run["run"], "epoch"].max()
+        total = run.get("config.trainer.epochs")
+        of = f" of {total}" if isinstance(total, str) else ""
+        parts.append(f"seed {run['seed']}: epoch {0 if pd.isna(reached) else reached}{of}")
+    return ", ".join(parts)
+
+
+def _tail(before: str, words: object) -> str:
+    return f"{before}{words}" if isinstance(words, str) else ""

@@ -1,0 +1,179 @@
+"""Run directories that follow the run contract, with invented numbers: what the tests of the analysis read.
+
+    write_study(tmp_path / "depth_study", depths=[5, 100], seeds=range(3))
+
+Plain nets of 50 layers and more do not train here, residual ones do. The numbers follow from depth, residual and seed alone.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from multirun_analysis.collect import RUN_COLUMNS, typed
+
+
+def config(depth: int = 5, residual: bool = False, seed: int = 0, **changes: Any) -> dict[str, Any]:
+    """A resolved configuration. `changes` are keys such as optimizer__lr=0.1."""
+    tree: dict[str, Any] = {
+        "study": "depth_study",
+        "seed": seed,
+        "replicas": 1,
+        "device": "auto",
+        "model": {"_target_": "labs.models.mlp.MLP", "name": "mlp", "depth": depth, "widths": None, "residual": residual,
+                  "shortcut": "identity"},
+        "dataset": {"name": "digits", "data_dir": "data", "val_size": 180, "augment": "none"},
+        "optimizer": {"_target_": "torch.optim.Adam", "lr": 0.001, "weight_decay": 0.0001},
+        "scheduler": {"_target_": "torch.optim.lr_scheduler.ReduceLROnPlateau", "factor": 0.1},
+        "trainer": {"epochs": 4, "batch_size": 128, "patience": 5, "diagnostics": "epoch"},
+        "logger": {"tensorboard": False},
+    }  # fmt: skip
+    for key, value in changes.items():
+        *groups, leaf = key.split("__")
+        node = tree
+        for group in groups:
+            node = node[group]
+        node[leaf] = value
+    return tree
+
+
+def config_hash(tree: dict[str, Any]) -> str:
+    decisive = {key: value for key, value in tree.items() if key not in ("study", "seed", "replicas", "device", "logger")}
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def cell_name(tree: dict[str, Any]) -> str:
+    model, dataset = tree["model"], tree["dataset"]
+    arm = "residual" if model["residual"] else "plain"
+    return f"{model['name']}-{dataset['name']}-depth={model['depth']}-{arm}-{config_hash(tree)}"
+
+
+def write_run(
+    study: Path,
+    /,
+    depth: int = 5,
+    residual: bool = False,
+    seed: int = 0,
+    *,
+    status: str | None = "done",
+    epochs: int = 4,
+    error: dict[str, str] | None = None,
+    result: dict[str, Any] | None = None,
+    cell: str | None = None,
+    **changes: Any,
+) -> Path:
+    """Write one run directory and return it. `status=None` leaves result.json out; `result` replaces keys of it."""
+    tree = config(depth, residual, seed, **changes)
+    run = study / (cell or cell_name(tree)) / f"seed={seed}"
+    run.mkdir(parents=True)
+    rng = np.random.default_rng([depth, residual, seed])
+    trains = residual or depth < 50
+    accuracy = 97.0 - 0.02 * depth + rng.normal(0, 0.3) if trains else 10.0 + rng.normal(0, 0.5)
+    loss = (0.1 + 0.001 * depth if trains else 2.302) * rng.lognormal(0, 0.05)
+    arguments = f"model.depth={depth} model.residual={str(residual).lower()} seed={seed}"
+    _write_json(run / "config.json", {
+        "hash": config_hash(tree), "study": tree["study"], "seed": seed, "started": f"2026-11-20T18:40:{seed:02d}+00:00",
+        "command": f"python train.py study={tree['study']} {arguments}", "config": tree,
+    })  # fmt: skip
+
+    lines, layers = [], []
+    for epoch in range(1, epochs + 1):
+        share = epoch / epochs
+        lines.append({
+            "epoch": epoch, "train_loss": loss * (2 - share), "train_acc": accuracy * share, "val_loss": loss * (2.1 - share),
+            "val_acc": accuracy * share, "lr": 0.001, "seconds": 0.5,
+            "grad_norm": (1.0 if trains else 1e-3) * (1.2 - share) * rng.lognormal(0, 0.2),
+        })  # fmt: skip
+    for epoch in range(epochs + 1):
+        norms = np.logspace(0 if residual else -depth / 10, 0, depth + 1) * rng.lognormal(0, 0.1, depth + 1)
+        ratios = None if epoch == 0 else [1e-3] * (depth + 1)
+        layers.append({"epoch": epoch, "grad_norm": norms.tolist(), "weight_norm": [3.0] * (depth + 1), "update_ratio": ratios})
+    _write_lines(run / "metrics.jsonl", lines)
+    _write_lines(run / "layers.jsonl", layers)
+    if status is not None:
+        finished = status == "done"
+        content = {
+            "status": status, "seed": seed, "hash": config_hash(tree), "depth": depth, "residual": residual,
+            "params": 9_000 + 1_000 * depth, "mult_adds": 8_000 + 1_000 * depth,
+            "layers": [*(f"layers.{i}" for i in range(depth)), "head"], "best_epoch": epochs, "epochs_run": epochs,
+            "train_loss": loss, "train_acc": accuracy + 1, "val_loss": loss * 1.1, "val_acc": accuracy,
+            "test_loss": loss * 1.1 if finished else None, "test_acc": accuracy - 0.5 if finished else None, "seconds": 12.3,
+            "versions": {"python": "3.11.7", "torch": "2.15.0"}, "error": error,
+        }  # fmt: skip
+        _write_json(run / "result.json", content | (result or {}))
+    return run
+
+
+def write_study(
+    study: Path,
+    /,
+    depths: Sequence[int] = (5, 20, 100),
+    seeds: Iterable[int] = range(3),
+    arms: Sequence[bool] = (False, True),
+    **more: Any,
+) -> Path:
+    """Write a finished study without a plan and return its directory."""
+    for depth in depths:
+        for residual in arms:
+            for seed in seeds:
+                write_run(study, depth, residual, seed, **more)
+    return study
+
+
+def write_plan(study: Path, depths: Sequence[int], seeds: Iterable[int], arms: Sequence[bool] = (False, True)) -> None:
+    """Write the study.json of a launch that asked for these runs."""
+    trees = [config(depth, residual) for depth in depths for residual in arms]
+    cells = [
+        {"dir": cell_name(tree), "hash": config_hash(tree), "seeds": list(seeds),
+         "overrides": [f"model.depth={tree['model']['depth']}", f"model.residual={str(tree['model']['residual']).lower()}"]}
+        for tree in trees
+    ]  # fmt: skip
+    study.mkdir(exist_ok=True)
+    _write_json(study / "study.json", {"study": study.name, "command": "python train.py -m study=depth_study", "cells": cells})
+
+
+def frame(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
+    """A `runs` frame without any directory. A row says what matters to its test; the rest is a done, counted MLP on MNIST."""
+    usual = {
+        "group": "g",
+        "residual": False,
+        "seed": 0,
+        "status": "done",
+        "mismatch": False,
+        "model": "mlp",
+        "dataset": "mnist",
+    }
+    table = pd.DataFrame([{"run": number, **usual, **row} for number, row in enumerate(rows)])
+    for column in RUN_COLUMNS:
+        if column not in table:
+            table[column] = None if column != "counted" else table["status"] == "done"
+    table["reason"] = table["reason"].where(table["counted"], table["status"])
+    return typed(table[[*RUN_COLUMNS, *(column for column in table if column not in RUN_COLUMNS)]])
+
+
+def pairs(depth: int, plain: list[float | None], residual: list[float | None]) -> list[dict[str, Any]]:
+    """Rows for `frame`: both arms at a depth, a row a seed; None is a diverged run."""
+    return [
+        {
+            "depth": depth,
+            "residual": arm,
+            "seed": seed,
+            "test_acc": value,
+            "val_acc": value,
+            "status": "done" if value else "diverged",
+        }
+        for arm, values in ((False, plain), (True, residual))
+        for seed, value in enumerate(values)
+    ]
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content))
+
+
+def _write_lines(path: Path, records: list[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))

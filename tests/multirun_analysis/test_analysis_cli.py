@@ -1,0 +1,228 @@
+"""`python -m multirun_analysis`, from run directories to the report and back from its CSVs."""
+
+import contextlib
+import gzip
+import io
+import pickle
+import shutil
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from synthetic import write_plan, write_run, write_study
+
+from multirun_analysis import archive, figures
+from multirun_analysis.__main__ import main
+from multirun_analysis.collect import collect
+
+TABLES = ["runs.csv", "epochs.csv", "layers.csv.gz", "summary.csv", "paired.csv", "trainability.csv", "shortfall.csv",
+          "published.csv", "summary.md", "final_results.pkl"]  # fmt: skip
+FIGURES = [f"{name}.{kind}" for name in figures.FIGURES for kind in ("png", "svg")]
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Figures take seconds and have tests of their own."""
+    monkeypatch.setattr(figures, "FIGURES", {})
+
+
+def content(report, names=TABLES):
+    return {name: (report / name).read_bytes() for name in names}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A study with a failed and missing runs, its report, and what the terminal said."""
+    study = write_study(tmp_path_factory.mktemp("runs") / "depth_study", depths=[5, 100], seeds=range(3))
+    write_run(study, 100, False, 7, status="failed", error={"type": "E", "message": 'a,"b"\n\'c', "traceback": "\tx"})
+    write_plan(study, depths=[5, 100], seeds=[0, 1, 2, 3])
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        assert main([str(study)]) == 0
+    return study, out.getvalue()
+
+
+def test_from_a_study_to_the_report(finished):
+    study, out = finished
+    report = study / "report"
+    assert sorted(path.name for path in report.iterdir()) == sorted([*TABLES, *FIGURES, "report.html"])
+    assert (report / "test_accuracies.png").read_bytes().startswith(b"\x89PNG")
+    assert out.startswith("Test accuracy, %\nDepth         Plain (n)      Residual (n)  Difference")
+    assert "17 runs: 12 done, 1 failed, 4 missing; 12 counted" in out
+    assert "Plain nets first fall short of their residual twins at depth 100" in out
+    assert out.endswith(f"report: {report / 'report.html'}\n")
+    results = pd.read_pickle(report / "final_results.pkl")
+    assert isinstance(results, pd.DataFrame)
+    assert results["n"].tolist() == [3, 3, 3, 3]
+
+
+def test_load_redraws_everything_without_runs_and_without_the_pickle(finished, tmp_path, monkeypatch):
+    report = finished[0] / "report"
+    copied = tmp_path / "copied"
+    copied.mkdir()
+    for name in ("runs.csv", "epochs.csv", "layers.csv.gz"):
+        shutil.copy(report / name, copied)
+    monkeypatch.setattr(pickle, "load", None)
+    monkeypatch.setattr(pickle, "loads", None)
+    assert main(["--load", str(copied)]) == 0
+    assert content(copied) == content(report)
+    assert sorted(path.name for path in copied.iterdir()) == sorted(path.name for path in report.iterdir())
+    drawn_from_epochs = ["test_accuracies.svg", "validation_losses.svg", "gradient_magnitudes.png"]
+    assert content(copied, drawn_from_epochs) == content(report, drawn_from_epochs)
+
+
+def test_frames_survive_their_csvs(tmp_path, no_figures):
+    study = write_study(tmp_path / "s", depths=[5], seeds=[0])
+    write_run(study, 5, False, 1, status="diverged", optimizer__lr=1e-300, dataset__name="NA")
+    write_run(study, 5, False, 2, status=None, study=None)
+    frames = collect([study])
+    main([str(study)])
+    loaded = archive.load(study / "report")
+    pd.testing.assert_frame_equal(loaded.runs, frames.runs)
+    pd.testing.assert_frame_equal(loaded.epochs, frames.epochs)
+    pd.testing.assert_frame_equal(
+        loaded.layers.astype({"name": "str"}), frames.layers.astype({"name": "str"}), check_dtype=False, rtol=1e-5
+    )
+
+
+def test_the_same_runs_give_the_same_bytes_wherever_they_lie(tmp_path, no_figures):
+    study = write_study(tmp_path / "a" / "s", depths=[5, 100], seeds=range(3))
+    moved = shutil.copytree(study, tmp_path / "b" / "s")
+    assert main([str(study)]) == main([str(moved)]) == 0
+    assert content(study / "report") == content(moved / "report")
+
+
+def test_a_study_that_was_cut_short_and_finished_has_the_tables_of_one_that_was_not(tmp_path, no_figures):
+    whole = write_study(tmp_path / "whole", depths=[5, 100], seeds=range(2))
+    resumed = tmp_path / "resumed"
+    write_run(resumed, 5, False, 0)
+    write_run(resumed, 5, False, 1, status=None, epochs=2)
+    assert main([str(resumed), "--out", str(tmp_path / "half")]) == 0
+    assert "Not final: 1 interrupted." in (tmp_path / "half" / "summary.md").read_text()
+    shutil.rmtree(resumed)
+    write_study(resumed, depths=[100, 5], seeds=[1, 0], arms=[True, False])  # finished in another order
+    assert main([str(whole)]) == main([str(resumed)]) == 0
+    assert content(whole / "report") == content(resumed / "report")
+
+
+def test_layers_are_compressed_without_a_clock_time(tmp_path, no_figures):
+    study = write_study(tmp_path / "s", depths=[5], seeds=[0])
+    main([str(study)])
+    compressed = (study / "report" / "layers.csv.gz").read_bytes()
+    assert compressed[4:8] == b"\0\0\0\0"
+    assert gzip.decompress(compressed).startswith(
+        b"run,epoch,layer,name,fraction,grad_norm,weight_norm,update_ratio\n0,0,0,layers.0,"
+    )
+
+
+def test_several_folders_make_one_report(tmp_path, capsys, no_figures):
+    first = write_study(tmp_path / "a", depths=[5], seeds=range(2), study="a")
+    second = write_study(tmp_path / "b", depths=[5], seeds=range(2), study="b", dataset__name="mnist")
+    out = tmp_path / "out"
+    assert main([str(first), str(second), "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "Runs of 2 studies (a, b)" in said
+    assert "2 groups of runs, never averaged or paired with each other; they differ in dataset.name." in said
+    summary = (out / "summary.md").read_text()
+    assert summary.index("## Results: dataset=digits") < summary.index("## Results: dataset=mnist")
+
+
+def test_status_prints_and_writes_nothing(tmp_path, capsys):
+    study = write_study(tmp_path / "s", depths=[5], seeds=[0])
+    write_plan(study, depths=[5], seeds=[0, 1])
+    before = sorted(tmp_path.rglob("*"))
+    assert main([str(study), "--status"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["Cell", "done", "running", "failed", "diverged", "interrupted", "missing", "stale"]
+    assert lines[1].endswith("      1        .       .         .            .        1      .")
+    assert lines[3].split() == ["total", "4", "2", "0", "0", "0", "0", "2", "0"]
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+class TestBadInput:
+    def one_line(self, capsys):
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err.count("\n") == 1
+        return captured.err
+
+    def test_no_runs(self, tmp_path, capsys):
+        (tmp_path / "empty").mkdir()
+        assert main([str(tmp_path)]) == 1
+        assert self.one_line(capsys).startswith(f"error: no runs found in {tmp_path}: a run is a seed=<s> folder")
+
+    def test_no_such_folder(self, tmp_path, capsys):
+        assert main([str(tmp_path / "nowhere")]) == 1
+        assert self.one_line(capsys) == f"error: no such directory: {tmp_path / 'nowhere'}\n"
+
+    def test_a_folder_that_cannot_be_written(self, tmp_path, capsys):
+        study = write_study(tmp_path / "s", depths=[5], seeds=[0])
+        (study / "report").write_text("a file is in the way")
+        assert main([str(study)]) == 1
+        assert self.one_line(capsys) == f"error: cannot write to {study / 'report'}: File exists; --out DIR writes elsewhere\n"
+
+    @pytest.mark.parametrize("damage", ["missing", "columns", "bytes", "gzip"])
+    def test_a_report_that_cannot_be_loaded(self, tmp_path, capsys, no_figures, damage):
+        study = write_study(tmp_path / "s", depths=[5], seeds=[0])
+        main([str(study)])
+        capsys.readouterr()
+        report = study / "report"
+        match damage:
+            case "missing":
+                (report / "epochs.csv").unlink()
+            case "columns":
+                (report / "runs.csv").write_text("a,b\n1,2\n")
+            case "bytes":
+                (report / "runs.csv").write_bytes(b"\xff\xfe\x00,\n\x81")
+            case "gzip":
+                (report / "layers.csv.gz").write_bytes(b"not gzip")
+        assert main(["--load", str(report)]) == 1
+        assert self.one_line(capsys).startswith(f"error: cannot load {report}: ")
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            ([], "give either run folders or --load REPORT_DIR"),
+            (["a", "--load", "b"], "give either run folders or --load REPORT_DIR"),
+            (["a", "b"], "several folders make one report: say where with --out DIR"),
+            (["--load", "a", "--status"], "--status takes run folders only"),
+        ],
+    )
+    def test_wrong_usage(self, capsys, arguments, said):
+        with pytest.raises(SystemExit) as error:
+            main(arguments)
+        assert error.value.code == 2
+        assert said in capsys.readouterr().err
+
+    def test_a_damaged_plan_is_a_warning(self, tmp_path, capsys, no_figures):
+        study = write_study(tmp_path / "s", depths=[5], seeds=[0])
+        (study / "study.json").write_text("{")
+        assert main([str(study)]) == 0
+        assert capsys.readouterr().err == "warning: study.json is damaged; what is missing is unknown\n"
+        assert "study.json is damaged" in (study / "report" / "summary.md").read_text()
+        assert archive.load(study / "report").problems == ("study.json is damaged; what is missing is unknown",)
+        (study / "study.json").unlink()
+        assert main([str(study)]) == 0
+        assert archive.load(study / "report").problems == ()
+
+    def test_from_the_shell(self, tmp_path):
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-m", "multirun_analysis", str(tmp_path)], capture_output=True, text=True
+        )
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+
+
+def test_writing_is_whole_or_not_at_all(tmp_path, monkeypatch):
+    target = tmp_path / "summary.md"
+    target.write_text("old")
+
+    def full(self, content):
+        with self.open("wb") as file:
+            file.write(content[:2])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        archive.write_atomically(target, b"new content")
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]

@@ -1,0 +1,258 @@
+"""Run directories to frames: everything there is found as it is, whatever state it is in."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from synthetic import cell_name, config, write_plan, write_run, write_study
+
+from multirun_analysis.collect import collect
+from multirun_analysis.rundir import read_run
+
+
+def only(frames):
+    assert len(frames.runs) == 1
+    return frames.runs.iloc[0]
+
+
+class TestWhole:
+    def test_every_run_with_its_numbers(self, tmp_path):
+        study = write_study(tmp_path / "depth_study", depths=[5, 20], seeds=range(2))
+        frames = collect([study])
+        assert len(frames.runs) == 8
+        assert frames.runs["counted"].all()
+        assert frames.runs["depth"].tolist() == [5] * 4 + [20] * 4
+        assert frames.runs["residual"].tolist() == [False, False, True, True] * 2
+        run = frames.runs.iloc[5]  # depth 20, plain, seed 1
+        result = json.loads((study / run["path"] / "result.json").read_text())
+        for key in ("test_acc", "val_loss", "params", "best_epoch", "seconds"):
+            assert run[key] == result[key]
+        assert run["config.optimizer.lr"] == "0.001"
+        assert run["config.model.widths"] == "null"
+        assert run["versions.torch"] == "2.15.0"
+        assert run["command"].startswith("python train.py study=depth_study model.depth=20")
+
+    def test_epochs_and_layers_are_those_of_the_files(self, tmp_path):
+        study = write_study(tmp_path / "s", depths=[5], seeds=[3], arms=[True])
+        frames = collect([study])
+        lines = [json.loads(line) for line in (study / frames.runs["path"][0] / "metrics.jsonl").read_text().splitlines()]
+        assert frames.epochs.drop(columns="run").to_dict("records") == lines
+        records = [json.loads(line) for line in (study / frames.runs["path"][0] / "layers.jsonl").read_text().splitlines()]
+        assert len(frames.layers) == 5 * 6  # epochs 0 to 4, five hidden layers and the head
+        assert frames.layers["grad_norm"].tolist() == [norm for record in records for norm in record["grad_norm"]]
+        assert frames.layers["fraction"][:6].tolist() == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1])
+        assert frames.layers["name"][:6].tolist() == ["layers.0", "layers.1", "layers.2", "layers.3", "layers.4", "head"]
+        assert frames.layers.loc[frames.layers["epoch"] == 0, "update_ratio"].isna().all()
+
+    def test_nets_of_different_depth_keep_their_own_layers(self, tmp_path):
+        frames = collect([write_study(tmp_path / "s", depths=[5, 20], seeds=[0], arms=[False])])
+        assert frames.layers.groupby("run")["layer"].max().tolist() == [5, 20]
+        assert frames.layers.groupby("run")["fraction"].max().tolist() == [1, 1]
+
+    def test_without_diagnostics_there_are_no_layers(self, tmp_path):
+        run = write_run(tmp_path / "s")
+        (run / "layers.jsonl").unlink()
+        frames = collect([tmp_path])
+        assert only(frames)["counted"]
+        assert frames.layers.empty
+
+    def test_nothing_is_written(self, tmp_path):
+        study = write_study(tmp_path / "s", depths=[5], seeds=range(2))
+        (write_run(study, 10, status=None) / ".lock").touch()
+        before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+        collect([study])
+        assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+    def test_neither_labs_nor_torch_is_imported(self):
+        code = (
+            "import sys, multirun_analysis.__main__, multirun_analysis.archive, multirun_analysis.status;"
+            "print({'labs', 'torch', 'hydra', 'omegaconf'} & set(sys.modules))"
+        )
+        assert (
+            subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "set()"
+        )
+
+
+class TestPlaces:
+    def test_outputs_and_multirun_folders_without_a_study(self, tmp_path):
+        write_run(tmp_path / "outputs" / "2026-11-20", cell="18-40-22", study=None)
+        write_run(tmp_path / "multirun" / "2026-11-20" / "18-45-00", seed=1, cell="0", study=None)
+        frames = collect([tmp_path])
+        assert frames.runs["cell"].tolist() == ["multirun/2026-11-20/18-45-00/0", "outputs/2026-11-20/18-40-22"]
+        assert frames.runs["study"].isna().all()
+        assert frames.runs["counted"].all()
+
+    def test_a_single_run_and_a_single_cell(self, tmp_path):
+        run = write_run(tmp_path / "s", seed=4)
+        assert only(collect([run]))["path"] == "seed=4"
+        assert only(collect([run.parent]))["cell"] == run.parent.name
+
+    def test_checkpoints_and_reports_are_not_searched(self, tmp_path):
+        run = write_run(tmp_path / "s")
+        for name in ("checkpoints", "report", ".hydra", "tensorboard", "wandb"):
+            shutil.copytree(run, tmp_path / "s" / name / "seed=1")
+        assert only(collect([tmp_path]))["seed"] == 0
+
+    def test_overlapping_folders_and_links_are_read_once(self, tmp_path):
+        study = write_study(tmp_path / "s", depths=[5], seeds=[0, 1])
+        (tmp_path / "link").symlink_to(study)
+        (study / "loop").symlink_to(tmp_path)
+        assert len(collect([tmp_path, study, tmp_path / "link"]).runs) == 4
+
+    def test_where_the_study_lies_does_not_show(self, tmp_path):
+        study = write_study(tmp_path / "a" / "s", depths=[5], seeds=[0])
+        moved = shutil.copytree(study, tmp_path / "b" / "elsewhere" / "s")
+        assert collect([study]).runs.equals(collect([moved]).runs)
+
+
+class TestDamage:
+    def test_a_truncated_last_line_costs_that_line_only(self, tmp_path):
+        run = write_run(tmp_path / "s", status=None)
+        for name in ("metrics.jsonl", "layers.jsonl"):
+            path = run / name
+            path.write_bytes(path.read_bytes()[:-30])
+        frames = collect([tmp_path])
+        assert frames.epochs["epoch"].tolist() == [1, 2, 3]
+        assert sorted(frames.layers["epoch"].unique()) == [0, 1, 2, 3]
+        row = only(frames)
+        assert (row["status"], row["counted"]) == ("interrupted", False)
+        assert "metrics.jsonl: the last line is truncated" in row["note"]
+        assert "layers.jsonl: the last line is truncated" in row["note"]
+
+    def test_a_damaged_line_in_the_middle_is_named(self, tmp_path):
+        path = write_run(tmp_path / "s") / "metrics.jsonl"
+        lines = path.read_text().splitlines()
+        path.write_text("\n".join([lines[0], "{]", *lines[2:]]))
+        frames = collect([tmp_path])
+        assert frames.epochs["epoch"].tolist() == [1, 3, 4]
+        assert "metrics.jsonl: line 2 is damaged; metrics.jsonl holds 3 of 4 epochs" in only(frames)["note"]
+
+    def test_an_epoch_written_twice_counts_once(self, tmp_path):
+        path = write_run(tmp_path / "s") / "metrics.jsonl"
+        path.write_text(path.read_text() + '{"epoch": 2, "val_loss": 7.5}\n')
+        frames = collect([tmp_path])
+        assert frames.epochs["epoch"].tolist() == [1, 2, 3, 4]
+        assert frames.epochs.set_index("epoch")["val_loss"][2] == 7.5
+        assert "epoch 2 is there twice" in only(frames)["note"]
+
+    @pytest.mark.parametrize(("number", "layer"), [("null", "null"), ("NaN", "NaN"), ("Infinity", "1e999")])
+    def test_numbers_that_are_not_finite_are_missing(self, tmp_path, number, layer):
+        run = write_run(tmp_path / "s", status="diverged", result={"val_loss": None})
+        (run / "metrics.jsonl").write_text(f'{{"epoch": 1, "val_loss": {number}, "val_acc": 10.0}}\n')
+        (run / "layers.jsonl").write_text(f'{{"epoch": 0, "grad_norm": [1.0, {layer}, 3.0, 1.0, 1.0, 1.0]}}\n')
+        frames = collect([tmp_path])
+        assert np.isnan(frames.epochs["val_loss"].item())
+        assert frames.layers["grad_norm"].isna().tolist() == [False, True, False, False, False, False]
+        assert np.isnan(only(frames)["val_loss"])
+
+    @pytest.mark.parametrize(
+        ("content", "said"),
+        [
+            ('{"status": "done", "test_acc": 9', "result.json is damaged"),
+            ("", "result.json is damaged"),
+            ("[1, 2]", "not a JSON object"),
+            ('{"status": "fine"}', "status 'fine' is none of"),
+            ('{"status": "done", "test_acc": "98"}', "test_acc is not a number"),
+            ('{"status": "done", "test_acc": 1e999}', "test_acc is not a number"),
+            ('{"status": "done", "depth": 5.5}', "depth is not a count"),
+            ('{"status": "done", "residual": "yes"}', "residual is not a bool"),
+            ('{"status": "done", "seed": 3}', "is of seed 3, in the directory of seed 0"),
+            ("[" * 100_000, "result.json is damaged"),
+        ],
+    )
+    def test_a_corrupt_result_is_a_marked_row_without_numbers(self, tmp_path, content, said):
+        run = write_run(tmp_path / "s")
+        (run / "result.json").write_text(content)
+        row = only(collect([tmp_path]))
+        assert (row["status"], row["counted"], row["reason"]) == ("corrupt", False, "corrupt")
+        assert said in row["note"]
+        assert np.isnan(row["test_acc"])
+
+    def test_a_killed_run_says_so(self, tmp_path):
+        (write_run(tmp_path / "s", status=None) / ".lock").touch()
+        row = only(collect([tmp_path]))
+        assert (row["status"], row["note"]) == ("interrupted", "killed: it left no result.json")
+
+    def test_a_run_without_config_is_not_counted(self, tmp_path):
+        (write_run(tmp_path / "s") / "config.json").write_text("{")
+        row = only(collect([tmp_path]))
+        assert (row["status"], row["counted"]) == ("done", False)
+        assert row["reason"] == "no readable config.json, so its configuration is unknown"
+
+    def test_layers_of_another_length_are_left_out_and_named(self, tmp_path):
+        path = write_run(tmp_path / "s") / "layers.jsonl"
+        path.write_text(path.read_text() + '{"epoch": 5, "grad_norm": [1.0]}\n')
+        frames = collect([tmp_path])
+        assert frames.layers["epoch"].max() == 4
+        assert "epoch 5 does not have 6 layers" in only(frames)["note"]
+
+    def test_control_characters_and_half_surrogates_do_not_stay(self, tmp_path):
+        error = {"type": "ValueError", "message": "a\x00b\ud800c", "traceback": "line\n\ttwo"}
+        write_run(tmp_path / "s", status="failed", error=error)
+        row = only(collect([tmp_path]))
+        assert row["error_message"] == "a\ufffdb\ufffdc"
+        assert row["error_traceback"] == "line\n\ttwo"
+
+
+class TestPlan:
+    def test_missing_runs_are_rows_with_what_is_known_of_them(self, tmp_path):
+        study = write_study(tmp_path / "s", depths=[5], seeds=[0])
+        write_plan(study, depths=[5, 20], seeds=[0, 1])
+        runs = collect([study]).runs
+        assert len(runs) == 8
+        missing = runs[runs["status"] == "missing"]
+        assert list(zip(missing["depth"], missing["residual"], missing["seed"], strict=True)) == [
+            (5, False, 1), (5, True, 1), (20, False, 0), (20, False, 1), (20, True, 0), (20, True, 1),
+        ]  # fmt: skip
+        assert missing["group"].unique().tolist() == ["mlp on digits"]
+        assert missing["test_acc"].isna().all()
+
+    def test_a_study_that_has_not_started_is_all_missing(self, tmp_path):
+        write_plan(tmp_path / "s", depths=[5], seeds=[0])
+        runs = collect([tmp_path]).runs
+        assert runs["status"].tolist() == ["missing", "missing"]
+        assert runs["depth"].tolist() == [5, 5]
+
+    def test_a_run_outside_the_plan_counts_and_is_marked(self, tmp_path):
+        study = write_study(tmp_path / "s", depths=[5, 10], seeds=[0], arms=[False])
+        write_plan(study, depths=[5], seeds=[0], arms=[False])
+        assert collect([study]).runs[["depth", "planned", "counted"]].to_numpy().tolist() == [
+            [5, True, True],
+            [10, False, True],
+        ]
+
+    def test_a_damaged_plan_is_one_line(self, tmp_path):
+        study = write_study(tmp_path / "s", depths=[5], seeds=[0])
+        (study / "study.json").write_text('{"cells": [{"dir": 3}]}')
+        frames = collect([study])
+        assert frames.problems == ("study.json is damaged; what is missing is unknown",)
+        assert frames.runs["planned"].isna().all()
+
+    @pytest.mark.parametrize("file", ["config.json", "result.json"])
+    def test_another_configuration_than_the_directory_names_is_not_counted(self, tmp_path, file):
+        run = write_run(tmp_path / "s")
+        content = json.loads((run / file).read_text())
+        (run / file).write_text(json.dumps(content | {"hash": "0123456789"}))
+        row = only(collect([tmp_path]))
+        assert (row["mismatch"], row["counted"]) == (True, False)
+        assert row["reason"] == "its directory and files name different configurations"
+
+
+def test_reading_one_run_never_raises_on_arbitrary_bytes(tmp_path):
+    rng = np.random.default_rng(0)
+    run = write_run(tmp_path / "s")
+    whole = {path: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    for _ in range(60):
+        for path, content in whole.items():
+            damaged = bytearray(content[: rng.integers(len(content) + 1)])
+            for place in rng.integers(len(damaged), size=3) if damaged else []:
+                damaged[place] = rng.integers(256)
+            path.write_bytes(damaged)
+        assert read_run(run).status in ("done", "diverged", "failed", "interrupted", "corrupt")
+
+
+def test_cell_names_of_the_factory_follow_the_contract():
+    assert cell_name(config(5, True)).startswith("mlp-digits-depth=5-residual-")

@@ -1,0 +1,131 @@
+"""The finding is true of any runs: each kind of study says what its numbers say, and no more."""
+
+import pytest
+from synthetic import frame, pairs
+
+from multirun_analysis import statistics
+from multirun_analysis.finding import finding
+
+
+def said(rows):
+    runs = frame(rows)
+    return " ".join(
+        finding(
+            runs,
+            statistics.summarise(runs),
+            statistics.paired_differences(runs),
+            statistics.trainability(runs),
+            statistics.first_shortfall(runs),
+        )
+    )
+
+
+def test_plain_falls_short():
+    text = said(pairs(5, [95, 96, 97], [95, 96, 97]) + pairs(50, [10, 11, 12], [95, 96, 97]))
+    assert text == (
+        "Plain nets first fall short of their residual twins at depth 50, by more than 2 points of test accuracy (not yet at "
+        "depth 5; 95 % bootstrap interval of that depth over 3 seeds: 50 alone). At depth 50 plain nets reach 11.0 % and "
+        "residual ones 96.0 %, a difference of +85.00 points (95 % interval +85.00 to +85.00, 3 seeds, p = 0.250, "
+        "Holm-corrected 0.500); 0 of 3 plain and 3 of 3 residual seeds train at all."
+    )
+
+
+def test_plain_does_not_fall_short():
+    text = said(pairs(5, [95, 96], [95, 96]) + pairs(10, [95, 96], [96, 96]))
+    assert text.startswith("Up to depth 10 plain nets do not fall more than 2 points of test accuracy short of their residual")
+    assert "deeper than 10" in text
+
+
+def test_one_seed_says_so():
+    text = said(pairs(5, [95], [95]) + pairs(50, [10], [95]))
+    assert "first fall short of their residual twins at depth 50" in text
+    assert text.count("one seed, so no interval") == 2
+    assert "p =" not in text
+
+
+def test_residual_behind():
+    text = said(pairs(5, [95, 96], [80, 81]))
+    assert "do not fall more than 2 points" in text
+    assert "Residual nets are behind plain ones by 15.00 points at depth 5." in text
+
+
+def test_both_fail():
+    text = said(pairs(50, [10, 11], [10, 11]))
+    assert "0 of 2 plain and 0 of 2 residual seeds train at all" in text
+
+
+def test_all_deep_plain_nets_diverged():
+    text = said(pairs(5, [95, 96], [95, 96]) + pairs(50, [None, None], [94, 95]))
+    assert "first fall short of their residual twins at depth 50" in text
+    assert "At depth 5 plain nets reach" in text
+    assert "Deeper, at 50, no seed has both runs done." in text
+
+
+def test_every_pair_has_diverged():
+    text = said(pairs(50, [None, None], [94, 95]))
+    assert "At no depth has a seed both runs done" in text
+
+
+def test_only_plain():
+    text = said(pairs(5, [95, 96], []) + pairs(50, [10, 11], []))
+    assert text.startswith(
+        "Only plain nets are done, so there is nothing to compare them with. Plain nets first fall short of the"
+    )
+    assert "best plain depth at depth 50" in text
+
+
+@pytest.mark.parametrize("depth", [5, None])
+def test_only_plain_at_one_depth_or_none(depth):
+    text = said([{"depth": depth, "residual": False, "test_acc": 91.0}])
+    where = " at depth 5" if depth else ""
+    assert text.endswith(f"nothing to compare them with. Their mean test accuracy: 91.0 %{where} (n = 1).")
+
+
+def test_only_residual():
+    text = said(pairs(5, [], [95, 96]) + pairs(50, [], [93, 94]))
+    assert text == (
+        "Only residual nets are done, so there is nothing to compare them with. Their mean test accuracy: "
+        "95.5 % at depth 5 (n = 2), 93.5 % at depth 50 (n = 2)."
+    )
+
+
+def test_no_seed_in_common():
+    rows = [*pairs(5, [95], []), {"depth": 5, "residual": True, "seed": 9, "test_acc": 96.0}]
+    assert said(rows).startswith("No seed has a plain and a residual net done at the same depth, so nothing is paired.")
+
+
+def test_arms_unknown():
+    assert said([{"depth": None, "residual": None, "test_acc": 91.0}]) == (
+        "These runs do not say whether their nets are residual; mean test accuracy: 91.0 % (n = 1)."
+    )
+
+
+@pytest.mark.parametrize("status", ["running", "failed", "diverged", "missing", "corrupt"])
+def test_nothing_finished(status):
+    assert (
+        said([{"depth": 5, "status": status}])
+        == f"No run has a test accuracy yet, so there is nothing to compare (1 {status})."
+    )
+
+
+def test_nothing_readable():
+    assert said([{"group": None, "status": "interrupted"}]) == "Nothing can be compared: 1 interrupted."
+
+
+def test_unfinished_studies_are_not_final():
+    text = said(
+        [*pairs(5, [95, 96], [95, 96]), {"depth": 10, "status": "missing"}, {"depth": 10, "status": "running", "seed": 1}]
+    )
+    assert text.endswith("Not final: 1 running, 1 missing.")
+
+
+def test_untrained_nets_are_said_to_be():
+    text = said([row | {"epochs_run": 0} for row in pairs(5, [10, 11], [10, 11])])
+    assert text.startswith("These nets are untrained (0 epochs). Up to depth 5")
+
+
+def test_groups_have_a_paragraph_each():
+    rows = [row | {"group": group} for group in ("dataset=digits", "dataset=mnist") for row in pairs(5, [95, 96], [95, 96])]
+    text = said(rows)
+    assert "dataset=digits: Up to depth 5" in text
+    assert "dataset=mnist: Up to depth 5" in text

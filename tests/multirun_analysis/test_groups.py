@@ -1,0 +1,105 @@
+"""Runs that differ in anything but depth and residual are never put together, and the same run twice counts once."""
+
+import pytest
+from synthetic import config, write_run, write_study
+
+from multirun_analysis import groups
+from multirun_analysis.collect import collect
+from multirun_analysis.statistics import paired_differences, summarise
+
+
+def test_one_configuration_at_many_depths_is_one_group(tmp_path):
+    runs = collect([write_study(tmp_path / "s")]).runs
+    assert runs["group"].unique().tolist() == ["mlp on digits"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({"optimizer__lr": 0.01}, ["optimizer.lr=0.001", "optimizer.lr=0.01"]),
+        ({"dataset__name": "mnist", "dataset__val_size": 5000}, ["dataset=digits", "dataset=mnist"]),
+        ({"optimizer___target_": "torch.optim.SGD"}, ["optimizer=Adam", "optimizer=SGD"]),
+        ({"model__shortcut": "projection"}, ["model.shortcut=identity", "model.shortcut=projection"]),
+    ],
+)
+def test_another_key_makes_another_group_named_by_it(tmp_path, changes, names):
+    write_study(tmp_path / "s", depths=[5], seeds=range(2))
+    write_study(tmp_path / "s", depths=[5], seeds=range(2), **changes)
+    runs = collect([tmp_path]).runs
+    assert runs["group"].unique().tolist() == names
+    assert summarise(runs)["n"].tolist() == [2, 2, 2, 2]
+    assert paired_differences(runs)[["group", "n"]].to_numpy().tolist() == [[names[0], 2], [names[1], 2]]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"device": "cuda"}, {"dataset__data_dir": "/elsewhere"}, {"logger__tensorboard": True}, {"replicas": 5}]
+)
+def test_keys_that_decide_no_number_make_no_group(tmp_path, changes):
+    write_run(tmp_path / "s", 5)
+    write_run(tmp_path / "s", 20, **changes)
+    assert collect([tmp_path]).runs["group"].nunique() == 1
+
+
+def test_one_depth_reached_by_two_lists_of_widths_is_two_groups(tmp_path):
+    write_run(tmp_path / "s", 2, model__widths=[64, 64])
+    write_run(tmp_path / "s", 2, model__widths=[256, 256])
+    runs = collect([tmp_path]).runs
+    assert runs["group"].tolist() == ["model.widths=[64,64]", "model.widths=[256,256]"]
+    assert summarise(runs)["n"].tolist() == [1, 1]
+
+
+def test_depths_by_widths_are_one_group(tmp_path):
+    for widths in ([64], [64, 64], [64, 64, 64]):
+        write_run(tmp_path / "s", len(widths), model__depth=5, model__widths=widths)
+    runs = collect([tmp_path]).runs
+    assert (runs["group"].nunique(), runs["depth"].tolist()) == (1, [1, 2, 3])
+
+
+def test_an_unfinished_cnn_takes_the_depth_of_its_cell(tmp_path):
+    cnn = {"model__name": "cnn", "model__filters": [32, 64], "model__depth": None}
+    write_run(tmp_path / "s", 5, seed=0, **cnn)
+    write_run(tmp_path / "s", 5, seed=1, status=None, **cnn)
+    assert collect([tmp_path]).runs["depth"].tolist() == [5, 5]
+
+
+def test_the_same_configuration_and_seed_twice_counts_once_the_later_one(tmp_path):
+    first = write_run(tmp_path / "a", 5, seed=0, study="a")
+    again = write_run(tmp_path / "b", 5, seed=0, study="b")
+    text = (again / "config.json").read_text()
+    (again / "config.json").write_text(text.replace("2026-11-20T", "2026-11-21T"))
+    write_run(tmp_path / "b", 5, seed=1, study="b")
+    runs = collect([tmp_path]).runs.set_index("path")
+    assert summarise(runs.reset_index())["n"].tolist() == [2]  # seeds of two studies are seeds of one configuration
+    assert not runs.loc[str(first.relative_to(tmp_path)), "counted"]
+    assert runs.loc[str(first.relative_to(tmp_path)), "reason"].startswith("same configuration and seed as b/")
+
+
+def test_a_model_of_ones_own_needs_neither_depth_nor_residual(tmp_path):
+    tree = {"depth": None, "residual": None}
+    write_run(tmp_path / "s", result=tree, model__name="transformer", model__depth=None, model__residual=None)
+    runs = collect([tmp_path]).runs
+    row = summarise(runs).iloc[0]
+    assert (row["n"], row["group"]) == (1, "transformer on digits")
+    assert paired_differences(runs).empty
+
+
+def test_differences_and_what_is_shared(tmp_path):
+    write_run(tmp_path / "s", 5)
+    write_run(tmp_path / "s", 5, optimizer__lr=0.1)
+    runs = collect([tmp_path]).runs
+    assert groups.differences(runs)["optimizer.lr"].tolist() == ["0.001", "0.1"]
+    assert "optimizer.lr" not in groups.shared(runs)
+    assert groups.shared(runs)["trainer.batch_size"] == "128"
+
+
+def test_sorting_is_by_number_not_by_text():
+    assert sorted(["depth=100", "depth=5", "depth=20"], key=groups.natural) == ["depth=5", "depth=20", "depth=100"]
+
+
+def test_the_factory_changes_the_key_it_names():
+    assert config(optimizer___target_="x")["optimizer"]["_target_"] == "x"
+
+
+def test_keys_that_decide_no_number_are_those_that_training_leaves_out_of_its_hash():
+    cells = pytest.importorskip("labs.cells")
+    assert set(groups.NOT_DECIDING) == set(cells.NOT_IN_HASH)

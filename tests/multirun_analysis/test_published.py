@@ -1,0 +1,47 @@
+"""The published numbers, and ours beside them."""
+
+import pytest
+from synthetic import frame, write_study
+
+from multirun_analysis import published
+from multirun_analysis.collect import collect
+from multirun_analysis.statistics import summarise
+
+
+def test_the_tables_are_whole():
+    depth, headline = published.depth_table(), published.headline_table()
+    assert depth["depth"].tolist() == [5, 5, 10, 10, 20, 20, 30, 30, 50, 50, 100, 100]
+    assert depth["test_acc"].tolist() == [98.25, 98.28, 98.17, 97.62, 97.53, 97.75, 95.69, 98.14, 59.90, 97.75, 11.35, 97.68]
+    assert (depth["seeds"] == 1).all()
+    assert depth.loc[depth["residual"], "linear_layers"].tolist() == [2 * d + 5 for d in (5, 10, 20, 30, 50, 100)]
+    assert headline["val_acc"].tolist() == [98.8, 99.2, 97.4, 98.2, 84.7, 85.3, 55.8, 57.2]
+    assert set(published.protocols()) == {"depth_table", "headline_table"}
+
+
+def test_ours_theirs_difference_and_inside():
+    config = {"config.model.name": "mlp", "config.dataset.name": "mnist", "config.trainer.epochs": "5"}
+    runs = frame({"depth": 30, "seed": seed, "test_acc": value, **config} for seed, value in enumerate([95.0, 96.0, 97.0]))
+    row = published.compare(runs, summarise(runs)).iloc[0]
+    assert (row["metric"], row["n"], row["ours"], row["theirs"], row["their_n"]) == ("test_acc", 3, 96, 95.69, 1)
+    assert row["difference"] == pytest.approx(0.31)
+    assert row["inside"]
+    assert "trainer.epochs: 5 here, 20 there" in row["protocol"]
+    far = published.compare(runs, summarise(runs.assign(test_acc=runs["test_acc"] - 10)))
+    assert far["inside"].tolist() == [False]
+
+
+def test_one_seed_has_no_interval_to_be_inside_of():
+    runs = frame([{"depth": 30, "test_acc": 95.69, "config.model.name": "mlp", "config.dataset.name": "mnist"}])
+    assert published.compare(runs, summarise(runs))["inside"].isna().all()
+
+
+@pytest.mark.parametrize("changes", [{}, {"dataset__name": "mnist", "model__name": "cnn"}, {"dataset__name": "fashion_mnist"}])
+def test_other_models_and_data_are_not_compared_with_the_depth_table(tmp_path, changes):
+    runs = collect([write_study(tmp_path / "s", depths=[5], **changes)]).runs
+    assert "depth_table" not in set(published.compare(runs, summarise(runs))["table"])
+
+
+def test_headline_takes_the_depth_with_the_best_validation_accuracy(tmp_path):
+    runs = collect([write_study(tmp_path / "s", depths=[5, 100], dataset__name="mnist")]).runs
+    rows = published.compare(runs, summarise(runs)).query("table == 'headline_table'")
+    assert rows[["depth", "residual", "theirs"]].to_numpy().tolist() == [[5, False, 97.4], [5, True, 98.2]]
