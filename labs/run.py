@@ -90,7 +90,8 @@ def train(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progress: bool)
             result = outcome(run, test_best(run, Replicas([model], [run.seed], bf16=bf16), test))
             result |= {
                 "hash": cells.config_hash(cfg), "depth": depth_of(model, layers), "residual": cfg.model.get("residual"),
-                "params": summary.params, "mult_adds": summary.mult_adds, "layers": layers, "num_classes": len(test_part.classes),
+                "params": summary.params, "mult_adds": summary.mult_adds, "layers": layers,
+                "num_classes": len(test_part.classes),
                 "versions": versions(), "error": None,
             }  # fmt: skip
             results.append(result)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from multirun_analysis import finding, groups, published, statistics
+from multirun_analysis import finding, groups, initialisation, published, statistics
 from multirun_analysis.collect import Frames
 
 
@@ -18,6 +18,7 @@ class Analysis:
     shares: pd.DataFrame
     shortfall: pd.DataFrame
     comparison: pd.DataFrame
+    slopes: pd.DataFrame
     finding: list[str]
     notices: list[str]
 
@@ -29,6 +30,7 @@ def analyse(frames: Frames) -> Analysis:
     differences = statistics.paired_differences(runs)
     shares = statistics.trainability(runs)
     shortfall = statistics.first_shortfall(runs)
+    slopes = initialisation.slopes(frames)
     return Analysis(
         frames=frames,
         summary=summary,
@@ -36,7 +38,8 @@ def analyse(frames: Frames) -> Analysis:
         shares=shares,
         shortfall=shortfall,
         comparison=published.compare(runs, summary),
-        finding=finding.finding(runs, summary, differences, shares, shortfall),
+        slopes=slopes,
+        finding=finding.finding(runs, summary, differences, shares, shortfall, slopes),
         notices=notices(frames),
     )
 

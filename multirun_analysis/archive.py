@@ -1,7 +1,8 @@
 """The report directory: what is written there, each file whole or not at all, and the frames read back for `--load`.
 
 runs.csv epochs.csv layers.csv.gz     the frames: all that --load needs
-summary.csv paired.csv trainability.csv shortfall.csv published.csv summary.md final_results.pkl report.html
+summary.csv paired.csv trainability.csv shortfall.csv published.csv gradient_slopes.csv
+summary.md final_results.pkl report.html
 <figure>.png <figure>.svg
 """
 
@@ -35,7 +36,7 @@ def write(analysis: Analysis, directory: Path) -> None:
     frames = analysis.frames
     write_atomically(directory / "runs.csv", _csv(frames.runs))
     write_atomically(directory / "epochs.csv", _csv(frames.epochs))
-    layers = _csv(frames.layers, float_format="%.6g")
+    layers = _csv(frames.layers, float_format="%.9g")
     write_atomically(directory / "layers.csv.gz", gzip.compress(layers, compresslevel=4, mtime=0))
     if frames.problems:
         write_atomically(directory / PROBLEMS, "".join(f"{line}\n" for line in frames.problems).encode())
@@ -48,6 +49,7 @@ def write(analysis: Analysis, directory: Path) -> None:
         "trainability": analysis.shares,
         "shortfall": analysis.shortfall,
         "published": analysis.comparison,
+        "gradient_slopes": analysis.slopes,
     }
     for name, frame in computed.items():
         write_atomically(directory / f"{name}.csv", _csv(_rounded(frame), float_format="%.6g"))

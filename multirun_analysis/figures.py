@@ -14,10 +14,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from multirun_analysis import drawing, published
 from multirun_analysis.collect import Frames
 from multirun_analysis.drawing import COLOUR, LINE, MARKER, Place
+from multirun_analysis.initialisation import gradient_at_initialisation
 from multirun_analysis.statistics import chance_accuracy, t_interval
 
 GREY = "#333333"
@@ -108,26 +110,28 @@ def layer_gradient_comparison(frames: Frames) -> Figure:
 
 
 def gradient_flow(frames: Frames) -> Figure:
-    """Gradient norm by layer and epoch at the deepest cells, plain beside residual on one colour scale."""
-    runs = _deepest(frames)
-    runs = runs[runs["counted"]]
-    groups = _groups(runs)
+    """Gradient norm by layer and epoch, a row a depth, plain beside residual on one colour scale."""
+    runs = _drawable(frames.runs)
+    runs = runs[runs["counted"] & runs["depth"].notna() & runs["run"].isin(frames.layers["run"].unique())]
+    rows = list(runs[["group", "depth"]].drop_duplicates().itertuples(index=False, name=None))
+    names = [f"{group}, depth {depth}" for group, depth in rows]
     arms = _arms(runs)
-    figure, axes = drawing.panels("Gradient by layer and epoch at the greatest depth", groups, len(arms), (3.9, 3.0))
-    tables: dict[tuple[str, str], pd.DataFrame] = {}
-    for (group, arm), own in runs.groupby(["group", "arm"], sort=False):
+    figure, axes = drawing.panels("Gradient by layer and epoch", names, len(arms), (3.9, 2.6))
+    tables: dict[tuple[Any, ...], pd.DataFrame] = {}
+    for (group, depth, arm), own in runs.groupby(["group", "depth", "arm"], sort=False):
         layers = frames.layers[frames.layers["run"].isin(own["run"])]
-        tables[str(group), str(arm)] = layers.groupby(["layer", "epoch"])["grad_norm"].median().unstack("epoch")
+        tables[group, depth, arm] = layers.groupby(["layer", "epoch"])["grad_norm"].median().unstack("epoch")
     values = np.concatenate([table.to_numpy().ravel() for table in tables.values()] or [np.empty(0)])
     positive = values[np.isfinite(values) & (values > 0)]
     scale = LogNorm(positive.min(), max(positive.max(), positive.min() * 1.001)) if len(positive) else None
     mesh = None
-    for row, group in zip(axes, groups, strict=False):
-        for ax, arm in zip(row, arms, strict=True):
-            table = tables.get((group, arm), pd.DataFrame())
-            drawing.heading(ax, group, f"depth {runs.loc[runs['group'] == group, 'depth'].iloc[0]}", arm)
+    for panels, (group, depth), name in zip(axes, rows, names, strict=False):
+        for ax, arm in zip(panels, arms, strict=True):
+            table = tables.get((group, depth, arm), pd.DataFrame())
+            drawing.heading(ax, name, arm)
             ax.set(facecolor="#CCCCCC", xlabel="epoch (0: at initialisation)")
             ax.grid(False)
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
             if scale is None or table.empty:
                 drawing.say(ax, "no layer gradients recorded")
                 continue
@@ -136,8 +140,8 @@ def gradient_flow(frames: Frames) -> Figure:
             mesh = ax.pcolormesh(epochs, layer, shown, norm=scale, cmap="viridis", shading="nearest", rasterized=True)
             ax.set_ylabel("layer (0: first, last: head)")
     if mesh is not None:
-        figure.colorbar(mesh, ax=list(axes.flat), label="gradient norm of the layer (L2)", fraction=0.04, pad=0.02)
-    return drawing.finish(figure, "median over the seeds that go so far · grey: zero, or not recorded", groups)
+        figure.colorbar(mesh, ax=list(axes.flat), label="gradient norm of the layer (L2)", fraction=0.04, pad=0.02, aspect=40)
+    return drawing.finish(figure, "median over the seeds that go so far · grey: zero, or not recorded", names)
 
 
 FIGURES: dict[str, Callable[[Frames], Figure]] = {
@@ -145,6 +149,7 @@ FIGURES: dict[str, Callable[[Frames], Figure]] = {
     "validation_losses": validation_losses,
     "gradient_magnitudes": gradient_magnitudes,
     "layer_gradient_comparison": layer_gradient_comparison,
+    "gradient_at_initialisation": gradient_at_initialisation,
     "gradient_flow": gradient_flow,
 }
 

@@ -11,17 +11,19 @@ UNFINISHED = ("running", "interrupted", "missing")
 
 
 def finding(
-    runs: pd.DataFrame, summary: pd.DataFrame, differences: pd.DataFrame, shares: pd.DataFrame, shortfall: pd.DataFrame
-) -> list[str]:
-    """One paragraph a group, in the order of `summary`. The frames are those of `statistics`."""
+    runs: pd.DataFrame, summary: pd.DataFrame, differences: pd.DataFrame, shares: pd.DataFrame, shortfall: pd.DataFrame,
+    slopes: pd.DataFrame,
+) -> list[str]:  # fmt: skip
+    """One paragraph a group, in the order of `summary`. The frames are those of `statistics` and `initialisation`."""
     if not len(summary):
         return [f"Nothing can be compared: {_statuses(runs)}."]
     paragraphs = []
     for group, cells in summary.groupby("group", sort=False):
         own = [frame[frame["group"] == group] for frame in (differences, shares, shortfall)]
-        sentences = _group(cells, *own)
         if cells["epochs_run_mean"].max() == 0:
-            sentences.insert(0, "These nets are untrained (0 epochs).")
+            sentences = ["These nets are untrained (0 epochs).", *_slopes(slopes[slopes["group"] == group])]
+        else:
+            sentences = _group(cells, *own)
         waiting = ", ".join(f"{cells[status].sum()} {status}" for status in UNFINISHED if cells[status].sum())
         if waiting and cells["n"].sum():
             sentences.append(f"Not final: {waiting}.")
@@ -56,6 +58,23 @@ def _group(cells: pd.DataFrame, differences: pd.DataFrame, shares: pd.DataFrame,
             _range(done, "Their mean test accuracy"),
         ]
     return [_range(done, "These runs do not say whether their nets are residual; mean test accuracy")]
+
+
+def _slopes(slopes: pd.DataFrame) -> list[str]:
+    """The gradient over the layers of the deepest nets at initialisation, beside what theory predicts for plain ones."""
+    sentences = []
+    initial = slopes[(slopes["epoch"] == 0) & (slopes["depth"] == slopes["depth"].max())]
+    for _, row in initial.iterrows():
+        arm = "" if pd.isna(row["residual"]) else "residual " if row["residual"] else "plain "
+        sure = (
+            f"95 % interval {row['low']:.4f} to {row['high']:.4f}, n = {row['n']}" if row["n"] > 1 else "one seed: no interval"
+        )
+        theory = f"; theory predicts {row['predicted']:.4f}" if pd.notna(row["predicted"]) else ""
+        sentences.append(
+            f"From layer to layer the logarithm of the gradient norm of {arm}nets of depth {row['depth']} changes by "
+            f"{row['slope']:.4f} ({sure}){theory}."
+        )
+    return sentences
 
 
 def _shortfall(row: pd.Series) -> str:

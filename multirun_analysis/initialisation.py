@@ -48,7 +48,7 @@ def slopes(frames: Frames) -> pd.DataFrame:
             "sd": values.std(ddof=1) if len(values) > 1 else np.nan, "low": low, "high": high,
             "predicted": predicted, "ratio": values.mean() / predicted,
         })  # fmt: skip
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=COLUMNS).round(6)  # beyond that the layers' CSV has no digits
 
 
 def gradient_at_initialisation(frames: Frames) -> Figure:

@@ -24,8 +24,10 @@ DESCRIPTIONS = {
     "panel and residual nets in the other.",
     "layer_gradient_comparison": "Gradient norm of each layer at the greatest depth on a logarithmic axis, plain against "
     "residual, at initialisation in one panel and after training in the other.",
-    "gradient_flow": "Gradient norm as colour, by layer and epoch, at the greatest depth: plain nets in one panel and residual "
-    "nets in the other, on one colour scale.",
+    "gradient_at_initialisation": "Gradient norm of each layer before any step on a logarithmic axis, plain and residual, and "
+    "the straight line that mean-field theory predicts for plain nets. The slopes are in the table of gradient slopes.",
+    "gradient_flow": "Gradient norm as colour, by layer and epoch, a row a depth: plain nets in one panel and residual nets in "
+    "the other, on one colour scale.",
 }
 
 
@@ -39,6 +41,7 @@ def summary_markdown(analysis: Analysis) -> str:
         *tables.results(analysis.summary),
         tables.paired(analysis.differences),
         tables.trained(analysis.shares),
+        tables.slopes(analysis.slopes),
         *published_tables(analysis),
         tables.exclusions(analysis.frames.runs),
     ]:
@@ -60,6 +63,7 @@ def report_html(analysis: Analysis, images: dict[str, tuple[bytes, bytes]]) -> s
         figures=[(name, DESCRIPTIONS[name], _data_uri(*images[name])) for name in images],
         results=tables.results(analysis.summary),
         tests=[tables.paired(analysis.differences), tables.trained(analysis.shares)],
+        slopes=tables.slopes(analysis.slopes),
         shortfall_note=tables.SHORTFALL_NOTE,
         published=published_tables(analysis),
         exclusions=tables.exclusions(runs),

@@ -13,6 +13,7 @@ import pandas as pd
 from multirun_analysis.groups import ABSENT, left_over
 from multirun_analysis.statistics import MARGIN, NOT_COUNTED
 
+SHORT_RUN = 11  # epochs up to which the table of slopes has each
 LOWER_IS_BETTER = ("train_loss", "val_loss")
 HIGHER_IS_BETTER = ("train_acc", "val_acc", "test_acc")
 TITLES = {
@@ -99,6 +100,23 @@ def trained(shares: pd.DataFrame) -> Table:
     ]  # fmt: skip
     columns = ["Group", "Depth", "Residual", "Seeds", "Trained", "Diverged", "Share %", "95 % interval", "Threshold %"]
     return _without_one_group(Table("Seeds that train at all", columns, rows, TRAINED_NOTE))
+
+
+def slopes(measured: pd.DataFrame) -> Table:
+    """Slope of the gradient over the layers beside the predicted one: at initialisation and after the last epoch, or for short
+    runs after each.
+    """
+    rows = []
+    for _, cell in measured.groupby(["group", "depth", "residual"], dropna=False, sort=False):
+        last = cell["epoch"].max()
+        for _, row in cell[(last <= SHORT_RUN) | cell["epoch"].isin([0, last])].iterrows():
+            rows.append([
+                Cell(row["group"], row["group"]), _count(row["depth"]), _arm(row["residual"]), _count(row["epoch"]),
+                _count(row["n"]), number(row["slope"], 4), number(row["sd"], 4),
+                interval(row["low"], row["high"], row["n"], decimals=4), number(row["predicted"], 4), number(row["ratio"], 3),
+            ])  # fmt: skip
+    columns = ["Group", "Depth", "Residual", "Epoch", "n", "Slope", "SD", "95 % interval", "Theory", "Slope / theory"]
+    return _without_one_group(Table("Gradient slope over the layers", columns, rows, SLOPE_NOTE))
 
 
 def published(comparison: pd.DataFrame, title: str) -> Table:
@@ -283,6 +301,12 @@ PAIRED_NOTE = (
     "Test accuracy in percentage points. A pair is one seed, whose plain and residual net start from the same weights; it is "
     "unpaired where one of the two runs is not counted. p: exact two-sided sign-flip test of the mean difference, which with n "
     "pairs cannot go below 2/2^n (0.062 for 5 pairs, 0.002 for 10). Holm's correction is over the depths of a group."
+)
+SLOPE_NOTE = (
+    "Change of the natural logarithm of the layers' gradient norm from one layer to the next, counted from the input: a line "
+    "through the layers from a tenth of the depth (at least the fifth) to the last hidden one; mean over seeds. Epoch 0 is at "
+    "initialisation. Theory: -ln(lambda(B))/2 for plain, infinitely wide nets (Yang et al. 2019, arXiv:1902.08129), lambda(B) "
+    "from the batch size; it says nothing of skips or of trained nets."
 )
 TRAINED_NOTE = (
     "A net trains if its best validation accuracy comes at least a tenth of the way from chance (100 % / classes) to 100 %; a "

@@ -17,10 +17,9 @@ QUICK = ["logger=none", "trainer.epochs=2", "trainer.num_threads=1"]
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
+def one_thread() -> None:
     """The same number of threads for every test, whatever the one before has set."""
     torch.set_num_threads(1)
-    yield
 
 
 @pytest.fixture

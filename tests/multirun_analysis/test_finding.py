@@ -1,13 +1,16 @@
 """The finding is true of any runs: each kind of study says what its numbers say, and no more."""
 
+import pandas as pd
 import pytest
 from synthetic import frame, pairs
 
-from multirun_analysis import statistics
+from multirun_analysis import initialisation, statistics
 from multirun_analysis.finding import finding
 
+NO_SLOPES = pd.DataFrame(columns=initialisation.COLUMNS)
 
-def said(rows):
+
+def said(rows, slopes=NO_SLOPES):
     runs = frame(rows)
     return " ".join(
         finding(
@@ -16,6 +19,7 @@ def said(rows):
             statistics.paired_differences(runs),
             statistics.trainability(runs),
             statistics.first_shortfall(runs),
+            slopes,
         )
     )
 
@@ -120,8 +124,14 @@ def test_unfinished_studies_are_not_final():
 
 
 def test_untrained_nets_are_said_to_be():
-    text = said([row | {"epochs_run": 0} for row in pairs(5, [10, 11], [10, 11])])
-    assert text.startswith("These nets are untrained (0 epochs). Up to depth 5")
+    rows = [row | {"epochs_run": 0} for row in pairs(5, [10, 11], [10, 11])]
+    assert said(rows) == "These nets are untrained (0 epochs)."
+    slope = {"group": frame(rows)["group"].iloc[0], "depth": 100, "residual": False, "epoch": 0, "n": 2, "slope": -0.2,
+             "low": -0.21, "high": -0.19, "predicted": -0.1959}  # fmt: skip
+    assert said(rows, pd.DataFrame([slope, slope | {"depth": 50}, slope | {"epoch": 3}])) == (
+        "These nets are untrained (0 epochs). From layer to layer the logarithm of the gradient norm of plain nets of "
+        "depth 100 changes by -0.2000 (95 % interval -0.2100 to -0.1900, n = 2); theory predicts -0.1959."
+    )
 
 
 def test_groups_have_a_paragraph_each():

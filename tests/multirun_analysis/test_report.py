@@ -62,7 +62,8 @@ def test_every_part_is_there(study):
     assert page.words("title") == ["Depth study: depth_study"]
     assert page.words("h1") == ["Depth study: depth_study"]
     assert page.words("h2") == [
-        "Results", "Figures", "Tests over seeds", "Published numbers", "Failures and exclusions", "Configuration", "All runs",
+        "Results", "Figures", "Tests over seeds",
+        "Gradients and theory", "Published numbers", "Failures and exclusions", "Configuration", "All runs",
     ]  # fmt: skip
     anchors = {attributes["href"] for attributes in page.attributes("a")}
     assert anchors == {f"#{attributes['id']}" for attributes in page.attributes("section")}
@@ -79,7 +80,7 @@ def test_the_finding_comes_first(study):
 def test_figures_are_inline_with_a_description(study):
     _, page = page_of(study)
     images = page.attributes("img")
-    assert len(images) == 5
+    assert len(images) == 6
     assert all(image["src"].startswith("data:image/svg+xml;base64,") and len(image["alt"]) > 60 for image in images)
 
 
