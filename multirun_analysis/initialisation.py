@@ -84,15 +84,20 @@ def gradient_at_initialisation(frames: Frames) -> Figure:
 
 
 def _slope_of_each(layers: pd.DataFrame) -> pd.DataFrame:
-    """run, epoch and slope, for the records with enough positive gradients."""
-    found = []
-    for (run, epoch), record in layers.groupby(["run", "epoch"], sort=False):
-        norms = record.sort_values("layer")["grad_norm"].to_numpy(dtype=float)
-        part = _fitted(len(norms))
-        fitted, x = norms[part], np.arange(len(norms))[part]
-        if len(fitted) >= FEWEST_LAYERS and (fitted > 0).all():
-            found.append({"run": run, "epoch": epoch, "slope": np.polyfit(x, np.log(fitted), 1)[0]})
-    return pd.DataFrame(found, columns=["run", "epoch", "slope"])
+    """run, epoch and least-squares slope, for the records with enough positive gradients."""
+    head = layers.groupby("run")["layer"].transform("max")
+    fitted = layers[(layers["layer"] >= (head // 10).clip(lower=FIRST_LAYER)) & (layers["layer"] < head)]
+    norm, x = fitted["grad_norm"].astype(float), fitted["layer"].astype(float)
+    y = np.log(norm.where(norm > 0))
+    sums = pd.DataFrame({"run": fitted["run"], "epoch": fitted["epoch"], "n": 1.0, "x": x, "y": y, "xx": x * x, "xy": x * y})
+    # A record with a gradient that is zero or missing has no slope: its NaN must not be passed over.
+    whole = sums.groupby(["run", "epoch"], sort=False)["y"].transform("count") == sums.groupby(["run", "epoch"])["n"].transform(
+        "sum"
+    )
+    total = sums[whole].groupby(["run", "epoch"], sort=False, as_index=False).sum()
+    total = total[total["n"] >= FEWEST_LAYERS]
+    slope = (total["n"] * total["xy"] - total["x"] * total["y"]) / (total["n"] * total["xx"] - total["x"] ** 2)
+    return total[["run", "epoch"]].assign(slope=slope)
 
 
 def _fitted(count: int) -> slice:
