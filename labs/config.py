@@ -222,7 +222,7 @@ RANGES: dict[str, tuple[Test, str]] = {
     "scheduler.factor": (_real(0, math.nextafter(1, 2), open_low=True), "a number above 0 and at most 1"),
     "scheduler.patience": (_integers(0), "an integer of at least 0"),
     "scheduler.min_lr": (_real(0), "a finite number of at least 0"),
-    "scheduler.T_max": (_integers(1), "an integer of at least 1"),
+    "scheduler.T_max": (_integers(0), "an integer of at least 1, or 0 with trainer.epochs=0"),
     "scheduler.eta_min": (_real(0), "a finite number of at least 0"),
     "trainer.epochs": (_integers(0, 1_000_000), "an integer from 0 (measure only) to 1000000"),
     "trainer.steps_per_epoch": (_optional(_integers(1)), "null or an integer of at least 1"),
@@ -269,6 +269,8 @@ def check(cfg: DictConfig) -> None:
         )
     if model.get("width") is not None and model.get("widths") is not None:
         raise UserError(f"model.width={model.width}: model.widths={_show(model.widths)} is given too; one of them must be null")
+    if cfg.scheduler.get("T_max") == 0 and trainer.epochs > 0:
+        raise UserError(f"scheduler.T_max=0: must be {RANGES['scheduler.T_max'][1]}")
     if cfg.optimizer.get("nesterov") and cfg.optimizer.momentum == 0:
         raise UserError("optimizer.nesterov=true: needs optimizer.momentum above 0")
 

@@ -1,0 +1,311 @@
+"""What a configuration may hold: each rule at its boundaries, each type, each key, and what keys ask of each other."""
+
+import copy
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from labs import cells, config
+from labs.errors import UserError, explain
+
+CONF = Path(__file__).parents[2] / "conf"
+FOLDER = "dataset.folder=pictures"
+
+
+@functools.cache
+def composed(*overrides: str) -> DictConfig:
+    config.register()
+    cells.register()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("config", overrides=list(overrides))
+
+
+def base_for(key: str) -> DictConfig:
+    """A good configuration that holds `key`."""
+    choices = [[], ["model=cnn", "optimizer=sgd", "scheduler=cosine", "dataset=imagefolder", FOLDER], ["scheduler=constant"]]
+    for overrides in choices:
+        group, _, leaf = key.rpartition(".")
+        cfg = composed(*overrides)
+        if leaf in (OmegaConf.select(cfg, group) if group else cfg):
+            return copy.deepcopy(cfg)
+    raise AssertionError(f"no configuration holds {key}")
+
+
+def refusal(cfg: DictConfig) -> str:
+    with pytest.raises(UserError) as caught:
+        config.check(cfg)
+    return str(caught.value)
+
+
+# ── ranges ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+BIG = 2**31 - 1
+NOT_FINITE = [math.nan, math.inf, -math.inf]
+BAD_NAMES = ["", ".", "..", ".hidden", "-m", "_x", "a/b", "../a", "a\\b", "a b", "a\n", "a:b", "x" * 101, "𝔘" * 100]
+
+# key: (values just outside, values just inside)
+CASES: dict[str, tuple[list[Any], list[Any]]] = {
+    "study": (BAD_NAMES, [None, "x", "7", "my_study-2.0", "x" * 100, "ü" * 100]),
+    "seed": ([-1, BIG + 1], [0, BIG]),
+    "replicas": ([0, 10_001], [1, 10_000]),
+    "device": (["", "gpu", "CPU", "cuda:", "cuda:x", "cuda:-1", "cpu:0"], ["auto", "cpu", "cuda", "cuda:0", "cuda:11"]),
+    "model.depth": ([0, -1, 10_001], [1, 10_000]),
+    "model.width": ([0, -1, 1_000_001], [None, 1, 1_000_000]),
+    "model.widths": ([[], [0], [8, -1], [1_000_001]], [None, [1], [8, 1_000_000]]),
+    "model.filters": ([[], [0], [8, -1], [100_001]], [[1], [8, 100_000]]),
+    "model.blocks_per_stage": ([0, 1_001], [1, 1_000]),
+    "model.kernel_size": ([-1, 0, 2, 4, 100, 101], [1, 3, 99]),
+    "model.hidden": ([0, 1_000_001], [1, 1_000_000]),
+    "model.dropout": ([-0.1, 1.0, *NOT_FINITE], [0.0, 0.999]),
+    "model.shortcut": (["", "none", "Identity"], ["identity", "projection"]),
+    "dataset.val_size": ([0, -1, 0.0, 1.0, 1.5, -0.5, BIG + 1, *NOT_FINITE], [1, 5000, 1e-9, 0.999]),
+    "dataset.split_seed": ([-1, BIG + 1], [0, BIG]),
+    "dataset.image_size": ([0, 10_001], [None, 1, 10_000]),
+    "dataset.augment": (["", "all", "Standard"], ["standard", "none"]),
+    "dataset.crop_padding": ([-1, 1_001], [0, 1_000]),
+    "dataset.test_fraction": ([0.0, 1.0, -0.5, *NOT_FINITE], [1e-9, 0.999]),
+    "dataset.resize": ([0, 10_001], [1, 10_000]),
+    "dataset.channels": ([0, 2, 4], [1, 3]),
+    "optimizer.lr": ([0.0, -0.001, *NOT_FINITE], [1e-300, 1e30]),
+    "optimizer.betas": ([[], [0.9], [0.9, 0.9, 0.9], [0.9, 1.0], [-0.1, 0.9], [0.9, math.nan]], [[0.0, 0.0], [0.999, 0.5]]),
+    "optimizer.eps": ([-1e-9, *NOT_FINITE], [0.0, 1.0]),
+    "optimizer.weight_decay": ([-1e-9, *NOT_FINITE], [0.0, 10.0]),
+    "optimizer.momentum": ([-0.1, 1.0, *NOT_FINITE], [0.0, 0.999]),
+    "scheduler.factor": ([0.0, -0.5, 1.001, *NOT_FINITE], [1e-9, 1.0]),
+    "scheduler.patience": ([-1], [0, BIG]),
+    "scheduler.min_lr": ([-1e-9, *NOT_FINITE], [0.0, 1.0]),
+    "scheduler.T_max": ([0], [1, BIG]),
+    "scheduler.eta_min": ([-1e-9, *NOT_FINITE], [0.0, 1.0]),
+    "trainer.epochs": ([-1, 1_000_001], [0, 1_000_000]),
+    "trainer.steps_per_epoch": ([0, -1], [None, 1, BIG]),
+    "trainer.batch_size": ([0, -1], [2, BIG]),
+    "trainer.eval_batch_size": ([0, -1], [1, BIG]),
+    "trainer.patience": ([0, -1], [None, 1, BIG]),
+    "trainer.save_every": ([0, -1], [None, 1, BIG]),
+    "trainer.log_every": ([0, -1], [1, BIG]),
+    "trainer.precision": (["", "fp16", "FP32"], ["fp32", "bf16"]),
+    "trainer.num_threads": (["", "all", "4", 0, -1, 4097], ["auto", 1, 4096]),
+    "trainer.diagnostics": (["", "on", "every_50"], ["off", "epoch", "every_n"]),
+    "trainer.diagnostics_every": ([0, -1], [1, BIG]),
+}
+
+
+def test_every_rule_has_its_cases() -> None:
+    assert set(CASES) == set(config.RANGES)
+
+
+@pytest.mark.parametrize("key", CASES)
+def test_a_value_outside_is_refused_by_key_value_and_what_is_allowed(key: str) -> None:
+    cfg = base_for(key)
+    for value in CASES[key][0]:
+        OmegaConf.update(cfg, key, value)
+        shown = str(value).replace(" ", "") if isinstance(value, list) else str(value)
+        assert refusal(cfg) == f"{key}={shown}: must be {config.RANGES[key][1]}"
+
+
+@pytest.mark.parametrize("key", CASES)
+def test_a_value_inside_passes(key: str) -> None:
+    cfg = base_for(key)
+    for value in CASES[key][1]:
+        OmegaConf.update(cfg, key, value)
+        config.check(cfg)
+
+
+@pytest.mark.parametrize(
+    ("override", "text"),
+    [
+        ("model.depth=0", "model.depth=0: must be an integer from 1 to 10000"),
+        ("model.widths=[64,0]", "model.widths=[64,0]: must be null or a list of integers of at least 1, such as [256,256]"),
+        ("optimizer.lr=nan", "optimizer.lr=nan: must be a finite number above 0"),
+        ("device=gpu", "device=gpu: must be auto, cpu, cuda or cuda:<index>"),
+    ],
+)
+def test_what_the_user_reads(override: str, text: str) -> None:
+    assert refusal(composed(override)) == text
+
+
+def test_a_value_of_an_untyped_node_is_held_to_the_same_rule() -> None:
+    cfg = copy.deepcopy(composed())
+    for value in ("fast", True, None, [0.5]):
+        OmegaConf.update(cfg, "optimizer.momentum", value, force_add=True)
+        assert refusal(cfg).endswith(": must be a number from 0 to below 1")
+    cfg = copy.deepcopy(composed("scheduler=constant"))
+    OmegaConf.update(cfg, "scheduler.patience", True, force_add=True)
+    assert refusal(cfg) == "scheduler.patience=True: must be an integer of at least 0"
+
+
+# ── types ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+GROUP_OF = {
+    config.MLP: "model", config.CNN: "model", config.Dataset: "dataset", config.ImageFolder: "dataset",
+    config.Adam: "optimizer", config.SGD: "optimizer", config.ReduceLR: "scheduler", config.Cosine: "scheduler",
+    config.Constant: "scheduler", config.Trainer: "trainer", config.Logger: "logger", config.Config: "",
+}  # fmt: skip
+FREE = {  # any text: classes, names and paths
+    "model._target_", "optimizer._target_", "scheduler._target_",
+    "model.name", "dataset.name", "dataset.data_dir", "dataset.folder",
+}  # fmt: skip
+TYPES = {
+    f"{group}.{field.name}".lstrip("."): field.type
+    for schema, group in GROUP_OF.items()
+    for field in fields(schema)
+    if field.name not in config.GROUPS
+}
+
+
+def test_every_schema_is_known_here() -> None:
+    assert set(GROUP_OF) == {value for value in vars(config).values() if is_dataclass(value)}
+
+
+def test_every_typed_key_has_a_range_or_is_free_on_purpose() -> None:
+    assert {key for key, kind in TYPES.items() if kind is not bool} == set(config.RANGES) | FREE
+
+
+WRONG = {
+    int: [True, 1.5, "many", [1], None], float: [True, "much", [0.5], None], bool: ["maybe", [True], None],
+    int | None: [True, 1.5, "many", [1]], list[int] | None: [3, "wide", [1.5], ["a"], [True], [[1]]],
+    list[int]: [3, [1.5], [True]], list[float]: [0.9, ["a"], [True, 0.9]], int | float: [True, "half", None, [1]],
+    int | str: [True, 1.5, None, [1]],
+}  # fmt: skip
+
+
+def assign_and_check(cfg: DictConfig, key: str, value: Any) -> None:
+    OmegaConf.update(cfg, key, value)
+    config.check(cfg)
+
+
+@pytest.mark.parametrize("key", [key for key, kind in TYPES.items() if kind in WRONG])
+def test_a_value_of_another_type_is_refused_by_its_key(key: str) -> None:
+    cfg = base_for(key)
+    for value in WRONG[TYPES[key]]:
+        with pytest.raises((OmegaConfBaseException, UserError)) as caught:
+            assign_and_check(cfg, key, value)
+        line = explain(caught.value)
+        assert line.startswith(key)
+        assert "\n" not in line
+        assert "no such key" not in line
+        assert value is not None or line == f"{key}=null: this key needs a value"
+
+
+def test_every_type_but_text_has_its_wrong_values() -> None:
+    assert set(TYPES.values()) == {*WRONG, str, str | None}
+
+
+# ── keys ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("override", "text"),
+    [
+        ("+foo=1", "foo: nothing reads this key; there is model, dataset, optimizer, scheduler, trainer, logger, study, seed, "
+                   "replicas, device, plan"),
+        ("+trainer.foo=1", "trainer.foo: nothing reads this key; there is epochs, steps_per_epoch, batch_size, "
+                           "eval_batch_size, patience, save_every, log_every, precision, num_threads, diagnostics, "
+                           "diagnostics_every"),
+        ("+dataset.folder=here", "dataset.folder: nothing reads this key; there is name, data_dir, download, val_size, "
+                                 "split_seed, image_size, normalize, augment, crop_padding, horizontal_flip"),
+        ("dataset=imagefolder", "dataset.folder has no value: give it one, dataset.folder=…"),
+        ("model.depth=???", "model.depth has no value: give it one, model.depth=…"),
+        ("seed=???", "seed has no value: give it one, seed=…"),
+    ],
+)  # fmt: skip
+def test_a_key_nobody_reads_or_without_a_value_is_refused(override: str, text: str) -> None:
+    assert refusal(composed(override)) == text
+
+
+def test_a_group_left_out_is_named() -> None:
+    cfg = copy.deepcopy(composed())
+    cfg.logger = "???"
+    assert refusal(cfg) == "logger has no value: give it one, logger=…"
+    cfg.logger = 3
+    assert refusal(cfg) == "logger=3: must be one of the files in conf/logger, without .yaml"
+
+
+def test_every_group_is_checked_for_unknown_keys_unless_its_target_does() -> None:
+    for group in config.GROUPS:
+        cfg = copy.deepcopy(composed())
+        OmegaConf.update(cfg, f"{group}.nobody_reads_this", 1, force_add=True)
+        if "_target_" in cfg[group]:
+            config.check(cfg)
+        else:
+            assert refusal(cfg).startswith(f"{group}.nobody_reads_this: nothing reads this key")
+
+
+# ── across keys ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("model", ["mlp", "cnn"])
+def test_batchnorm_needs_two_images(model: str) -> None:
+    overrides = (f"model={model}", "trainer.batch_size=1")
+    assert refusal(composed(*overrides)) == "trainer.batch_size=1: BatchNorm needs at least 2 images a batch"
+    config.check(composed(*overrides, "model.name=mine", "model._target_=my.Model"))
+
+
+FALLING = ("model=cnn", "model.filters=[32,64,32]")
+
+
+def test_an_identity_shortcut_cannot_drop_channels() -> None:
+    assert refusal(composed(*FALLING, "model.residual=true")) == (
+        "model.filters=[32,64,32]: a parameter-free shortcut can add channels, not drop them; let them grow, "
+        "or set model.shortcut=projection"
+    )
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        FALLING,
+        (*FALLING, "model.residual=true", "model.shortcut=projection"),
+        ("model=cnn", "model.filters=[32,32,64]", "model.residual=true"),
+    ],
+)
+def test_other_falls_and_rises_pass(overrides: tuple[str, ...]) -> None:
+    config.check(composed(*overrides))
+
+
+def test_one_width_or_a_list_of_widths() -> None:
+    refused = "model.width=9: model.widths=[8,8] is given too; one of them must be null"
+    assert refusal(composed("model.width=9", "model.widths=[8,8]")) == refused
+
+
+def test_nesterov_needs_momentum() -> None:
+    overrides = ("optimizer=sgd", "optimizer.nesterov=true")
+    assert refusal(composed(*overrides, "optimizer.momentum=0")) == "optimizer.nesterov=true: needs optimizer.momentum above 0"
+    config.check(composed(*overrides))
+
+
+# ── conf/ ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def options(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+@pytest.mark.parametrize("choice", range(max(len(options(group)) for group in config.GROUPS)))
+def test_every_file_of_conf_passes(choice: int) -> None:
+    names = {group: options(group)[choice % len(options(group))] for group in config.GROUPS}
+    overrides = [f"{group}={name}" for group, name in names.items()]
+    config.check(composed(*overrides, *([FOLDER] if names["dataset"] == "imagefolder" else [])))
+
+
+@pytest.mark.parametrize("experiment", options("experiment"))
+def test_every_experiment_passes(experiment: str) -> None:
+    config.check(composed(f"experiment={experiment}"))
+
+
+def test_checking_writes_nothing(compose_config: Callable[..., DictConfig]) -> None:
+    cfg = compose_config("model=cnn")
+    before = copy.deepcopy(cfg)
+    OmegaConf.set_readonly(cfg, True)
+    config.check(cfg)
+    assert cfg == before

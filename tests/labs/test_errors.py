@@ -1,0 +1,131 @@
+"""Errors for the user: one line that names what is wrong, what there is, and what was probably meant."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from labs import config, errors
+from labs.errors import UserError, explain, one_line_errors
+
+Compose = Callable[..., DictConfig]
+
+# ── the line ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+MLP_KEYS = "_target_, name, depth, width, widths, residual, shortcut"
+TOP_KEYS = "hydra, model, dataset, optimizer, scheduler, trainer, logger, study, seed, replicas, device, plan"
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        # options
+        ("model=mpl", "model=mpl: no such option, did you mean mlp?; there is cnn, mlp"),
+        ("dataset=cifar", "dataset=cifar: no such option, did you mean cifar10?; there is "
+                          "cifar10, cifar100, digits, fashion_mnist, imagefolder, mnist"),
+        ("trainer=quick", "trainer=quick: no such option; there is default, smoke"),
+        ("hydra/launcher=jolib", "hydra/launcher=jolib: no such option, did you mean joblib?; there is basic, joblib"),
+        # keys
+        ("model.dpeth=3", f"model.dpeth: no such key, did you mean depth?; there is {MLP_KEYS}"),
+        ("model.kernel_size=3", f"model.kernel_size: no such key; there is {MLP_KEYS}"),
+        ("sed=1", f"sed: no such key, did you mean seed?; there is {TOP_KEYS}"),
+        # types
+        ("model.depth=many", "model.depth: Value 'many' of type 'str' could not be converted to Integer"),
+        ("model.depth=5.0", "model.depth: Value '5.0' of type 'float' could not be converted to Integer"),
+        ("model.depth=null", "model.depth=null: this key needs a value"),
+        ("model.residual=maybe", "model.residual: Value 'maybe' is not a valid bool (type str)"),
+        ("optimizer.betas=[a,b]", "optimizer.betas[0]: Value 'a' of type 'str' could not be converted to Float"),
+        ("model.widths=256", "model.widths: Invalid value assigned: int is not a ListConfig, list or tuple."),
+        ("logger=null", "logger=null: a group of files takes the name of one of them"),
+        ("trainer=3", "trainer=3: a group of files takes the name of one of them"),
+        # the override itself
+        ("model.depth", "model.depth: not of the form key=value (Error parsing override 'model.depth')"),
+        ("model.depth=(", "model.depth=(: not of the form key=value (Error parsing override 'model.depth=(')"),
+        ("model.widths=[1,", "model.widths=[1,: not of the form key=value (no viable alternative at input '[1,')"),
+    ],
+)  # fmt: skip
+def test_what_hydra_refuses_becomes_one_line(compose_config: Compose, override: str, line: str) -> None:
+    with pytest.raises(Exception) as caught:  # noqa: PT011  whichever of its own Hydra raises
+        compose_config(override)
+    assert explain(caught.value) == line
+
+
+def test_a_broken_reference_names_the_key(compose_config: Compose) -> None:
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        config.check(compose_config("model.depth=${nowhere}"))
+    assert explain(caught.value) == "model.depth: Interpolation key 'nowhere' not found"
+
+
+@pytest.mark.parametrize("override", ["model.depth=1,2", "model.depth=range(1,3)"])
+def test_a_list_of_values_without_multirun_says_so(compose_config: Compose, override: str) -> None:
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        compose_config(override)
+    line = explain(caught.value)
+    assert override in line
+    assert "--multirun" in line
+    assert "\n" not in line
+
+
+def test_a_target_that_does_not_exist_is_named_in_one_line() -> None:
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        instantiate({"_target_": "torch.optim.Nothing"})
+    line = explain(caught.value)
+    assert "torch.optim.Nothing" in line
+    assert "\n" not in line
+
+
+def test_the_users_own_error_is_found_beneath_others() -> None:
+    error = RuntimeError("outer")
+    error.__cause__ = ValueError("between")
+    error.__cause__.__cause__ = UserError("model.depth=0: must be …")
+    assert explain(error) == "model.depth=0: must be …"
+
+
+def test_a_loop_of_causes_ends() -> None:
+    first, second = ValueError("first"), ValueError("second")
+    first.__cause__, second.__cause__ = second, first
+    assert explain(first) == "first"
+
+
+# ── the end of the program ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def failing(error: BaseException) -> None:
+    with one_line_errors():
+        raise error
+
+
+def test_a_user_error_ends_with_its_line_and_status_1() -> None:
+    with pytest.raises(SystemExit) as caught:
+        failing(UserError("seed=-1: must be …"))
+    assert caught.value.code == "error: seed=-1: must be …"  # Python prints a text on standard error and exits with 1
+
+
+def test_an_error_of_hydra_ends_with_one_line(compose_config: Compose) -> None:
+    with pytest.raises(SystemExit) as caught, one_line_errors():
+        compose_config("model=mpl")
+    assert caught.value.code == "error: model=mpl: no such option, did you mean mlp?; there is cnn, mlp"
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), KeyError("model"), MemoryError()])
+def test_what_the_user_cannot_mend_keeps_its_traceback(error: Exception) -> None:
+    with pytest.raises(type(error)) as caught:
+        failing(error)
+    assert caught.value is error
+
+
+def test_an_interruption_is_status_130_and_one_line(capsys: Any) -> None:
+    with pytest.raises(SystemExit) as caught:
+        failing(KeyboardInterrupt())
+    assert caught.value.code == 130
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "\ninterrupted; with a study, the same command again runs what is missing\n"
+
+
+def test_hydra_full_error_shows_tracebacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(errors, "SHOW_TRACEBACKS", True)
+    with pytest.raises(UserError):
+        failing(UserError("seed=-1: must be …"))

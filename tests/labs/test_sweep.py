@@ -1,0 +1,423 @@
+"""Sweeps from the outside: real ones on the bundled digits, started, broken, interrupted and started again."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+
+ROOT = Path(__file__).parents[2]
+QUICK = ["logger=none", "trainer.epochs=2"]
+
+# A process that has imported torch and forks for each command, since the import takes longer than these trainings.
+FORKER = """
+import json, os, runpy, sys, traceback
+import labs.preflight, sklearn.datasets, torch._dynamo
+
+for order in map(json.loads, sys.stdin):
+    if (child := os.fork()) == 0:
+        code = 0
+        try:
+            os.chdir(order["folder"])
+            for descriptor, name in ((1, "out"), (2, "err")):
+                os.dup2(os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+            sys.argv = ["train.py", *order["arguments"]]
+            runpy.run_path("train.py", run_name="__main__")
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+            if isinstance(end.code, str):
+                print(end.code, file=sys.stderr)
+        except BaseException:
+            traceback.print_exc()
+            code = 1
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+@dataclass
+class Ended:
+    code: int
+    out: str
+    err: str
+
+
+@dataclass
+class Project:
+    """A folder from which `python train.py …` is run, with what that leaves in it."""
+
+    folder: Path
+    forker: subprocess.Popen[str]
+
+    def train(self, *arguments: str) -> Ended:
+        out, err = self.folder.parent / "out", self.folder.parent / "err"
+        order = {"folder": str(self.folder), "arguments": arguments, "out": str(out), "err": str(err)}
+        assert self.forker.stdin is not None
+        assert self.forker.stdout is not None
+        self.forker.stdin.write(json.dumps(order) + "\n")
+        self.forker.stdin.flush()
+        code = int(self.forker.stdout.readline())
+        return Ended(code, out.read_text(), err.read_text())
+
+    def again(self, ended: Ended) -> list[list[str]]:
+        """The commands of `again:` lines, each without `python train.py`."""
+        commands = [shlex.split(line) for line in re.findall(r"^ +again: (.*)$", ended.out, re.MULTILINE)]
+        assert all(command[:2] == ["python", "train.py"] for command in commands)
+        return [command[2:] for command in commands]
+
+    def runs(self, study: str) -> list[Path]:
+        return sorted((self.folder / "multirun" / study).glob("*/seed=*"))
+
+    def run(self, study: str, prefix: str, seed: int = 0) -> Path:
+        (run,) = (self.folder / "multirun" / study).glob(f"{prefix}-*/seed={seed}")
+        return run
+
+    def written(self) -> list[Path]:
+        return [path for path in self.folder.rglob("*") if not path.is_symlink() and "conf" not in path.parts]
+
+
+def new_project(folder: Path, forker: subprocess.Popen[str]) -> Project:
+    folder.mkdir()
+    for name in ("train.py", "conf"):
+        (folder / name).symlink_to(ROOT / name)
+    return Project(folder, forker)
+
+
+@pytest.fixture(scope="module")
+def forker() -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen([sys.executable, "-c", FORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+
+
+@pytest.fixture
+def project(tmp_path: Path, forker: subprocess.Popen[str]) -> Project:
+    return new_project(tmp_path / "project", forker)
+
+
+STUDY = ["-m", "model.depth=1,2", "seed=range(2)", "study=s", *QUICK]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, forker: subprocess.Popen[str]) -> tuple[Project, Ended]:
+    """A study of two depths and two seeds after its first start."""
+    project = new_project(tmp_path_factory.mktemp("finished") / "project", forker)
+    return project, project.train(*STUDY)
+
+
+@pytest.fixture
+def study(finished: tuple[Project, Ended], tmp_path: Path) -> Project:
+    """A copy of that study, to be changed."""
+    shutil.copytree(finished[0].folder, tmp_path / "project", symlinks=True)
+    return Project(tmp_path / "project", finished[0].forker)
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def numbers(run: Path) -> Any:
+    """Everything a run has measured, apart from times."""
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    layers = [json.loads(line) for line in (run / "layers.jsonl").read_text().splitlines()]
+    return [
+        {key: value for key, value in row.items() if key != "seconds"} for row in [read(run / "result.json"), *rows, *layers]
+    ]
+
+
+def state(*runs: Path) -> dict[Path, tuple[bytes, int]]:
+    """Bytes and time of change of every file of these runs."""
+    files = [path for run in runs for path in run.rglob("*") if path.is_file()]
+    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
+# ── a sweep ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_sweep_tells_each_job_and_what_came_out(finished: tuple[Project, Ended]) -> None:
+    ended = finished[1]
+    first, *jobs, counts, analyse = ended.out.splitlines()
+    assert first == "multirun/s: 4 jobs, 0 finished already, 4 to run"
+    names = ["model.depth=1 seed=0", "model.depth=1 seed=1", "model.depth=2 seed=0", "model.depth=2 seed=1"]
+    for number, (name, line) in enumerate(zip(names, jobs, strict=True), start=1):
+        pattern = rf"\[{number}/4\] {name}  done  test accuracy  \d\d\.\d\d %  \d+ s(  \d\d:\d\d left)?"
+        assert re.fullmatch(pattern, line)
+    assert counts == "done: 4"
+    assert analyse == "analyse: python -m multirun_analysis multirun/s"
+    assert ended.err == ""
+    assert ended.code == 0
+
+
+def test_a_sweep_leaves_the_run_contract(finished: tuple[Project, Ended]) -> None:
+    project = finished[0]
+    assert sorted(path.name for path in project.folder.iterdir()) == ["conf", "multirun", "train.py"]
+    plan = read(project.folder / "multirun/s/study.json")
+    assert plan["command"] == "python train.py -m model.depth=1,2 'seed=range(2)' study=s logger=none trainer.epochs=2"
+    assert [cell["seeds"] for cell in plan["cells"]] == [[0, 1], [0, 1]]
+    cells = sorted(path for path in (project.folder / "multirun/s").iterdir() if path.is_dir())
+    assert [cell.name for cell in cells] == sorted(cell["dir"] for cell in plan["cells"])
+    for cell, planned in zip(cells, sorted(plan["cells"], key=lambda cell: cell["dir"]), strict=True):
+        assert sorted(path.name for path in cell.iterdir()) == [".hydra", "seed=0", "seed=1", "summary.txt", "train.log"]
+        for seed in (0, 1):
+            run = cell / f"seed={seed}"
+            assert {"metrics.jsonl", "layers.jsonl", "config.json", "result.json", "checkpoints"} <= {
+                p.name for p in run.iterdir()
+            }
+            result, noted = read(run / "result.json"), read(run / "config.json")
+            assert (result["status"], result["seed"], result["hash"]) == ("done", seed, planned["hash"])
+            assert (noted["study"], noted["seed"], noted["hash"]) == ("s", seed, planned["hash"])
+
+
+def test_the_second_start_runs_nothing_and_touches_nothing(study: Project) -> None:
+    before = state(study.folder / "multirun")
+    ended = study.train(*STUDY)
+    assert ended == Ended(
+        0,
+        "multirun/s: 4 jobs, 4 finished already, 0 to run\ndone: 4\nanalyse: python -m multirun_analysis multirun/s\n",
+        "",
+    )
+    after = state(study.folder / "multirun")
+    assert {path for path in before if before[path] != after.get(path)} <= {study.folder / "multirun/s/study.json"}
+    assert set(before) == set(after)
+
+
+def test_the_next_start_runs_what_is_missing_and_failed_and_leaves_the_rest(study: Project) -> None:
+    missing, failed = study.run("s", "mlp-digits-depth=1-plain", 0), study.run("s", "mlp-digits-depth=2-plain", 1)
+    first = numbers(missing), numbers(failed)
+    (missing / "result.json").unlink()
+    (failed / "result.json").write_text(json.dumps({"status": "failed", "hash": read(failed / "result.json")["hash"]}))
+    others = [run for run in study.runs("s") if run not in (missing, failed)]
+    before = state(*others)
+    ended = study.train(*STUDY)
+    assert ended.out.startswith("multirun/s: 4 jobs, 2 finished already, 2 to run\n[3/4] model.depth=1 seed=0  done")
+    assert ended.out.endswith("\ndone: 4\nanalyse: python -m multirun_analysis multirun/s\n")
+    assert state(*others) == before
+    assert (numbers(missing), numbers(failed)) == first
+    assert ended.code == 0
+
+
+def test_more_seeds_join_their_cells(study: Project) -> None:
+    before = state(*study.runs("s"))
+    ended = study.train(*STUDY, "model.depth=1", "seed=range(3)")
+    assert ended.out.startswith("multirun/s: 3 jobs, 2 finished already, 1 to run\n[3/3] seed=2  done")
+    assert {path: content for path, content in state(*study.runs("s")).items() if path in before} == before
+    assert [run.name for run in study.runs("s")] == ["seed=0", "seed=1", "seed=2", "seed=0", "seed=1"]
+
+
+def test_a_single_run_of_the_study_finds_its_place(study: Project) -> None:
+    before = state(*study.runs("s"))
+    ended = study.train("model.depth=1", "seed=1", "study=s", *QUICK)
+    cell = study.run("s", "mlp-digits-depth=1-plain", 1)
+    assert (ended.code, ended.out) == (0, f"seed 1 is finished already, nothing to do: {cell}\n")
+    assert state(*study.runs("s")) == before
+
+
+def test_seeds_trained_together_measure_what_they_measure_alone(finished: tuple[Project, Ended], project: Project) -> None:
+    assert project.train("model.depth=2", "replicas=2", "study=s", *QUICK).code == 0
+    for seed in (0, 1):
+        alone = finished[0].run("s", "mlp-digits-depth=2-plain", seed)
+        assert numbers(project.run("s", "mlp-digits-depth=2-plain", seed)) == numbers(alone)
+
+
+# ── results that are not numbers ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_diverged_run_is_a_result_and_not_repeated(project: Project) -> None:
+    command = ["-m", "optimizer.lr=1e30,0.01", "model.depth=1", "study=d", *QUICK]
+    ended = project.train(*command)
+    assert "\n[1/2] optimizer.lr=1e+30  diverged    0 s" in ended.out
+    assert "\ndiverged: 1  done: 1\n" in ended.out
+    assert "again:" not in ended.out
+    assert ended.code == 0
+    (diverged,) = (run for run in project.runs("d") if read(run / "result.json")["status"] == "diverged")
+    result = read(diverged / "result.json")
+    numeric = ["best_epoch", "train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc"]
+    assert [result[name] for name in numeric] == [None] * len(numeric)
+    assert result["epochs_run"] == 1
+    assert json.loads((diverged / "metrics.jsonl").read_text())["train_loss"] is None
+    before = state(*project.runs("d"))
+    ended = project.train(*command)
+    assert ended.out.startswith("multirun/d: 2 jobs, 2 finished already, 0 to run\ndiverged: 1  done: 1\n")
+    assert ended.code == 0
+    assert state(*project.runs("d")) == before
+
+
+def test_a_crash_is_recorded_and_stops_nobody_else(project: Project) -> None:
+    """A model without weights passes everything that can be tried before the first job."""
+    command = ["-m", "model._target_=torch.nn.Identity,labs.models.mlp.MLP", "model.depth=1", *QUICK, "hydra.sweep.dir=there"]
+    ended = project.train(*command)
+    lines = ended.out.splitlines()
+    assert lines[0] == "there: 2 jobs, 0 finished already, 2 to run"
+    assert lines[1].startswith("[1/2] model._target_=torch.nn.Identity  failed")
+    assert lines[2].startswith("[2/2] model._target_=labs.models.mlp.MLP  done")
+    assert lines[3] == "done: 1  failed: 1"
+    (failed,) = (path for path in project.folder.glob("there/*/seed=0/result.json") if read(path)["status"] == "failed")
+    error = read(failed)["error"]
+    assert error["traceback"].startswith("Traceback (most recent call last):\n")
+    assert set(read(failed)) == {"status", "seed", "hash", "error"}
+    assert lines[4] == f"failed  model._target_=torch.nn.Identity: {' '.join(error['message'].split())}"
+    assert error["message"]
+    assert ended.code == 1
+    assert "Traceback" not in ended.out + ended.err
+
+    ended = project.train(*command)  # fails again, is told again, and the other is left
+    assert ended.out.startswith("there: 2 jobs, 1 finished already, 1 to run\n[2/2] model._target_=torch.nn.Identity  failed")
+    assert "\ndone: 1  failed: 1\n" in ended.out
+    assert ended.code == 1
+
+    (command,) = project.again(ended)  # the failure once more, in its own directory
+    failed.unlink()
+    ended = project.train(*command)
+    assert ended.code == 1
+    assert ended.err.endswith(f"error: {' '.join(error['message'].split())}\n")
+    assert read(failed)["status"] == "failed"
+    assert len(list(project.folder.glob("*/*/seed=0"))) == 2
+
+
+def test_obstacles_fail_their_jobs_alone_and_are_left_untouched(study: Project) -> None:
+    file, other, held, last = study.runs("s")
+    shutil.rmtree(file)
+    file.write_text("mine")
+    for name in ("result.json", "config.json"):  # done, but not with this configuration
+        (other / name).write_text(json.dumps(read(other / name) | {"hash": "0123456789"}))
+    (held / "result.json").unlink()
+    (last / "result.json").unlink()
+    before = state(other, held)
+    with FileLock(held / ".lock"):
+        ended = study.train(*STUDY)
+        assert state(other, held) == before
+    assert file.read_text() == "mine"
+    assert ended.code == 1
+    reasons = [
+        f"failed: {file}: cannot be written (File exists)",
+        f"failed: {other}: holds a run of another configuration (hash 0123456789, not {other.parent.name[-10:]}) "
+        "and is left as it is; choose another directory, or delete it",
+        f"failed: {held}: another process is training this run; wait for it, or stop it",
+    ]
+    assert re.findall("^failed: .*$", ended.out, re.MULTILINE) == reasons
+    assert "\n[1/4] model.depth=2 seed=1  done  test accuracy" in ended.out
+    assert "\ndone: 1  missing: 3\n" in ended.out
+    for name, run in (("model.depth=1 seed=0", file), ("model.depth=1 seed=1", other), ("model.depth=2 seed=0", held)):
+        where = run.parent.relative_to(study.folder) / "train.log"
+        assert f"\nfailed  {name}: no result, see {where}\n" in ended.out
+    assert all(reason in (file.parent / "train.log").read_text() for reason in reasons[:2])
+
+    file.unlink()  # once they are out of the way, the commands work as they stand
+    shutil.rmtree(other)
+    commands = study.again(ended)
+    assert commands[0] == ["model.depth=1", "seed=0", "study=s", *QUICK, "hydra.mode=RUN"]
+    for command in commands:
+        assert study.train(*command).code == 0
+    assert study.train(*STUDY).out.startswith("multirun/s: 4 jobs, 4 finished already, 0 to run\ndone: 4\n")
+
+
+# ── before the first job ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (["dataset.val_size=100,1436"], "error: dataset.val_size=1436: 1436 of the 1437 images; must be from 10, one a class, "
+                                        "to 1435, which leaves two to train on"),
+        (["device=cpu,cuda:99"], r"error: device=cuda:99: torch finds \d CUDA devices here; set device=cpu or device=auto"),
+        (["model=cnn", "model.filters=[8,8],[8,8,8,8,8]"], r"error: model.filters=\[8, 8, 8, 8, 8\]: 4 max-pools leave nothing "
+                                                           "of 8x8 pixels; give at most 4 filter counts"),
+        (["model.depth=1,2", "+optimizer.beta=1"], "error: .*Adam.*unexpected keyword argument 'beta'.* optimizer"),
+        (["model.depth=1,2", "+scheduler.gamma=1"], "error: .*ReduceLROnPlateau.*unexpected keyword argument 'gamma'.*"),
+        (["model.depth=1,2", "optimizer._target_=torch.optim.Adma"], "error: .*torch.optim.Adma.* optimizer"),
+    ],
+)  # fmt: skip
+def test_what_a_later_job_would_stumble_over_stops_the_first(project: Project, overrides: list[str], line: str) -> None:
+    ended = project.train("-m", *overrides, "study=x", *QUICK)
+    assert re.fullmatch(line + "\n", ended.err)
+    assert ended.out == ""
+    assert ended.code == 1
+    assert project.written() == []
+
+
+def test_a_plan_lists_the_jobs_and_leaves_no_trace(study: Project) -> None:
+    (study.run("s", "mlp-digits-depth=2-plain", 1) / "result.json").unlink()
+    before = state(study.folder / "multirun")
+    ended = study.train(*STUDY, "plan=true")
+    head, *jobs, total = ended.out.splitlines()
+    assert head.split() == ["job", "status", "parameters", "at", "most"]
+    assert [re.split("  +", line.strip()) for line in jobs[:3]] == [
+        ["model.depth=1 seed=0", "done", "9,866"],  # (64 + 1) 128 + 2 · 128 + (128 + 1) 10
+        ["model.depth=1 seed=1", "done", "9,866"],
+        ["model.depth=2 seed=0", "done", "17,610"],
+    ]
+    assert re.fullmatch(r"model.depth=2 seed=1  missing +17,610 +\d\d:\d\d", jobs[3])
+    assert re.fullmatch(r"4 jobs, at most \d\d:\d\d with 1 at a time; nothing was run", total)
+    assert (ended.code, ended.err) == (0, "")
+    assert state(study.folder / "multirun") == before
+
+
+@pytest.mark.parametrize("mode", [["-m", "model.depth=1,2"], ["model.depth=1", "study=s"]])
+def test_a_plan_of_something_new_makes_no_directory(project: Project, mode: list[str]) -> None:
+    ended = project.train(*mode, "plan=true", *QUICK)
+    assert ended.code == 0
+    assert ended.out.endswith("; nothing was run\n")
+    assert project.written() == []
+
+
+# ── in parallel, and interrupted ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def popen(project: Project, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "train.py", *arguments],
+        cwd=project.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_in_parallel_the_results_are_those_of_one_after_the_other(finished: tuple[Project, Ended], project: Project) -> None:
+    process = popen(project, *STUDY, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    out, err = process.communicate(timeout=100)
+    assert err == ""
+    assert out.startswith("multirun/s: 4 jobs, 0 finished already, 4 to run\n[1/4] ")
+    assert out.endswith("\ndone: 4\nanalyse: python -m multirun_analysis multirun/s\n")
+    assert process.returncode == 0
+    serial = {run.relative_to(finished[0].folder): numbers(run) for run in finished[0].runs("s")}
+    assert {run.relative_to(project.folder): numbers(run) for run in project.runs("s")} == serial
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", [[], ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]])
+def test_an_interrupted_sweep_goes_on_to_the_same_numbers(project: Project, tmp_path: Path, launcher: list[str]) -> None:
+    command = ["-m", "model.depth=1,2,3", "study=s", "trainer.patience=null", "trainer.epochs=30", "logger=none", *launcher]
+    process = popen(project, *command)
+    while not any(len(path.read_text().splitlines()) > 3 for path in project.folder.glob("multirun/s/*/seed=0/metrics.jsonl")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err == "\ninterrupted; with a study, the same command again runs what is missing\n"
+    assert "done: " not in out
+    unfinished = [run for run in project.runs("s") if not (run / "result.json").exists()]
+    assert unfinished
+
+    process = popen(project, *command)
+    out, err = process.communicate(timeout=100)
+    assert (process.returncode, err) == (0, "")
+    assert "\ndone: 3\n" in out
+    (tmp_path / "undisturbed").mkdir()
+    undisturbed = new_project(tmp_path / "undisturbed" / "project", project.forker)
+    assert undisturbed.train(*command).code == 0
+    assert len(project.runs("s")) == 3
+    for interrupted, run in zip(project.runs("s"), undisturbed.runs("s"), strict=True):
+        assert interrupted.relative_to(project.folder) == run.relative_to(undisturbed.folder)
+        assert numbers(interrupted) == numbers(run)
