@@ -2,7 +2,7 @@
 
 Other processors and torch versions round differently, and the rounding grows with every step: hence three epochs of a shallow
 network and a relative tolerance of 1e-3. To renew the numbers after a change that is meant to alter training, run
-`python tests/labs/test_golden.py` and say why in the changelog.
+`python tests/labs/test_golden_losses.py` and say why in the changelog.
 """
 
 import json
