@@ -3,11 +3,12 @@
 Imports torch only if there is something to train, so that a sweep passes over finished jobs at once.
 """
 
+import errno
 import logging
 import math
 import sys
 import traceback
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,8 @@ def run(cfg: DictConfig) -> float:
                     start(cells.run_directory(cell, seed), cfg, seed)
                 training = True
                 train(cfg, cell, todo, in_sweep)
-    except Exception as error:
+    except Exception as raised:
+        error = unwritable(cell, raised) or raised
         if not in_sweep:
             if isinstance(error, UserError):
                 sys.exit(f"error: {error}")  # Hydra adds a line of its own to an exception
@@ -74,8 +76,16 @@ def train(cfg: DictConfig, cell: Path, seeds: list[int], in_sweep: bool) -> None
     except Exception as error:
         for seed in seeds:
             if not finished(cells.run_directory(cell, seed)):
-                record_failure(cells.run_directory(cell, seed), cfg, seed, error)
+                with suppress(OSError):  # on a full disk the failure itself may not fit
+                    record_failure(cells.run_directory(cell, seed), cfg, seed, unwritable(cell, error) or error)
         raise
+
+
+def unwritable(cell: Path, error: Exception) -> UserError | None:
+    """What to say where the disk is full, over its quota or read-only; None for any other error."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
+        return UserError(f"{cell}: cannot be written ({error.strerror}); the epochs so far are kept, make room and start again")
+    return None
 
 
 def finished(directory: Path) -> bool:

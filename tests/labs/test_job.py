@@ -1,5 +1,6 @@
 """One job: what it skips, refuses, holds and records, whatever the training in it does."""
 
+import errno
 import json
 import math
 import re
@@ -285,3 +286,12 @@ def test_alone_a_refusal_ends_the_program_with_one_line(start: Start, cell: Path
         job.run(cfg)
     assert caught.value.code.startswith(f"error: {cell}/seed=0: holds a run of another configuration")
     assert training == []
+
+
+def test_a_full_disk_is_one_line_and_no_traceback(tmp_path: Path) -> None:
+    error = job.unwritable(tmp_path, OSError(errno.ENOSPC, "No space left on device"))
+    assert str(error) == (
+        f"{tmp_path}: cannot be written (No space left on device); the epochs so far are kept, make room and start again"
+    )
+    assert job.unwritable(tmp_path, OSError(errno.ENOENT, "No such file")) is None
+    assert job.unwritable(tmp_path, ValueError("x")) is None

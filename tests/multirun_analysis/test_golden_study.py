@@ -1,6 +1,7 @@
 """A small finished study, trained by this project, gives exactly the committed tables.
 
-After a change that is meant to alter a table, run `python tests/multirun_analysis/test_golden_study.py` and read the difference.
+After a change that is meant to alter a table, run `python tests/multirun_analysis/test_golden_study.py` and read the
+difference.
 """
 
 import shutil
