@@ -271,6 +271,8 @@ def check(cfg: DictConfig) -> None:
         raise UserError(f"model.width={model.width}: model.widths={_show(model.widths)} is given too; one of them must be null")
     if cfg.scheduler.get("T_max") == 0 and trainer.epochs > 0:
         raise UserError(f"scheduler.T_max=0: must be {RANGES['scheduler.T_max'][1]}")
+    if str(cfg.scheduler.get("_target_")).endswith(".ConstantLR") and cfg.scheduler.get("factor") != 1:
+        raise UserError(f"scheduler.factor={cfg.scheduler.factor}: must be 1 for a constant schedule; set optimizer.lr instead")
     if cfg.optimizer.get("nesterov") and cfg.optimizer.momentum == 0:
         raise UserError("optimizer.nesterov=true: needs optimizer.momentum above 0")
 

@@ -97,6 +97,9 @@ def split_validation(everything: Images, val_size: int | float, seed: int) -> tu
             f"to {high}, which leaves two to train on"
         )
     rest, held_out = stratified_split(everything.labels, size, seed)
+    if absent := set(range(low)) - set(everything.labels[rest].tolist()):
+        names = ", ".join(everything.classes[label] for label in sorted(absent))
+        raise UserError(f"dataset.val_size={val_size}: leaves no image to train on of the classes {names}")
     return everything.part(rest), everything.part(held_out)
 
 

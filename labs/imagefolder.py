@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from omegaconf import DictConfig
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from labs.data import Images, stratified_split
@@ -37,9 +37,12 @@ def check(cfg: DictConfig) -> None:
     for path, _ in samples:
         try:
             with Image.open(path) as image:
-                image.verify()
-        except (OSError, SyntaxError, UnidentifiedImageError) as error:
+                image.load()  # to the last pixel: a truncated test image must not be found after hours of training
+                mode = image.mode
+        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
             raise UserError(f"{path}: not a readable image; repair or remove it") from error
+        if mode.startswith(("I", "F")):
+            raise UserError(f"{path}: has more than 8 bits a channel ({mode}); convert it to 8 bits")
 
 
 def load(cfg: DictConfig, *, train: bool) -> Images:
@@ -52,6 +55,8 @@ def load(cfg: DictConfig, *, train: bool) -> Images:
     if test_root is None:
         labels = torch.tensor([label for _, label in samples])
         size = max(1, round(cfg.test_fraction * len(samples)))
+        if size >= len(samples):
+            raise UserError(f"dataset.test_fraction={cfg.test_fraction}: leaves none of the {len(samples)} images to train on")
         rest, held_out = stratified_split(labels, size, SPLIT_SEED)
         samples = [samples[i] for i in (rest if train else held_out).tolist()]
     images = torch.stack([_read(Path(path), cfg.resize, cfg.channels) for path, _ in samples])
@@ -86,7 +91,10 @@ def _read(path: Path, size: int, channels: int) -> Tensor:
     from torchvision.transforms.v2 import functional as F
 
     try:
-        with Image.open(path) as image:
+        with Image.open(path) as file:
+            image = ImageOps.exif_transpose(file)  # upright, as it is shown
+            if image.has_transparency_data:
+                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
             tensor = F.pil_to_tensor(image.convert("RGB" if channels == 3 else "L"))
     except OSError as error:
         raise UserError(f"{path}: not a readable image; repair or remove it") from error

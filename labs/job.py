@@ -95,9 +95,17 @@ def finished(directory: Path) -> bool:
 
 
 def refuse_other_configuration(directory: Path, cfg: DictConfig) -> None:
-    """Raise UserError if the directory holds the run of another configuration."""
-    before = read_json(directory / "config.json")
-    if isinstance(before, dict) and before.get("hash") != cells.config_hash(cfg):
+    """Raise UserError if the directory holds the run of another configuration.
+
+    A run that failed before its first epoch holds nothing, and does not count.
+    """
+    before, result, metrics = (
+        read_json(directory / "config.json"),
+        read_json(directory / "result.json"),
+        directory / "metrics.jsonl",
+    )
+    empty = isinstance(result, dict) and result.get("status") == "failed" and not (metrics.exists() and metrics.stat().st_size)
+    if isinstance(before, dict) and before.get("hash") != cells.config_hash(cfg) and not empty:
         raise UserError(
             f"{directory}: holds a run of another configuration (hash {before.get('hash')}, not {cells.config_hash(cfg)}) "
             "and is left as it is; choose another directory, or delete it"

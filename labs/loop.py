@@ -3,7 +3,6 @@
 Shapes: S replicas still training, B images a batch, K classes.
 """
 
-import logging
 import math
 import time
 from dataclasses import dataclass, field
@@ -24,8 +23,6 @@ from labs.diagnostics import GradientFlow, sampled_steps
 from labs.progress import EpochProgress
 from labs.replicas import Replicas
 from labs.sinks import RunLog
-
-log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -135,6 +132,8 @@ def fit(
         for i, run in enumerate(runs):
             if not run.diverged:
                 save(run, replicas.state_of(i), epoch, trainer, last=over[i])
+            elif run.best is not None:  # the weights of this epoch are worth nothing; those that will be tested are kept
+                save_best(run)
         going = [i for i in range(len(runs)) if not over[i]]
         if len(going) < len(runs):
             replicas.keep(going)
@@ -195,6 +194,13 @@ def out_of_patience(run: Run, patience: int | None) -> bool:
     return patience is not None and run.best is not None and run.epochs_run - run.best["epoch"] >= patience
 
 
+def save_best(run: Run) -> None:
+    """Write best.pt: the weights of the best epoch, which are the ones that are tested."""
+    assert run.best is not None
+    state = {"seed": run.seed, "epoch": run.best["epoch"], "model": run.weights}
+    checkpoint.save(run.directory / "checkpoints" / "best.pt", state)
+
+
 def save(run: Run, weights: dict[str, Tensor], epoch: int, trainer: DictConfig, *, last: bool) -> None:
     """Write last.pt and best.pt, and epoch_<n>.pt every `save_every` epochs.
 
@@ -220,5 +226,5 @@ def save(run: Run, weights: dict[str, Tensor], epoch: int, trainer: DictConfig, 
         checkpoint.save(folder / f"epoch_{epoch}.pt", state)
     if due:
         checkpoint.save(folder / "last.pt", state)
-        checkpoint.save(folder / "best.pt", {"seed": run.seed, "epoch": run.best["epoch"], "model": run.weights})
+        save_best(run)
     run.next_save = time.perf_counter() + 9 * (time.perf_counter() - started)

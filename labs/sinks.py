@@ -4,6 +4,7 @@ A mirror that cannot start stops the run before its first step; one that fails l
 """
 
 import logging
+import math
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -51,7 +52,10 @@ class RunLog:
         self._metrics.close()
         self._layers.close()
         for mirror in self._mirrors:
-            mirror.close()
+            try:
+                mirror.close()
+            except Exception as error:
+                log.warning("%s failed (%s) at the end of this run", type(mirror).__name__, error)
 
 
 class TensorBoard:
@@ -66,7 +70,7 @@ class TensorBoard:
 
     def epoch(self, row: dict[str, Any]) -> None:
         for name, tag in TENSORBOARD_TAGS.items():
-            if row[name] is not None:
+            if row[name] is not None and math.isfinite(row[name]):
                 self._writer.add_scalar(tag, row[name], row["epoch"])
 
     def close(self) -> None:

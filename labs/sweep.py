@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 
 from labs import cells, config, plan
 from labs.errors import UserError, one_line_errors
+from labs.job import refuse_other_configuration
 from labs.plan import Job
 from labs.watch import Watch, clock
 
@@ -34,9 +35,11 @@ class Sweep(Callback):
         return {"jobs": None, "watch": None}
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Refuse a bad configuration before its directory exists."""
+        """Refuse a bad configuration, or a directory that holds another one, before anything is written."""
         with end_on_error():
             check_all([config])
+            for run in sorted(Path(config.hydra.run.dir).glob("seed=*")):
+                refuse_other_configuration(run, config)
             preflight().check_networks([config])
             if config.plan:
                 overrides, cell = list(config.hydra.overrides.task), Path(config.hydra.run.dir)

@@ -239,6 +239,25 @@ def test_folders_that_cannot_be_used_are_named(tmp_path: Path, pictures: Path) -
         datasets.prepare(config("imagefolder", pictures))
 
 
+def test_transparent_pixels_are_white_and_deep_images_are_refused(pictures: Path) -> None:
+    for i in range(8):
+        Image.new("RGBA", (16, 16), (0, 0, 0, 0)).save(pictures / "blue" / f"{i}.png")
+    images = datasets.load(config("imagefolder", pictures), train=True)
+    assert (images.images[images.labels == 0] == 255).all()
+    Image.new("I;16", (16, 16)).save(pictures / "red" / "0.png")
+    with pytest.raises(UserError, match=r"red/0.png: has more than 8 bits a channel"):
+        datasets.prepare(config("imagefolder", pictures))
+
+
+def test_a_truncated_image_is_found_before_training(pictures: Path) -> None:
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(pictures / "red" / "0.jpg")
+    content = (pictures / "red" / "0.jpg").read_bytes()
+    (pictures / "red" / "0.jpg").write_bytes(content[: len(content) // 2])
+    with pytest.raises(UserError, match=r"red/0.jpg: not a readable image"):
+        datasets.prepare(config("imagefolder", pictures))
+
+
 def test_an_unknown_data_set_is_refused() -> None:
     with pytest.raises(UserError, match=r"dataset.name=svhn: must be one of digits, mnist"):
         datasets.image_shape(config("svhn"))

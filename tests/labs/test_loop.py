@@ -244,6 +244,16 @@ def test_a_loss_that_is_not_finite_ends_the_run_in_order(tmp_path: Path) -> None
     assert not (run.directory / "checkpoints").exists()
 
 
+def test_a_run_that_diverges_late_keeps_the_weights_that_are_tested(tmp_path: Path) -> None:
+    growing = lambda opt: torch.optim.lr_scheduler.ExponentialLR(opt, gamma=1e9)  # noqa: E731
+    run = Trained(tmp_path, epochs=40, lr=0.01, optimizer=torch.optim.SGD, scheduler=growing).runs[0]
+    assert run.diverged
+    assert run.best is not None
+    saved = checkpoint.load(run.directory / "checkpoints" / "best.pt")
+    assert saved["epoch"] == run.best["epoch"]
+    assert all(torch.equal(saved["model"][name], tensor) for name, tensor in run.weights.items())
+
+
 # ── replicas ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -98,7 +98,7 @@ def logger(tensorboard: bool) -> Any:
 def test_tensorboard_mirrors_the_metrics(tmp_path: Path) -> None:
     log = sinks.RunLog(tmp_path, logger(tensorboard=True))
     log.epoch(ROW)
-    log.epoch(ROW | {"epoch": 2, "train_loss": None, "val_acc": 90.0})
+    log.epoch(ROW | {"epoch": 2, "train_loss": math.nan, "val_acc": 90.0})
     log.close()
     events = EventAccumulator(str(tmp_path / "tensorboard"), size_guidance={"scalars": 0}).Reload()
     assert set(events.Tags()["scalars"]) == {"loss/train", "loss/val", "accuracy/train", "accuracy/val", "lr", "grad_norm"}
@@ -133,6 +133,14 @@ def test_a_mirror_that_fails_later_warns_once_and_the_lines_go_on(
         "TensorBoard failed (disk gone) and is off for the rest of this run"
     ]
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 3
+
+
+def test_a_mirror_that_fails_at_the_end_leaves_the_run_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = sinks.RunLog(tmp_path, logger(tensorboard=True))
+    writer = log._mirrors[0]._writer
+    monkeypatch.setattr(sinks.TensorBoard, "close", lambda _: (_ for _ in ()).throw(OSError("disk gone")))
+    log.close()
+    writer.close()
 
 
 def test_a_mirror_that_cannot_start_stops_the_run(tmp_path: Path) -> None:

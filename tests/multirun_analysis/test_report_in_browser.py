@@ -69,7 +69,7 @@ def test_sorts_draws_and_asks_nothing_of_the_network(page, tmp_path, width):
     assert seen["text"] == ["False"] * 3 + ["True"] * 4
     assert [head.split()[0] for head in seen["sorted"]] == ["Residual"]
     assert seen["focusable"] == 0
-    assert seen["images"] == [True] * 5
+    assert seen["images"] == [True] * 6
     assert seen["requests"] == []
     assert seen["wider"] <= 0  # tables scroll in their own box, the page does not
     assert not seen["alerted"]
