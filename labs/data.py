@@ -116,7 +116,6 @@ class Normalizer:
             share /= share.sum()
             mean[c] = (share * values).sum()
             std[c] = (share * (values - mean[c]) ** 2).sum().sqrt().clamp(min=1.0)  # one colour only: stays finite
-        self.mean, self.std = mean / 255, std / 255  # of pixel values scaled to 0 … 1
         device = training.images.device
         self._shift = mean.float().view(-1, 1, 1).to(device)
         self._scale = (1 / std).float().view(-1, 1, 1).to(device)

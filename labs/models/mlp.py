@@ -1,5 +1,6 @@
 """The multi-layer perceptron of the depth study."""
 
+import math
 from itertools import pairwise
 
 import torch.nn.functional as F
@@ -43,8 +44,7 @@ class MLP(nn.Module):
         super().__init__()
         widths = list(widths) if widths else [width] * depth if width else widths_by_depth(depth)
         self.depth = len(widths)
-        channels, height, width = input_shape
-        sizes = [channels * height * width, *widths]
+        sizes = [math.prod(input_shape), *widths]
 
         layers = [linear_layer(i, o) for i, o in pairwise(sizes)]
         self.stem, rest = layers[0], layers[1:]
