@@ -5,7 +5,6 @@ and no synchronisation before the end of the epoch.
 """
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -34,10 +33,11 @@ class GradientFlow:
     """
 
     def __init__(self, replicas: Replicas) -> None:
-        self._count = len(replicas)
-        self._weights = [weight for i in range(len(replicas)) for _, weight in replicas.layers_of(i)]
-        self._parameters = [p for i in range(len(replicas)) for p in replicas.parameters_of(i)]
-        self._before: list[Tensor] = []
+        self._replicas = replicas
+        self._weights, self._gradients = self._by_layer(replicas.weights), self._by_layer(replicas.gradients)
+        gradients = replicas.views(replicas.gradients).values()
+        self._all_gradients = [values[i] for i in range(len(replicas)) for values in gradients]
+        self._before: Tensor = torch.empty(0)
         self._grad_norm: list[Tensor] = []
         self._weight_norm: list[Tensor] = []
         self._update_norm: list[Tensor] = []
@@ -46,16 +46,15 @@ class GradientFlow:
     @torch.no_grad()
     def before_step(self) -> None:
         """Read the gradients, and remember the weights they belong to."""
-        self._grad_norm.append(self._norms([_gradient(w) for w in self._weights]))
-        self._mean_grad_norm.append(self._norms([_gradient(p) for p in self._parameters]).mean(1))
+        self._grad_norm.append(self._norms(self._gradients))
+        self._mean_grad_norm.append(self._norms(self._all_gradients).mean(1))
         self._weight_norm.append(self._norms(self._weights))
-        self._before = [weight.detach().clone() for weight in self._weights]
+        self._before = self._replicas.weights.clone()
 
     @torch.no_grad()
     def after_step(self) -> None:
         """Read how far the optimizer moved the weights."""
-        moved = [after - before for after, before in zip(self._weights, self._before, strict=True)]
-        self._update_norm.append(self._norms(moved))
+        self._update_norm.append(self._norms(self._by_layer(self._replicas.weights - self._before)))
 
     def first(self) -> tuple[list[list[float]], list[list[float]]]:
         """Gradient and weight norms of the first sampled step, (S, L) each: in epoch 1, those at initialisation."""
@@ -75,16 +74,18 @@ class GradientFlow:
             "update_ratio": (torch.stack(self._update_norm) / weight_norm).mean(0),
         }
         lists = {name: mean.tolist() for name, mean in means.items()}
-        return [{name: values[i] for name, values in lists.items()} for i in range(self._count)]
+        return [{name: values[i] for name, values in lists.items()} for i in range(len(self._replicas))]
 
     def mean_grad_norm(self) -> list[float]:
         """For each replica the gradient norm, averaged over all parameter tensors and over the epoch's sampled steps."""
         return torch.stack(self._mean_grad_norm).mean(0).tolist()
 
-    def _norms(self, tensors: Sequence[Tensor]) -> Tensor:
+    def _by_layer(self, buffer: Tensor) -> list[Tensor]:
+        """The layers' weights in a buffer of shape (S, P), replica after replica."""
+        views = self._replicas.views(buffer)
+        return [views[f"{layer}.weight"][i] for i in range(len(self._replicas)) for layer in self._replicas.layers]
+
+    def _norms(self, tensors: list[Tensor]) -> Tensor:
         """Euclidean norms of S equally long runs of tensors, as (S, length)."""
-        return torch.stack(torch._foreach_norm(list(tensors))).view(self._count, -1)  # one call where a loop makes hundreds
-
-
-def _gradient(parameter: Tensor) -> Tensor:
-    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        norms = torch.stack(torch._foreach_norm(tensors)) if tensors else torch.empty(0)  # one call where a loop makes hundreds
+        return norms.view(len(self._replicas), -1)

@@ -76,14 +76,13 @@ def fit(
         for step, (images, labels) in enumerate(islice(batches, steps)):
             logits = replicas(images)  # (S, B, K)
             losses = replica_losses(logits, labels)  # (S, B)
-            losses.mean(1).sum().backward()  # summed over replicas, so that each gets the gradient of its own mean loss
+            replicas.backward(losses.mean(1).sum())  # summed over replicas: each gets the gradient of its own mean loss
             if step in sampled:
                 flow.before_step()
             for run in runs:
                 run.optimizer.step()
             if step in sampled:
                 flow.after_step()
-            replicas.clear_gradients()
             loss_sums.append(losses.detach().sum(1))
             hits.append((logits.detach().argmax(-1) == labels).sum(1))
             seen += labels.shape[1]
@@ -98,7 +97,7 @@ def fit(
         table = torch.stack([train_loss, train_acc, val_loss, val_acc]).T.tolist()  # (S, 4)
         grad_norms = flow.mean_grad_norm() if sampled else [math.nan] * len(runs)
         layers = flow.epoch() if sampled else []
-        seconds = time.perf_counter() - started
+        seconds = (time.perf_counter() - started) / len(runs)  # a replica's share
 
         # ── record ─────────────────────────────────────────────────────────────────────────────────────────────────────
         if epoch == 1 and sampled:
@@ -153,7 +152,7 @@ def measure(
         replicas.train()
         replicas.begin_epoch(1)
         images, labels = next(training.epoch([run.seed for run in runs], 1, trainer.batch_size))
-        replica_losses(replicas(images), labels).mean(1).sum().backward()
+        replicas.backward(replica_losses(replicas(images), labels).mean(1).sum())
         flow = GradientFlow(replicas)
         flow.before_step()
         record_initialisation(runs, flow)

@@ -11,6 +11,7 @@ from labs.cells import config_hash
 from labs.data import split_validation
 from labs.loop import replica_losses, steps_per_epoch
 from labs.plan import Job
+from labs.replicas import Replicas
 from labs.run import build_model, choose_device, set_threads
 
 PROBE_SECONDS = 0.3
@@ -50,22 +51,23 @@ def parameters(job: Job) -> int:
 def probe(job: Job) -> float:
     """Seconds the job takes if no early stop ends it, from a few steps on random images."""
     cfg = job.cfg
-    model, shape = build_model(cfg, seed=0)
-    set_threads(cfg.trainer.num_threads, model)
     device = choose_device(cfg.device)
-    model.to(device)
-    optimizer = torch.optim.Adam(model.parameters(), fused=True)
+    models, shapes = zip(*(build_model(cfg, seed) for seed in job.seeds), strict=True)
+    set_threads(cfg.trainer.num_threads, models[0])
+    replicas = Replicas(list(models), job.seeds, device=device, bf16=cfg.trainer.precision == "bf16")
+    optimizers = [torch.optim.Adam(replicas.parameters_of(i, flat=True), fused=True) for i in range(len(replicas))]
+    replicas.begin_epoch(1)
     everything = datasets.load(cfg.dataset, train=True)
     training, _ = split_validation(everything, cfg.dataset.val_size, cfg.dataset.split_seed)
     steps = steps_per_epoch(len(training), cfg.trainer)
-    images = torch.randn(cfg.trainer.batch_size, *shape, device=device)
-    labels = torch.randint(len(everything.classes), (1, len(images)), device=device)
+    images = torch.randn(len(replicas), cfg.trainer.batch_size, *shapes[0], device=device)
+    labels = torch.randint(len(everything.classes), images.shape[:2], device=device)
 
     def step() -> float:
         started = time.perf_counter()
-        replica_losses(model(images)[None], labels).mean().backward()
-        optimizer.step()
-        optimizer.zero_grad()
+        replicas.backward(replica_losses(replicas(images), labels).mean(1).sum())
+        for optimizer in optimizers:
+            optimizer.step()
         if device.type == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter() - started
@@ -74,4 +76,4 @@ def probe(job: Job) -> float:
     times = [step()]
     while sum(times) < PROBE_SECONDS and len(times) < 20:
         times.append(step())
-    return cfg.trainer.epochs * steps * min(times) * len(job.seeds)
+    return cfg.trainer.epochs * steps * min(times)

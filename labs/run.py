@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
+from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig
 from torch import nn
 
@@ -64,12 +64,12 @@ def train(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progress: bool)
     (cell / "summary.txt").write_text(summary.text)
     bf16 = cfg.trainer.precision == "bf16"
     threads = set_threads(cfg.trainer.num_threads, models[0])
-    replicas = Replicas(models, seeds, bf16=bf16).to(device)
-    replicas.to(memory_format=torch.channels_last)  # makes convolutions a fifth faster, and is nothing to other layers
-    layers = [name for name, _ in replicas.layers_of(0)]
+    replicas = Replicas(models, seeds, device=device, bf16=bf16)
+    if replicas.unstackable and len(seeds) > 1:
+        log.info("the seeds are trained one after another: no stacked operation for %s", replicas.unstackable)
     runs = []
     for i, seed in enumerate(seeds):
-        optimizer = instantiate(cfg.optimizer, replicas.parameters_of(i), _convert_="all")
+        optimizer = instantiate(cfg.optimizer, replicas.parameters_of(i, flat=elementwise(cfg.optimizer)), _convert_="all")
         directory = cells.run_directory(cell, seed)
         scheduler = instantiate(cfg.scheduler, optimizer, _convert_="all")
         runs.append(Run(seed, directory, RunLog(directory, cfg.logger), optimizer, scheduler))
@@ -86,11 +86,13 @@ def train(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progress: bool)
         test_part = datasets.load(cfg.dataset, train=False).to(device)
         test = EvaluationBatches(test_part, normalize, shape[1:], cfg.trainer.eval_batch_size)
         results = []
-        for run, model in zip(runs, models, strict=True):
-            result = outcome(run, test_best(run, Replicas([model], [run.seed], bf16=bf16), test))
+        tested = Replicas(models[:1], seeds[:1], device=device, bf16=bf16)
+        for run in runs:
+            result = outcome(run, test_best(run, tested, test))
             result |= {
-                "hash": cells.config_hash(cfg), "depth": depth_of(model, layers), "residual": cfg.model.get("residual"),
-                "params": summary.params, "mult_adds": summary.mult_adds, "layers": layers,
+                "hash": cells.config_hash(cfg), "depth": depth_of(models[0], replicas.layers),
+                "residual": cfg.model.get("residual"),
+                "params": summary.params, "mult_adds": summary.mult_adds, "layers": replicas.layers,
                 "num_classes": len(test_part.classes),
                 "versions": versions(), "error": None,
             }  # fmt: skip
@@ -120,6 +122,17 @@ def build_model(cfg: DictConfig, seed: int) -> tuple[nn.Module, tuple[int, int, 
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None
         raise
+
+
+def elementwise(optimizer: DictConfig) -> bool:
+    """Whether the optimizer treats every number alike, so that one vector of all parameters is the same as many tensors."""
+    return get_class(optimizer._target_) in ELEMENTWISE
+
+
+ELEMENTWISE = {
+    torch.optim.Adam, torch.optim.AdamW, torch.optim.NAdam, torch.optim.RAdam, torch.optim.Adamax, torch.optim.SGD,
+    torch.optim.ASGD, torch.optim.RMSprop, torch.optim.Rprop, torch.optim.Adagrad, torch.optim.Adadelta,
+}  # fmt: skip
 
 
 def choose_device(name: str) -> torch.device:

@@ -1,5 +1,6 @@
 """Each measured quantity against a slow twin made with autograd alone."""
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -33,60 +34,78 @@ def norm(tensor: Tensor) -> float:
 @pytest.mark.parametrize("residual", [False, True])
 def test_quantities_equal_their_autograd_twins(make: Callable[[bool], nn.Module], names: list[str], residual: bool) -> None:
     torch.manual_seed(0)
-    models = [make(residual), make(residual)]
+    models = [make(residual).double(), make(residual).double()]
+    twins = copy.deepcopy(models)
     replicas = Replicas(models, [0, 1])
-    assert [name for name, _ in replicas.layers_of(0)] == names  # no shortcut among them, in order of the forward pass
-    optimizers = [torch.optim.Adam(m.parameters(), lr=0.1) for m in models]
+    assert replicas.layers == names  # no shortcut among them, in order of the forward pass
+    optimizers = [torch.optim.Adam(replicas.parameters_of(i, flat=True), lr=0.1) for i in range(2)]
+    twin_optimizers = [torch.optim.Adam(twin.parameters(), lr=0.1) for twin in twins]
     flow = GradientFlow(replicas)
+    replicas.begin_epoch(1)
     expected: list[list[dict[str, list[float]]]] = [[], []]
     mean_norms: list[list[float]] = [[], []]
     for _ in range(3):
-        replicas.clear_gradients()
-        for i, model in enumerate(models):
-            x, y = torch.randn(8, 1, 4, 4), torch.randint(3, (8,))
-            loss = F.cross_entropy(model(x), y)
-            gradients = torch.autograd.grad(loss, list(model.parameters()), retain_graph=True)
-            by_name = dict(zip([name for name, _ in model.named_parameters()], gradients, strict=True))
-            mean_norms[i].append(sum(map(norm, gradients)) / len(gradients))
-            weights = [dict(model.named_parameters())[f"{name}.weight"] for name in names]
-            expected[i].append({
-                "grad_norm": [norm(by_name[f"{name}.weight"]) for name in names],
-                "weight_norm": [norm(weight) for weight in weights],
-                "before": [weight.detach().clone() for weight in weights],  # type: ignore[misc]
-            })  # fmt: skip
-            loss.backward()
+        x, y = torch.randn(2, 8, 1, 4, 4, dtype=torch.float64), torch.randint(3, (2, 8))
+        replicas.backward(F.cross_entropy(replicas(x).flatten(0, 1), y.flatten(), reduction="sum") / 8)
         flow.before_step()
         for optimizer in optimizers:
             optimizer.step()
         flow.after_step()
-        for i, model in enumerate(models):
-            after = [dict(model.named_parameters())[f"{name}.weight"] for name in names]
-            record = expected[i][-1]
-            before: list[Tensor] = record.pop("before")  # type: ignore[assignment]
-            record["update_ratio"] = [norm(a.detach() - b) / norm(b) for a, b in zip(after, before, strict=True)]
+        for i, (twin, optimizer) in enumerate(zip(twins, twin_optimizers, strict=True)):
+            gradients = torch.autograd.grad(F.cross_entropy(twin(x[i]), y[i]), list(twin.parameters()))
+            by_name = dict(zip([name for name, _ in twin.named_parameters()], gradients, strict=True))
+            mean_norms[i].append(sum(map(norm, gradients)) / len(gradients))
+            weights = [dict(twin.named_parameters())[f"{name}.weight"] for name in names]
+            before = [weight.detach().clone() for weight in weights]
+            for parameter, gradient in zip(twin.parameters(), gradients, strict=True):
+                parameter.grad = gradient
+            optimizer.step()
+            expected[i].append({
+                "grad_norm": [norm(by_name[f"{name}.weight"]) for name in names],
+                "weight_norm": [norm(weight) for weight in before],
+                "update_ratio": [norm(a.detach() - b) / norm(b) for a, b in zip(weights, before, strict=True)],
+            })  # fmt: skip
 
     for i, measured in enumerate(flow.epoch()):
         assert measured.keys() == {"grad_norm", "weight_norm", "update_ratio"}
         for quantity, values in measured.items():
-            twin = torch.tensor([record[quantity] for record in expected[i]]).mean(0).tolist()
-            assert values == pytest.approx(twin, rel=1e-4)
-    assert flow.mean_grad_norm() == pytest.approx([sum(m) / 3 for m in mean_norms], rel=1e-4)
+            twin = torch.tensor([record[quantity] for record in expected[i]], dtype=torch.float64).mean(0).tolist()
+            assert values == pytest.approx(twin, rel=1e-9)
+    assert flow.mean_grad_norm() == pytest.approx([sum(m) / 3 for m in mean_norms], rel=1e-9)
     first_gradients, first_weights = flow.first()
-    assert first_gradients[1] == pytest.approx(expected[1][0]["grad_norm"], rel=1e-4)
-    assert first_weights[1] == pytest.approx(expected[1][0]["weight_norm"], rel=1e-4)
+    assert first_gradients[1] == pytest.approx(expected[1][0]["grad_norm"], rel=1e-9)
+    assert first_weights[1] == pytest.approx(expected[1][0]["weight_norm"], rel=1e-9)
 
 
 def test_a_parameter_without_a_gradient_counts_as_zero() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
     model.register_parameter("unused", nn.Parameter(torch.ones(3)))
     replicas = Replicas([model], [0])
-    model(torch.ones(1, 1, 2, 2)).sum().backward()
+    assert replicas.unstackable == "unused, which is unused or shared"
+    replicas.begin_epoch(1)
+    replicas.backward(replicas(torch.ones(1, 1, 1, 2, 2)).sum())
     flow = GradientFlow(replicas)
     flow.before_step()
-    weight, bias = model[1].weight.grad, model[1].bias.grad
-    assert weight is not None
-    assert bias is not None
-    assert flow.mean_grad_norm() == pytest.approx([(norm(weight) + norm(bias)) / 3])
+    assert flow.mean_grad_norm() == pytest.approx([(8**0.5 + 2**0.5) / 3])  # of ones in the weight and in the bias
+
+
+def test_a_network_without_layers_has_a_gradient_all_the_same() -> None:
+    class Scale(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.full((1,), 2.0))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x.flatten(1) * self.scale
+
+    replicas = Replicas([Scale(), Scale()], [0, 1])
+    replicas.begin_epoch(1)
+    flow = GradientFlow(replicas)
+    replicas.backward(replicas(torch.ones(2, 3, 1, 1, 1)).sum())
+    flow.before_step()
+    flow.after_step()
+    assert flow.mean_grad_norm() == [3.0, 3.0]
+    assert flow.epoch() == [{"grad_norm": [], "weight_norm": [], "update_ratio": []}] * 2
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,18 @@ def project(tmp_path: Path, forker: subprocess.Popen[str]) -> Project:
     return new_project(tmp_path / "project", forker)
 
 
+FRAGILE = """
+from torch import nn
+
+class Net(nn.Linear):
+    def __init__(self, **arguments):
+        super().__init__(64, 10)
+
+    def forward(self, x):
+        assert not self.training, "breaks in training"
+        return super().forward(x.flatten(1))
+"""
+
 STUDY = ["-m", "model.depth=1,2", "seed=range(2)", "study=s", *QUICK]
 
 
@@ -255,25 +267,26 @@ def test_a_diverged_run_is_a_result_and_not_repeated(project: Project) -> None:
 
 
 def test_a_crash_is_recorded_and_stops_nobody_else(project: Project) -> None:
-    """A model without weights passes everything that can be tried before the first job."""
-    command = ["-m", "model._target_=torch.nn.Identity,labs.models.mlp.MLP", "model.depth=1", *QUICK, "hydra.sweep.dir=there"]
+    """A model whose forward pass breaks in training alone passes everything that is tried before the first job."""
+    (project.folder / "fragile.py").write_text(FRAGILE)
+    command = ["-m", "model._target_=fragile.Net,labs.models.mlp.MLP", "model.depth=1", *QUICK, "hydra.sweep.dir=there"]
     ended = project.train(*command)
     lines = ended.out.splitlines()
     assert lines[0] == "there: 2 jobs, 0 finished already, 2 to run"
-    assert lines[1].startswith("[1/2] model._target_=torch.nn.Identity  failed")
+    assert lines[1].startswith("[1/2] model._target_=fragile.Net  failed")
     assert lines[2].startswith("[2/2] model._target_=labs.models.mlp.MLP  done")
     assert lines[3] == "done: 1  failed: 1"
     (failed,) = (path for path in project.folder.glob("there/*/seed=0/result.json") if read(path)["status"] == "failed")
     error = read(failed)["error"]
     assert error["traceback"].startswith("Traceback (most recent call last):\n")
     assert set(read(failed)) == {"status", "seed", "hash", "error"}
-    assert lines[4] == f"failed  model._target_=torch.nn.Identity: {' '.join(error['message'].split())}"
+    assert lines[4] == f"failed  model._target_=fragile.Net: {' '.join(error['message'].split())}"
     assert error["message"]
     assert ended.code == 1
     assert "Traceback" not in ended.out + ended.err
 
     ended = project.train(*command)  # fails again, is told again, and the other is left
-    assert ended.out.startswith("there: 2 jobs, 1 finished already, 1 to run\n[2/2] model._target_=torch.nn.Identity  failed")
+    assert ended.out.startswith("there: 2 jobs, 1 finished already, 1 to run\n[2/2] model._target_=fragile.Net  failed")
     assert "\ndone: 1  failed: 1\n" in ended.out
     assert ended.code == 1
 
@@ -281,7 +294,7 @@ def test_a_crash_is_recorded_and_stops_nobody_else(project: Project) -> None:
     failed.unlink()
     ended = project.train(*command)
     assert ended.code == 1
-    assert ended.err.endswith(f"error: {' '.join(error['message'].split())}\n")
+    assert ended.err.endswith(f"AssertionError: {error['message']}\n")  # with its traceback: it is no mistake of the user's
     assert read(failed)["status"] == "failed"
     assert len(list(project.folder.glob("*/*/seed=0"))) == 2
 

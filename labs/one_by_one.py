@@ -1,0 +1,77 @@
+"""S networks computed one after another: what any `nn.Module` allows."""
+
+import torch
+from torch import Tensor, nn
+
+
+class OneByOne:
+    """S modules, each with its own random stream; the same methods as `labs.stacking.Stacked`."""
+
+    def __init__(self, modules: list[nn.Module], device: torch.device) -> None:
+        self._members = [module.to(device) for module in modules]
+        self._trainable = [name for name, parameter in modules[0].named_parameters() if parameter.requires_grad]
+        self._device = device
+        self._streams: list[Tensor] = []
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Images (S, B, C, h, w) to logits (S, B, K)."""
+        if not self._members[0].training:
+            return torch.stack([member(x) for member, x in zip(self._members, images, strict=True)])
+        logits = []
+        for i, (member, x) in enumerate(zip(self._members, images, strict=True)):
+            self._set_random_state(self._streams[i])
+            logits.append(member(x))
+            self._streams[i] = self._random_state()
+        return torch.stack(logits)
+
+    def train(self) -> None:
+        for member in self._members:
+            member.train()
+
+    def eval(self) -> None:
+        for member in self._members:
+            member.eval()
+
+    def begin_epoch(self, seeds: list[int]) -> None:
+        """Start a random stream of each replica."""
+        self._streams = []
+        for seed in seeds:
+            torch.manual_seed(seed)
+            self._streams.append(self._random_state())
+
+    def values(self, name: str) -> Tensor:
+        """A parameter of all replicas, (S, …)."""
+        return torch.stack([member.get_parameter(name).detach() for member in self._members])
+
+    def bind(self, views: dict[str, Tensor]) -> list[Tensor]:
+        """Compute with these weights, (S, …) each, from now on; returns what to differentiate by."""
+        for name, values in views.items():
+            for member, value in zip(self._members, values, strict=True):
+                member.get_parameter(name).data = value  # the parameter itself stays: it may be used in several places
+        return [member.get_parameter(name) for member in self._members for name in self._trainable]
+
+    def in_order_of_leaves(self, views: dict[str, Tensor]) -> list[Tensor]:
+        """The parts of a buffer in the order of what `bind` returned."""
+        return [views[name][i] for i in range(len(self._members)) for name in self._trainable]
+
+    def buffers_of(self, i: int) -> dict[str, Tensor]:
+        """What of replica i's state is not trained."""
+        return {name: tensor for name, tensor in self._members[i].state_dict().items() if name not in self._trainable}
+
+    def load_buffers_of(self, i: int, state: dict[str, Tensor]) -> None:
+        """Put back what `buffers_of` gave."""
+        self._members[i].load_state_dict(state, strict=False)
+
+    def keep(self, positions: list[int]) -> None:
+        """Go on with these replicas only."""
+        self._members = [self._members[i] for i in positions]
+        self._streams = [self._streams[i] for i in positions if self._streams]
+
+    def _random_state(self) -> Tensor:
+        return torch.cuda.get_rng_state(self._device) if self._device.type == "cuda" else torch.get_rng_state()
+
+    def _set_random_state(self, state: Tensor) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.set_rng_state(state, self._device)
+        else:
+            torch.set_rng_state(state)
