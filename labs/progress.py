@@ -53,7 +53,7 @@ class EpochProgress:
         mean = {name: sum(row[name] for row in rows) / len(rows) for name in NUMBERS}
         numbers = "  ".join(text.format(mean[name]) for name, text in NUMBERS.items())
         of = f"  (mean of {len(rows)} seeds)" if len(rows) > 1 else ""
-        line = f"epoch {epoch}/{self.epochs}  {numbers}  {rows[0]['seconds']:.2f} s{of}"
+        line = f"epoch {epoch}/{self.epochs}  {numbers}  {sum(row['seconds'] for row in rows):.2f} s{of}"
         epochs_log.info(line)
         if self._bar is not None:
             self._bar.update(self._task, completed=epoch, numbers=numbers, epoch=f"{epoch}/{self.epochs}")

@@ -60,6 +60,8 @@ def write(analysis: Analysis, directory: Path) -> None:
     with drawing.style():
         for name, draw in figures.FIGURES.items():
             figure = draw(frames)
+            if figure is None:
+                continue
             png, svg = io.BytesIO(), io.BytesIO()
             figure.savefig(png, format="png", dpi=DPI)
             figure.set_layout_engine("none")  # stays as laid out: doing it again for the SVG would take as long as drawing

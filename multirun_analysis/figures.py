@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from multirun_analysis import drawing, published
 from multirun_analysis.collect import Frames
 from multirun_analysis.drawing import COLOUR, LINE, MARKER, Place
-from multirun_analysis.initialisation import gradient_at_initialisation
+from multirun_analysis.initialisation import gradient_at_initialisation, gradient_slope_by_batch_size
 from multirun_analysis.statistics import chance_accuracy, t_interval
 
 GREY = "#333333"
@@ -144,12 +144,14 @@ def gradient_flow(frames: Frames) -> Figure:
     return drawing.finish(figure, "median over the seeds that go so far · grey: zero, or not recorded", names)
 
 
-FIGURES: dict[str, Callable[[Frames], Figure]] = {
+# None: these runs have nothing that the figure would show.
+FIGURES: dict[str, Callable[[Frames], Figure | None]] = {
     "test_accuracies": test_accuracies,
     "validation_losses": validation_losses,
     "gradient_magnitudes": gradient_magnitudes,
     "layer_gradient_comparison": layer_gradient_comparison,
     "gradient_at_initialisation": gradient_at_initialisation,
+    "gradient_slope_by_batch_size": gradient_slope_by_batch_size,
     "gradient_flow": gradient_flow,
 }
 

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
 
 from multirun_analysis import drawing, theory
 from multirun_analysis.collect import Frames
@@ -48,7 +50,9 @@ def slopes(frames: Frames) -> pd.DataFrame:
             "sd": values.std(ddof=1) if len(values) > 1 else np.nan, "low": low, "high": high,
             "predicted": predicted, "ratio": values.mean() / predicted,
         })  # fmt: skip
-    return pd.DataFrame(rows, columns=COLUMNS).round(6)  # beyond that the layers' CSV has no digits
+    order = {group: position for position, group in enumerate(frames.runs["group"].unique())}
+    slopes = pd.DataFrame(rows, columns=COLUMNS).round(6)  # beyond that the layers' CSV has no digits
+    return slopes.sort_values("group", key=lambda names: names.map(order), kind="stable", ignore_index=True)
 
 
 def gradient_at_initialisation(frames: Frames) -> Figure:
@@ -83,6 +87,40 @@ def gradient_at_initialisation(frames: Frames) -> Figure:
     return drawing.finish(figure, "median over seeds, a line a depth · theory: slope of the logarithm, level fitted", groups)
 
 
+def gradient_slope_by_batch_size(frames: Frames) -> Figure | None:
+    """The slopes at initialisation against batch size beside the predicted curve; None if there are not two batch sizes.
+
+    A line is a set of plain cells that differ in the batch size alone: a width, say.
+    """
+    table = slopes(frames)
+    table = table[table["predicted"].notna()]
+    sizes = dict(zip(frames.runs["group"], frames.runs.get(BATCH_SIZE, []), strict=False))
+    table = table.assign(batch_size=[float(sizes.get(group, np.nan)) for group in table["group"]])
+    if table["batch_size"].nunique() < 2:
+        return None
+    names = table["group"].str.replace(r"(, )?trainer\.batch_size=\d+", "", regex=True).str.removeprefix(", ")
+    both = zip(names, table["depth"], strict=True)
+    table = table.assign(line=[f"{name}, depth {depth}".removeprefix(", ") for name, depth in both])
+    lines = list(dict.fromkeys(table["line"]))
+    figure, axes = drawing.panels("Gradient slope at initialisation against theory", ["all"], 1, (5.6, 3.8))
+    ax = axes[0, 0]
+    span = np.geomspace(table["batch_size"].min(), table["batch_size"].max(), 200).round().astype(int)
+    ax.plot(span, [theory.slope(int(size)) for size in span], color="black", linewidth=0.9, label="theory (infinite width)")
+    for number, (name, colour) in enumerate(zip(lines, sns.color_palette("colorblind", len(lines)), strict=True)):
+        points = table[table["line"] == name].sort_values("batch_size")
+        beside = points["batch_size"] * 1.03 ** (number - (len(lines) - 1) / 2)  # so that intervals do not hide each other
+        errors = np.vstack([points["slope"] - points["low"], points["high"] - points["slope"]])
+        ax.errorbar(beside, points["slope"], errors, color=colour, marker="o", markersize=3.5, linewidth=0, elinewidth=1.2,
+                    capsize=2, label=f"{name} (n = {_range_of_counts(points['n'])})")  # fmt: skip
+    sizes_there = sorted(table["batch_size"].unique())
+    ax.set_xscale("log")
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xticks(sizes_there, [f"{size:g}" for size in sizes_there])
+    ax.set(xlabel="batch size (images)", ylabel="change of ln(gradient norm) a layer")
+    ax.legend(loc="lower right")
+    return drawing.finish(figure, "plain nets before any step · mean over seeds with its 95 % interval", ["all"])
+
+
 def _slope_of_each(layers: pd.DataFrame) -> pd.DataFrame:
     """run, epoch and least-squares slope, for the records with enough positive gradients."""
     head = layers.groupby("run")["layer"].transform("max")
@@ -107,6 +145,10 @@ def _fitted(count: int) -> slice:
 
 def _present(runs: pd.DataFrame) -> list[str]:
     return [BATCH_SIZE] if BATCH_SIZE in runs else []
+
+
+def _range_of_counts(counts: pd.Series) -> str:
+    return f"{counts.min()}" if counts.nunique() == 1 else f"{counts.min()} to {counts.max()}"
 
 
 def _range(values: pd.Series) -> str:

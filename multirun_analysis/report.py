@@ -26,6 +26,8 @@ DESCRIPTIONS = {
     "residual, at initialisation in one panel and after training in the other.",
     "gradient_at_initialisation": "Gradient norm of each layer before any step on a logarithmic axis, plain and residual, and "
     "the straight line that mean-field theory predicts for plain nets. The slopes are in the table of gradient slopes.",
+    "gradient_slope_by_batch_size": "Slope of the logarithm of the gradient norm over layers before any step, against batch "
+    "size, with 95 % intervals, and the curve that mean-field theory predicts. The table of gradient slopes has the numbers.",
     "gradient_flow": "Gradient norm as colour, by layer and epoch, a row a depth: plain nets in one panel and residual nets in "
     "the other, on one colour scale.",
 }

@@ -9,7 +9,7 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 from synthetic import write_run, write_study
 
-from multirun_analysis import drawing, figures
+from multirun_analysis import drawing, figures, initialisation
 from multirun_analysis.collect import collect
 from multirun_analysis.published import depth_table
 from multirun_analysis.statistics import t_interval
@@ -141,6 +141,9 @@ def test_every_figure_can_be_drawn_of_little_or_nothing(tmp_path, draw):
     for folder in (tmp_path / "killed", one, unlike, tmp_path):
         with drawing.style():
             figure = draw(collect([folder]))
+            if figure is None:
+                assert draw is initialisation.gradient_slope_by_batch_size
+                return
             assert isinstance(figure, Figure)
             figure.canvas.draw_idle()
             figure.savefig(tmp_path / "figure.svg")

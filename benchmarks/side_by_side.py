@@ -1,0 +1,255 @@
+"""This project beside a plain PyTorch recipe and Lightning, and many seeds at once beside one at a time.
+
+    python -m benchmarks.side_by_side [--pairs 3] [--only mlp seeds diagnostics cnn] [--write benchmarks/results.md]
+
+Needs MNIST and CIFAR-10, `pip install -e '.[bench]'` for Lightning (left out where it is not installed), and a machine with
+nothing else to do: about 25 minutes on two cores. Before anything is timed the first step of the plain recipe must agree with
+this project's, loss and gradient. Each figure is from a fresh process; contenders take turns, and a ratio is the median over
+pairs of neighbours in time, with the smallest and the largest.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from datetime import date
+from importlib.util import find_spec
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+DEPTHS = (5, 20, 100)
+STEPS, BATCH = 86, 128  # a fifth of an epoch of MNIST
+COMMON = ["trainer.patience=null", "trainer.save_every=null", "scheduler=constant", "logger=tensorboard"]
+CNN = ["model=cnn", "dataset=cifar10", "dataset.val_size=256", "trainer.batch_size=256", "trainer.steps_per_epoch=6"]
+PARTS = ("mlp", "seeds", "diagnostics", "cnn")
+TOLERANCE = 1e-4  # relative, of the first gradient
+
+
+def mlp(depth: int, residual: bool, *extra: str, epochs: int = 4) -> list[str]:
+    """Overrides of an MLP on MNIST, whose validation part is kept small because a part of an epoch is trained."""
+    return [
+        "dataset=mnist", "dataset.augment=none", "dataset.val_size=1000", f"model.depth={depth}", f"model.residual={residual}",
+        f"trainer.batch_size={BATCH}", f"trainer.steps_per_epoch={STEPS}", f"trainer.epochs={epochs}", *COMMON, *extra,
+    ]  # fmt: skip
+
+
+def start(name: str, overrides: list[str], *, threads: int = 1, workers: int = 0) -> subprocess.Popen[str]:
+    """Start a contender in a process of its own."""
+    order = json.dumps({"name": name, "overrides": overrides, "threads": threads, "workers": workers})
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.contenders", order]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def finish(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """What it printed."""
+    out, err = process.communicate()
+    if process.returncode:
+        raise SystemExit(f"a contender failed:\n{err[-3000:]}")
+    result: dict[str, Any] = json.loads(out.splitlines()[-1])
+    return result
+
+
+def milliseconds(name: str, overrides: list[str], steps: int, replicas: int = 1, **options: int) -> float:
+    """Milliseconds a step and replica, the rest of the epoch included: median of the epochs after the first."""
+    epochs = finish(start(name, overrides, **options))["epochs"]
+    return float(median(epochs[1:]) / steps / replicas * 1e3)
+
+
+def ratio(ours: list[float], theirs: list[float]) -> str:
+    """Median of the paired ratios, with the smallest and the largest."""
+    ratios = sorted(b / a for a, b in zip(ours, theirs, strict=True))
+    return f"{median(ratios):.1f}x ({ratios[0]:.1f} to {ratios[-1]:.1f})"
+
+
+def table(header: list[str], rows: list[list[str]]) -> list[str]:
+    """A Markdown table."""
+    return ["| " + " | ".join(line) + " |" for line in (header, ["---"] * len(header), *rows)]
+
+
+def gate() -> tuple[list[str], dict[str, int]]:
+    """Whether plain recipe and project do the same, and how many operations a step takes here.
+
+    Stops the benchmark if they do not.
+    """
+    rows, operations = [], {}
+    for name, overrides in (
+        *((f"MLP, depth {d}, {'residual' if r else 'plain'}", mlp(d, r)) for d in DEPTHS for r in (False, True)),
+        ("CNN", [*CNN, "dataset.augment=none", "model.dropout=0"]),
+    ):
+        apart = finish(start("first_step", overrides))
+        operations[name] = apart["operations"]
+        if name.startswith("MLP, depth 100, plain"):
+            apart["note"] = "gradients grow by 10^8 through this network, and rounding with them"
+        elif apart["loss"] > TOLERANCE or apart["gradient"] > TOLERANCE:
+            raise SystemExit(f"{name}: the first steps differ, so there is nothing to compare: {apart}")
+        rows.append([name, f"{apart['loss']:.1e}", f"{apart['gradient']:.1e}", str(apart.get("note", ""))])
+    return table(["first step", "loss, relative difference", "gradient, relative difference", ""], rows), operations
+
+
+def one_seed(floors: dict[str, Any], operations: dict[str, int], pairs: int) -> list[str]:
+    """One network at a time against the plain recipe, Lightning and the floors of the machine."""
+    rivals = [("plain", 0), ("plain", 2)] + ([("lightning", 0), ("lightning", 2)] if find_spec("lightning") else [])
+    rows = []
+    for depth in DEPTHS:
+        for residual in (False, True):
+            overrides = mlp(depth, residual)
+            ours: list[float] = []
+            theirs: dict[tuple[str, int], list[float]] = {rival: [] for rival in rivals}
+            for _ in range(pairs):
+                ours.append(milliseconds("project", [*overrides, "trainer.epochs=8"], STEPS))
+                for name, workers in rivals:
+                    theirs[name, workers].append(milliseconds(name, overrides, STEPS, workers=workers))
+            kind = "residual" if residual else "plain"
+            calls = operations[f"MLP, depth {depth}, {kind}"]
+            floor = arithmetic_floor(depth, floors)
+            both = floor + calls * floors["eager_us"] / 1e3
+            best = {name: min((r for r in rivals if r[0] == name), key=lambda r: median(theirs[r])) for name, _ in rivals}
+            row = [str(depth), kind, f"{median(ours):.2f}", f"{median(ours) / floor:.1f}x", str(calls)]
+            row.append(f"{median(ours) / both:.1f}x")
+            for rival in best.values():
+                row += [f"{median(theirs[rival]):.1f} ({rival[1]} workers)", ratio(ours, theirs[rival])]
+            rows.append(row)
+            say(" | ".join(row))
+    header = ["depth", "", "here, ms a step", "over arithmetic", "operations a step", "over arithmetic and calls"]
+    for name in dict.fromkeys(name for name, _ in rivals):
+        header += [f"{name}, ms a step", f"{name} / here"]
+    return table(header, rows)
+
+
+def arithmetic_floor(depth: int, floors: dict[str, Any]) -> float:
+    """Milliseconds that the matrix products of a step take at the machine's SGEMM rate with one thread."""
+    widths = [784, *[128, 64, *[32] * (depth - 2)][:depth], 10]
+    products = sum(a * b for a, b in pairwise(widths))
+    operations = 2 * BATCH * (3 * products - widths[0] * widths[1])  # no gradient with respect to the images
+    return float(operations / floors["sgemm_gflops"]["1"] / 1e6)
+
+
+def many_seeds(pairs: int) -> list[str]:
+    """Ten seeds as one stack against one at a time, in one process and in as many as there are cores."""
+    cores = os.cpu_count() or 1
+    rows = []
+    for depth in DEPTHS:
+        for residual in (False, True):
+            alone, ten, alone_all, ten_all = [], [], [], []
+            stacked = mlp(depth, residual, "replicas=10")
+            for _ in range(pairs):
+                alone.append(milliseconds("project", mlp(depth, residual, epochs=8), STEPS))
+                ten.append(milliseconds("project", stacked, STEPS, replicas=10))
+                alone_all.append(at_once(cores, mlp(depth, residual, epochs=10), 1))
+                ten_all.append(at_once(cores, stacked, 10))
+            row = [
+                str(depth),
+                "residual" if residual else "plain",
+                f"{median(alone):.2f}",
+                f"{median(ten):.2f}",
+                ratio(ten, alone),
+            ]
+            row += [f"{median(alone_all):.2f}", f"{median(ten_all):.2f}", ratio(ten_all, alone_all)]
+            rows.append(row)
+            say(" | ".join(row))
+    several = f"{cores} processes"
+    header = ["depth", "", "one at a time", "ten stacked", "gain", f"{several}, one each", f"{several}, ten each", "gain"]
+    return table(header, rows)
+
+
+def at_once(processes: int, overrides: list[str], replicas: int) -> float:
+    """Milliseconds a step and replica of the whole machine, with this many processes at the same time."""
+    started = [start("project", [*overrides, f"seed={100 * i}"]) for i in range(processes)]
+    times = [median(finish(process)["epochs"][1:]) for process in started]
+    return float(1 / sum(STEPS * replicas / t for t in times) * 1e3)
+
+
+def diagnostics(pairs: int) -> list[str]:
+    """What measuring gradients at the default cadence costs at depth 100: whole epochs, with and without."""
+    whole = [*mlp(100, True, epochs=4), "trainer.steps_per_epoch=null"]
+    steps = 59_000 // BATCH + 1
+    on, off = [], []
+    for _ in range(pairs):
+        off.append(milliseconds("project", [*whole, "trainer.diagnostics=off"], steps))
+        on.append(milliseconds("project", whole, steps))
+    costs = sorted(100 * (a / b - 1) for a, b in zip(on, off, strict=True))
+    cost = f"{median(costs):+.1f} % ({costs[0]:+.1f} to {costs[-1]:+.1f})"
+    header = ["depth 100, residual", "diagnostics=off, ms a step", "diagnostics=epoch", "cost"]
+    return table(header, [["whole epochs of MNIST", f"{median(off):.2f}", f"{median(on):.2f}", cost]])
+
+
+def convolutional(pairs: int) -> list[str]:
+    """The CNN of the original study on CIFAR-10, all cores, in single precision and in bfloat16."""
+    cores = os.cpu_count() or 1
+    overrides = [*CNN, *COMMON, "trainer.epochs=3"]
+    ours, half, theirs = [], [], []
+    for _ in range(pairs):
+        ours.append(milliseconds("project", [*overrides, "trainer.epochs=4"], 6, threads=cores))
+        half.append(milliseconds("project", [*overrides, "trainer.epochs=4", "trainer.precision=bf16"], 6, threads=cores))
+        theirs.append(milliseconds("plain", overrides, 6, threads=cores, workers=2))
+    rows = [
+        ["here, fp32", f"{median(ours):.0f}", ratio(ours, theirs)],
+        ["here, bf16", f"{median(half):.0f}", ratio(half, theirs)],
+        ["plain, fp32 (2 workers)", f"{median(theirs):.0f}", ""],
+    ]
+    return table(["CNN 32-64-128-256, batch 256", "ms a step", "plain / here"], rows)
+
+
+def say(line: str) -> None:
+    """Progress, on standard error."""
+    print(f"{time.strftime('%H:%M:%S')}  {line}", file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Measure what is asked for and write the page."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--write", type=Path)
+    options = parser.parse_args()
+
+    floors = json.loads(subprocess.run(
+        [sys.executable, "-m", "benchmarks.floors"], capture_output=True, text=True, check=True
+    ).stdout)  # fmt: skip
+    say(floors["machine"])
+    convolutions = floors["convolutions_ms"]
+    agreement, operations = gate()
+    page = [
+        "# Side by side", "",
+        f"Measured on {date.today().isoformat()} by `python -m benchmarks.side_by_side --pairs {options.pairs}`. "
+        f"{floors['machine']}.",
+        "",
+        "Floors, from the same run: SGEMM " + ", ".join(f"{rate:.0f} GFLOP/s with {threads} thread{'s' * (threads != '1')}"
+        for threads, rate in floors["sgemm_gflops"].items())
+        + f"; copy {floors['copy_gbytes']:.1f} GB/s; {floors['eager_us']:.2f} µs for the smallest eager operation. Four 3x3 "
+        f"convolutions of 32 channels: {convolutions['one after another']:.1f} ms one after another, "
+        f"{convolutions['grouped']:.1f} ms as one grouped convolution.",
+        "", "## Do they do the same?", "", *agreement, "",
+    ]  # fmt: skip
+    if "mlp" in options.only:
+        page += [
+            "## One network", "",
+            f"MLP on MNIST, batch {BATCH}, {STEPS} steps an epoch, 1,000 validation images; all of an epoch is counted, here "
+            "with gradient diagnostics, TensorBoard and checkpoints on. Computing threads: one for each contender; the others "
+            "may use loader workers besides, and the better of 0 and 2 is shown.", "",
+            *one_seed(floors, operations, options.pairs), "",
+        ]  # fmt: skip
+    if "seeds" in options.only:
+        page += [
+            "## Ten seeds", "",
+            "The same, in milliseconds a step and replica. Left: one process, one thread. Right: all cores busy, one thread a "
+            "process, the step rate of the whole machine.", "",
+            *many_seeds(options.pairs), "",
+        ]  # fmt: skip
+    if "diagnostics" in options.only:
+        page += ["## Gradient diagnostics", "", *diagnostics(options.pairs), ""]
+    if "cnn" in options.only:
+        page += ["## CNN", "", "CIFAR-10 with augmentation, all cores.", "", *convolutional(options.pairs), ""]
+    text = "\n".join(page)
+    print(text)
+    if options.write:
+        options.write.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
