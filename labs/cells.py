@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 # What does not decide the numbers, and so does not decide the directory either.
 NOT_IN_HASH = (
-    "hydra", "study", "seed", "replicas", "device", "plan", "logger",
+    "hydra", "study", "seed", "replicas", "device", "plan", "resume", "logger",
     "dataset.data_dir", "dataset.download",
     "trainer.eval_batch_size", "trainer.save_every", "trainer.log_every", "trainer.num_threads",
 )  # fmt: skip

@@ -1,6 +1,7 @@
 """Saving and loading one state, whole or not at all. What goes into it is the caller's business: tensors and plain Python."""
 
 import io
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from labs.errors import UserError
 from labs.files import write_atomically
 
-FORMAT = 1
+FORMAT = 2
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -26,7 +27,12 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
         UserError: if the file is missing, damaged, or of another format.
     """
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        content = io.BytesIO(path.read_bytes())
+        with zipfile.ZipFile(content) as archive:
+            if damaged := archive.testzip():  # torch reads tensors with flipped bits without a word
+                raise ValueError(f"damaged in {damaged}")
+        content.seek(0)
+        state = torch.load(content, map_location=device, weights_only=True)
     except Exception as error:  # a damaged file can fail anywhere in the reader, with almost any exception
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path}: not a readable checkpoint ({reason})") from error

@@ -137,6 +137,7 @@ class Config:
     seed: int = 0
     replicas: int = 1
     device: str = "auto"
+    resume: str = "auto"
     plan: bool = False
 
 
@@ -196,6 +197,7 @@ RANGES: dict[str, tuple[Test, str]] = {
     "seed": (_integers(0), "an integer from 0 to 2147483647"),
     "replicas": (_integers(1, 10_000), "an integer from 1 to 10000"),
     "device": (lambda v: re.fullmatch(r"auto|cpu|cuda(:\d+)?", v) is not None, "auto, cpu, cuda or cuda:<index>"),
+    "resume": (_one_of("auto", "never", "must"), "auto, never or must"),
     "model.depth": (_integers(1, 10_000), "an integer from 1 to 10000"),
     "model.width": (_optional(_integers(1, 1_000_000)), "null or an integer of at least 1"),
     "model.widths": (_optional(_each(_integers(1, 1_000_000))), "null or a list of integers of at least 1, such as [256,256]"),

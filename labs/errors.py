@@ -1,12 +1,15 @@
 """Errors for the user: one line that says what is wrong, where, what is allowed and what to do."""
 
+import errno
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
 
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -20,6 +23,22 @@ class UserError(Exception):
     """Something the user can mend. The message is one line and is all they need to see."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """Stopped by a signal, before the end.
+
+    Args:
+        number: of the signal.
+        message: one line that says how to go on.
+    """
+
+    def __init__(self, number: int, message: str = "interrupted; the same command goes on from there") -> None:
+        super().__init__(number, message)
+        self.number, self.message = number, message
+
+    def __str__(self) -> str:
+        return f"interrupted by {signal.Signals(self.number).name}"
+
+
 def take_over_from_hydra() -> None:
     """Have Hydra raise its errors, for `one_line_errors` to show, where it would print them over several lines."""
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -27,19 +46,35 @@ def take_over_from_hydra() -> None:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """End the program with one line on standard error and status 1 for whatever the user can mend.
+    """End the program with one line on standard error, and status 1, for whatever the user can mend.
 
-    Other errors keep their traceback, and all do if the user has set HYDRA_FULL_ERROR=1.
+    After a signal the status is 128 and its number: 130 for Ctrl-C, 143 for SIGTERM. Other errors keep their traceback, and
+    all do if the user has set HYDRA_FULL_ERROR=1.
     """
     try:
         yield
-    except KeyboardInterrupt:
-        print("\ninterrupted; with a study, the same command again runs what is missing", file=sys.stderr)
-        sys.exit(130)
+    except KeyboardInterrupt as error:
+        stop = error if isinstance(error, Interrupted) else Interrupted(signal.SIGINT)
+        print(f"\n{stop.message}", file=sys.stderr)
+        sys.exit(128 + stop.number)
     except Exception as error:
-        if SHOW_TRACEBACKS or not (isinstance(error, UserError) or _about_configuration(error)):
+        if SHOW_TRACEBACKS:
+            raise
+        if (full := disk_full(error)) is not None:
+            place = full.filename or Path.cwd()
+            sys.exit(f"error: {place}: cannot be written ({full.strerror}); make room and start again")
+        if not (isinstance(error, UserError) or _about_configuration(error)):
             raise
         sys.exit(f"error: {explain(error)}")
+
+
+def disk_full(error: BaseException | None) -> OSError | None:
+    """The error at the root of this one that says that the disk is full, over its quota or read-only; None for another."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def explain(error: Exception) -> str:

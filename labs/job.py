@@ -3,9 +3,9 @@
 Imports torch only if there is something to train, so that a sweep passes over finished jobs at once.
 """
 
-import errno
 import logging
 import math
+import signal
 import sys
 import traceback
 from contextlib import ExitStack, suppress
@@ -18,8 +18,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from labs import cells, plan
-from labs.errors import UserError
+from labs import cells, plan, signals
+from labs.errors import Interrupted, UserError, disk_full
 from labs.files import read_json, write_json
 
 log = logging.getLogger(__name__)
@@ -33,14 +33,20 @@ def run(cfg: DictConfig) -> float:
 
     Returns:
         The objective for a Hydra sweeper: best validation accuracy in percent, the mean over the job's seeds; NaN if it failed.
+
+    Raises:
+        Interrupted: if a signal asked for it, with all that is needed to go on written.
     """
+    logging.raiseExceptions = False  # a line of the log that finds the disk full is not worth a traceback
     hydra = HydraConfig.get()
     cell = Path(hydra.runtime.output_dir)
     in_sweep = hydra.mode == RunMode.MULTIRUN
     seeds = cells.seeds(cfg)
     training = False
     try:
-        with ExitStack() as locks:
+        with signals.taken_over(), ExitStack() as locks:
+            if signals.pending():  # a worker of a sweep that is being stopped
+                raise Interrupted(signal.SIGTERM)
             todo = []
             for seed in seeds:
                 directory = cells.run_directory(cell, seed)
@@ -55,6 +61,11 @@ def run(cfg: DictConfig) -> float:
                     start(cells.run_directory(cell, seed), cfg, seed)
                 training = True
                 train(cfg, cell, todo, in_sweep)
+    except Interrupted as interrupted:
+        if in_sweep:
+            raise
+        command = plan.rerun_command(list(hydra.overrides.task), cfg, cell)
+        raise Interrupted(interrupted.number, f"interrupted; go on with: {command}") from None
     except Exception as raised:
         error = unwritable(cell, raised) or raised
         if not in_sweep:
@@ -73,25 +84,48 @@ def train(cfg: DictConfig, cell: Path, seeds: list[int], in_sweep: bool) -> None
         from labs import run  # torch and all
 
         run.train(cfg, cell, seeds, show_progress=not in_sweep)
+    except KeyboardInterrupt as interrupted:
+        for seed in unfinished(cell, seeds):
+            directory = cells.run_directory(cell, seed)
+            message = f"{interrupted or 'interrupted'} after epoch {epochs_run(directory)} of {cfg.trainer.epochs}"
+            log.info("seed %d: %s", seed, message)
+            with suppress(OSError):
+                record(directory, cfg, seed, "interrupted", {"type": "Interrupted", "message": message, "traceback": ""})
+        raise
     except Exception as error:
-        for seed in seeds:
-            if not finished(cells.run_directory(cell, seed)):
-                with suppress(OSError):  # on a full disk the failure itself may not fit
-                    record_failure(cells.run_directory(cell, seed), cfg, seed, unwritable(cell, error) or error)
+        shown = unwritable(cell, error) or error
+        lines = [] if isinstance(shown, UserError) else traceback.format_exception(shown)
+        entry = {"type": type(shown).__name__, "message": str(shown), "traceback": "".join(lines)}
+        for seed in unfinished(cell, seeds):
+            with suppress(OSError):  # on a full disk the failure itself may not fit
+                record(cells.run_directory(cell, seed), cfg, seed, "failed", entry)
         raise
 
 
 def unwritable(cell: Path, error: Exception) -> UserError | None:
     """What to say where the disk is full, over its quota or read-only; None for any other error."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
-        return UserError(f"{cell}: cannot be written ({error.strerror}); the epochs so far are kept, make room and start again")
-    return None
+    if (full := disk_full(error)) is None:
+        return None
+    return UserError(f"{cell}: cannot be written ({full.strerror}); the epochs so far are kept, make room and start again")
 
 
 def finished(directory: Path) -> bool:
     """Whether the run in this directory needs no further training: it is done, or diverged, which is a result too."""
     result = read_json(directory / "result.json")
     return isinstance(result, dict) and result.get("status") in FINISHED
+
+
+def unfinished(cell: Path, seeds: list[int]) -> list[int]:
+    """The seeds that have no result yet."""
+    return [seed for seed in seeds if not finished(cells.run_directory(cell, seed))]
+
+
+def epochs_run(directory: Path) -> int:
+    """How many epochs `metrics.jsonl` holds."""
+    try:
+        return (directory / "metrics.jsonl").read_bytes().count(b"\n")
+    except OSError:
+        return 0
 
 
 def refuse_other_configuration(directory: Path, cfg: DictConfig) -> None:
@@ -123,6 +157,17 @@ def hold(directory: Path) -> Any:
         raise UserError(f"{directory}: cannot be written ({error.strerror})") from error
 
 
+def held(directory: Path) -> bool:
+    """Whether a process is training this run."""
+    if not (directory / ".lock").exists():
+        return False
+    try:
+        with FileLock(directory / ".lock").acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
 def start(directory: Path, cfg: DictConfig, seed: int) -> None:
     """Note what is about to run, and clear the outcome of an earlier attempt."""
     (directory / "result.json").unlink(missing_ok=True)
@@ -140,18 +185,10 @@ def start(directory: Path, cfg: DictConfig, seed: int) -> None:
     )
 
 
-def record_failure(directory: Path, cfg: DictConfig, seed: int, error: Exception) -> None:
-    """Write result.json with status failed and the traceback."""
-    lines = [] if isinstance(error, UserError) else traceback.format_exception(error)
-    write_json(
-        directory / "result.json",
-        {
-            "status": "failed",
-            "seed": seed,
-            "hash": cells.config_hash(cfg),
-            "error": {"type": type(error).__name__, "message": str(error), "traceback": "".join(lines)},
-        },
-    )
+def record(directory: Path, cfg: DictConfig, seed: int, status: str, error: dict[str, str]) -> None:
+    """Write result.json for a run that has no result: `failed` or `interrupted`, with type, message and traceback."""
+    entry = {"status": status, "seed": seed, "hash": cells.config_hash(cfg), "error": error}
+    write_json(directory / "result.json", entry)
 
 
 def objective(cell: Path, seeds: list[int]) -> float:

@@ -17,11 +17,12 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from labs import checkpoint
+from labs import signals
 from labs.data import EvaluationBatches, TrainingBatches, batch_bounds
 from labs.diagnostics import GradientFlow, sampled_steps
 from labs.progress import EpochProgress
 from labs.replicas import Replicas
+from labs.saving import Saver
 from labs.sinks import RunLog
 
 
@@ -42,7 +43,8 @@ class Run:
     epochs_run: int = 0
     seconds: float = 0.0
     diverged: bool = False
-    next_save: float = 0.0  # on the clock of time.perf_counter
+    over: bool = False  # not to be trained any further
+    hash: str = ""  # of the configuration
 
 
 def fit(
@@ -57,14 +59,18 @@ def fit(
 
     Args:
         replicas: the networks, in the order of `runs`; those that stop are dropped from it.
-        runs: filled in as they go; afterwards `best` and `weights` hold each one's best epoch.
+        runs: filled in as they go; afterwards `best` and `weights` hold each one's best epoch. Runs taken up again go on after
+            their `epochs_run`, which is the same for all that are not over.
         trainer: the `trainer` node of the configuration.
     """
-    runs = list(runs)
+    runs = keep_going(replicas, runs)
     steps = steps_per_epoch(len(training), trainer)
     sampled = sampled_steps(trainer.diagnostics, trainer.diagnostics_every, steps)
 
-    for epoch in range(1, trainer.epochs + 1):
+    done = runs[0].epochs_run if runs else trainer.epochs
+    saver = Saver(trainer, done)
+
+    for epoch in range(done + 1, trainer.epochs + 1):
         started = time.perf_counter()
 
         # ── train ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -87,6 +93,8 @@ def fit(
             hits.append((logits.detach().argmax(-1) == labels).sum(1))
             seen += labels.shape[1]
             progress.step(epoch, step)
+            if signals.pending() and saver.epoch == epoch - 1:
+                return  # the epoch before is on disk; otherwise this one, which is short, is ended first
         train_loss = torch.stack(loss_sums).double().sum(0) / seen
         train_acc = torch.stack(hits).sum(0).double() * (100 / seen)
 
@@ -126,19 +134,21 @@ def fit(
             else:
                 run.scheduler.step()
 
-        # ── stop those that are done ───────────────────────────────────────────────────────────────────────────────────
-        over = [run.diverged or out_of_patience(run, trainer.patience) or epoch == trainer.epochs for run in runs]
-        for i, run in enumerate(runs):
-            if not run.diverged:
-                save(run, replicas.state_of(i), epoch, trainer, last=over[i])
-            elif run.best is not None:  # the weights of this epoch are worth nothing; those that will be tested are kept
-                save_best(run)
-        going = [i for i in range(len(runs)) if not over[i]]
-        if len(going) < len(runs):
-            replicas.keep(going)
-            runs = [runs[i] for i in going]
-        if not runs:
+        # ── save, and stop those that are done ─────────────────────────────────────────────────────────────────────────
+        for run in runs:
+            run.over = run.diverged or out_of_patience(run, trainer.patience) or epoch == trainer.epochs
+        saver.save(replicas, runs, epoch, now=signals.pending())
+        runs = keep_going(replicas, runs)
+        if not runs or signals.pending():
             break
+
+
+def keep_going(replicas: Replicas, runs: list[Run]) -> list[Run]:
+    """The runs that are not over, and only their networks left in `replicas`."""
+    going = [i for i, run in enumerate(runs) if not run.over]
+    if len(going) < len(runs):
+        replicas.keep(going)
+    return [runs[i] for i in going]
 
 
 def measure(
@@ -191,39 +201,3 @@ def evaluate(replicas: Replicas, batches: EvaluationBatches) -> tuple[Tensor, Te
 def out_of_patience(run: Run, patience: int | None) -> bool:
     """Whether `patience` epochs have gone by without a better validation accuracy."""
     return patience is not None and run.best is not None and run.epochs_run - run.best["epoch"] >= patience
-
-
-def save_best(run: Run) -> None:
-    """Write best.pt: the weights of the best epoch, which are the ones that are tested."""
-    assert run.best is not None
-    state = {"seed": run.seed, "epoch": run.best["epoch"], "model": run.weights}
-    checkpoint.save(run.directory / "checkpoints" / "best.pt", state)
-
-
-def save(run: Run, weights: dict[str, Tensor], epoch: int, trainer: DictConfig, *, last: bool) -> None:
-    """Write last.pt and best.pt, and epoch_<n>.pt every `save_every` epochs.
-
-    Where epochs are so short that saving each would take more than a tenth of the time, last.pt and best.pt wait for a later
-    epoch; the last epoch is always saved.
-    """
-    started = time.perf_counter()
-    wanted = trainer.save_every is not None and epoch % trainer.save_every == 0
-    due = last or started > run.next_save
-    if run.best is None or not (wanted or due):
-        return
-    folder = run.directory / "checkpoints"
-    state = {
-        "seed": run.seed,
-        "epoch": epoch,
-        "model": weights,
-        "optimizer": run.optimizer.state_dict(),
-        "scheduler": run.scheduler.state_dict(),
-        "best": run.best,
-        "best_model": run.weights,
-    }
-    if wanted:
-        checkpoint.save(folder / f"epoch_{epoch}.pt", state)
-    if due:
-        checkpoint.save(folder / "last.pt", state)
-        save_best(run)
-    run.next_save = time.perf_counter() + 9 * (time.perf_counter() - started)

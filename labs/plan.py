@@ -87,7 +87,8 @@ def write(directory: Path, study: str | None, command: str, jobs: list[Job]) -> 
 
 
 def rerun_command(overrides: list[str], cfg: DictConfig, cell: Path) -> str:
-    """The command that trains one job by itself, into the same directory."""
+    """The command that trains one job by itself, into the same directory, or goes on with it."""
+    overrides = [o for o in overrides if not o.startswith("resume=")]
     goes_there = cell.absolute() == Path(cells.run_dir(cfg, now="")).absolute()
     quoted = str(cell).replace('"', '\\"')  # in Hydra's quotes, for the names of cells hold a =
     place = [] if goes_there else [f'hydra.run.dir="{quoted}"']

@@ -15,7 +15,7 @@ from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig
 from torch import nn
 
-from labs import cells, datasets
+from labs import cells, datasets, resume, signals
 from labs.data import EvaluationBatches, Images, Normalizer, TrainingBatches, split_validation, stream_seed
 from labs.errors import UserError
 from labs.files import write_json
@@ -67,13 +67,17 @@ def train(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progress: bool)
     replicas = Replicas(models, seeds, device=device, bf16=bf16)
     if replicas.unstackable and len(seeds) > 1:
         log.info("the seeds are trained one after another: no stacked operation for %s", replicas.unstackable)
+    hashed = cells.config_hash(cfg)
+    states = resume.find({seed: cells.run_directory(cell, seed) for seed in seeds}, hashed, cfg.resume)
     runs = []
     for i, seed in enumerate(seeds):
         optimizer = instantiate(cfg.optimizer, replicas.parameters_of(i, flat=elementwise(cfg.optimizer)), _convert_="all")
         directory = cells.run_directory(cell, seed)
         scheduler = instantiate(cfg.scheduler, optimizer, _convert_="all")
-        runs.append(Run(seed, directory, RunLog(directory, cfg.logger), optimizer, scheduler))
+        records = RunLog(directory, cfg.logger, states[seed]["epoch"] if seed in states else 0)
+        runs.append(Run(seed, directory, records, optimizer, scheduler, hash=hashed))
     log.info(headline(cfg, models[0], summary, train_part, validation_part, device, threads, seeds))
+    resume.restore(replicas, runs, states, cfg.trainer.epochs)
 
     # ── train, then test the best weights once ─────────────────────────────────────────────────────────────────────────
     steps = steps_per_epoch(len(training), cfg.trainer)
@@ -82,7 +86,8 @@ def train(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progress: bool)
             if cfg.trainer.epochs == 0:
                 measure(replicas, runs, training, validation, cfg.trainer)
             else:
-                fit(replicas, runs, training, validation, cfg.trainer, progress)
+                with signals.deferred():
+                    fit(replicas, runs, training, validation, cfg.trainer, progress)
         test_part = datasets.load(cfg.dataset, train=False).to(device)
         test = EvaluationBatches(test_part, normalize, shape[1:], cfg.trainer.eval_batch_size)
         results = []
@@ -90,7 +95,7 @@ def train(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progress: bool)
         for run in runs:
             result = outcome(run, test_best(run, tested, test))
             result |= {
-                "hash": cells.config_hash(cfg), "depth": depth_of(models[0], replicas.layers),
+                "hash": hashed, "depth": depth_of(models[0], replicas.layers),
                 "residual": cfg.model.get("residual"),
                 "params": summary.params, "mult_adds": summary.mult_adds, "layers": replicas.layers,
                 "num_classes": len(test_part.classes),

@@ -4,23 +4,29 @@ Hydra calls these hooks (`hydra.callbacks` in conf/config.yaml). An exception in
 end the program ends it by SystemExit.
 """
 
+import multiprocessing
+import os
 import shlex
+import signal
 import sys
+import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from labs import cells, config, plan
-from labs.errors import UserError, one_line_errors
-from labs.job import refuse_other_configuration
+from labs import cells, config, plan, signals
+from labs.errors import Interrupted, UserError, one_line_errors
+from labs.job import held, refuse_other_configuration
 from labs.plan import Job
 from labs.watch import Watch, clock
+
+GRACE_SECONDS = 60.0  # for workers to end a step or a short epoch and to write their checkpoints
 
 
 class Sweep(Callback):
@@ -29,10 +35,11 @@ class Sweep(Callback):
     def __init__(self) -> None:
         self.jobs: list[Job] | None = None
         self.watch: Watch | None = None
+        self.until_the_end = ExitStack()
 
     def __getstate__(self) -> dict[str, Any]:
         """Launchers send the hooks to their workers; what this process knows of the sweep stays here."""
-        return {"jobs": None, "watch": None}
+        return {"jobs": None, "watch": None, "until_the_end": None}
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse a bad configuration, or a directory that holds another one, before anything is written."""
@@ -49,6 +56,7 @@ class Sweep(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Know every job, refuse bad ones, say what is finished, fetch the data, write the plan."""
         with end_on_error():
+            self.until_the_end.enter_context(signals.taken_over(self.stop))
             workers, directory = plan.num_workers(config), Path(config.hydra.sweep.dir)
             self.jobs = plan.expand(config)
             check_all([config] if self.jobs is None else [job.cfg for job in self.jobs])
@@ -69,6 +77,20 @@ class Sweep(Callback):
             sys.exit(summarize(self.jobs, directory))
         self.watch = Watch(self.jobs, min(workers, len(todo)))
         self.watch.start()
+
+    def stop(self, number: int, frame: FrameType | None) -> None:
+        """Pass a signal on to the workers, and let each write its checkpoint before the launcher ends them."""
+        if not signals.first(number):
+            return
+        workers = multiprocessing.active_children()
+        for worker in workers:
+            if worker.pid is not None:
+                os.kill(worker.pid, signal.SIGTERM)
+        runs = [cells.run_directory(job.cell, seed) for job in self.jobs or [] for seed in job.seeds]
+        ends = time.monotonic() + GRACE_SECONDS
+        while workers and any(map(held, runs)) and time.monotonic() < ends:
+            time.sleep(0.1)
+        raise Interrupted(number)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Say what came out; exit status 1 if any job failed."""
@@ -130,7 +152,7 @@ def summarize(jobs: list[Job], directory: Path) -> int:
         if job.status() not in ("done", "diverged"):
             reasons = {(r.get("error") or {}).get("message", "") for r in job.results()} - {""}
             reason = " ".join("; ".join(sorted(reasons)).split()) or f"no result, see {job.cell}/train.log"
-            print(f"failed  {job.name}: {reason}")
+            print(f"{'interrupted' if job.status() == 'interrupted' else 'failed'}  {job.name}: {reason}")
             print(f"        again: {plan.rerun_command(job.overrides, job.cfg, job.cell)}")
     print(f"analyse: python -m multirun_analysis {directory}")
     return 0 if set(counts) <= {"done", "diverged"} else 1

@@ -17,7 +17,7 @@ ABSENT = "—"  # shown for a key which a configuration does not have
 
 # Keys that do not decide a run's numbers, the same ones that its hash leaves out; a whole branch where the key is a branch.
 NOT_DECIDING = (
-    "hydra", "study", "seed", "replicas", "device", "plan", "logger",
+    "hydra", "study", "seed", "replicas", "device", "plan", "resume", "logger",
     "dataset.data_dir", "dataset.download",
     "trainer.eval_batch_size", "trainer.save_every", "trainer.log_every", "trainer.num_threads",
 )  # fmt: skip

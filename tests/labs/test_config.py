@@ -208,7 +208,7 @@ def test_every_type_but_text_has_its_wrong_values() -> None:
     ("override", "text"),
     [
         ("+foo=1", "foo: nothing reads this key; there is model, dataset, optimizer, scheduler, trainer, logger, study, seed, "
-                   "replicas, device, plan"),
+                   "replicas, device, resume, plan"),
         ("+trainer.foo=1", "trainer.foo: nothing reads this key; there is epochs, steps_per_epoch, batch_size, "
                            "eval_batch_size, patience, save_every, log_every, precision, num_threads, diagnostics, "
                            "diagnostics_every"),

@@ -15,7 +15,7 @@ Compose = Callable[..., DictConfig]
 # ── the line ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 MLP_KEYS = "_target_, name, depth, width, widths, residual, shortcut"
-TOP_KEYS = "hydra, model, dataset, optimizer, scheduler, trainer, logger, study, seed, replicas, device, plan"
+TOP_KEYS = "hydra, model, dataset, optimizer, scheduler, trainer, logger, study, seed, replicas, device, resume, plan"
 
 
 @pytest.mark.parametrize(
@@ -116,13 +116,19 @@ def test_what_the_user_cannot_mend_keeps_its_traceback(error: Exception) -> None
     assert caught.value is error
 
 
-def test_an_interruption_is_status_130_and_one_line(capsys: Any) -> None:
+@pytest.mark.parametrize(("error", "code", "line"), [
+    (KeyboardInterrupt(), 130, "interrupted; the same command goes on from there"),
+    (errors.Interrupted(15, "interrupted; go on with: x"), 143, "interrupted; go on with: x"),
+])  # fmt: skip
+def test_a_signal_ends_the_program_with_one_line_and_a_status_of_its_own(
+    capsys: Any, error: BaseException, code: int, line: str
+) -> None:
     with pytest.raises(SystemExit) as caught:
-        failing(KeyboardInterrupt())
-    assert caught.value.code == 130
+        failing(error)
+    assert caught.value.code == code
     out, err = capsys.readouterr()
     assert out == ""
-    assert err == "\ninterrupted; with a study, the same command again runs what is missing\n"
+    assert err == f"\n{line}\n"
 
 
 def test_hydra_full_error_shows_tracebacks(monkeypatch: pytest.MonkeyPatch) -> None:

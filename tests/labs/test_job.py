@@ -161,7 +161,8 @@ def test_the_outcome_of_an_earlier_attempt_is_gone_while_the_next_one_trains(
     monkeypatch.setattr("labs.run.train", interrupted)
     with pytest.raises(KeyboardInterrupt):
         job.run(cfg)
-    assert not path.exists()  # neither done nor failed: the next start runs it again
+    assert read_json(path)["status"] == "interrupted"
+    assert job.finished(path.parent) is False  # the next start runs it again
 
 
 # ── failures ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -237,7 +237,7 @@ def test_no_epochs_measure_the_initial_weights_and_leave_them(tmp_path: Path) ->
 def test_checkpoints_hold_the_last_the_best_and_every_nth_epoch(tmp_path: Path) -> None:
     trained = Trained(tmp_path, epochs=7, lr=0.05, save_every=3)
     folder, run = trained.runs[0].directory / "checkpoints", trained.runs[0]
-    assert sorted(path.name for path in folder.iterdir()) == ["best.pt", "epoch_3.pt", "epoch_6.pt", "last.pt"]
+    assert {path.name for path in folder.iterdir()} - {"previous.pt"} == {"best.pt", "epoch_3.pt", "epoch_6.pt", "last.pt"}
     last, best = checkpoint.load(folder / "last.pt"), checkpoint.load(folder / "best.pt")
     assert run.best is not None
     assert (last["epoch"], best["epoch"]) == (7, run.best["epoch"])
@@ -259,7 +259,9 @@ def test_a_loss_that_is_not_finite_ends_the_run_in_order(tmp_path: Path) -> None
     assert run.epochs_run == 1
     assert run.best is None
     assert trained.rows()[0]["train_loss"] is None  # null in the file, no number invented
-    assert not (run.directory / "checkpoints").exists()
+    assert [path.name for path in (run.directory / "checkpoints").iterdir()] == ["last.pt"]  # over; nothing is best
+    last = checkpoint.load(run.directory / "checkpoints" / "last.pt")
+    assert (last["epoch"], last["over"], last["diverged"], last["best"]) == (1, True, True, None)
 
 
 def test_a_run_that_diverges_late_keeps_the_weights_that_are_tested(tmp_path: Path) -> None:

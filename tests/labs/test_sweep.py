@@ -418,7 +418,7 @@ def test_an_interrupted_sweep_goes_on_to_the_same_numbers(project: Project, tmp_
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err == "\ninterrupted; with a study, the same command again runs what is missing\n"
+    assert err == "\ninterrupted; the same command goes on from there\n"
     assert "done: " not in out
     unfinished = [run for run in project.runs("s") if not (run / "result.json").exists()]
     assert unfinished

@@ -1,0 +1,130 @@
+"""Going on after the newest epoch that all replicas of a process have on disk.
+
+What is found must be whole, of this configuration and seed, and agree with what `metrics.jsonl` and `layers.jsonl` hold up to
+its epoch. Otherwise an older checkpoint is taken, and where there is none the run starts again, which gives the same numbers.
+"""
+
+import hashlib
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+from labs import checkpoint
+from labs.errors import UserError
+from labs.loop import Run
+from labs.replicas import Replicas
+from labs.sinks import FILES, lines_up_to
+
+log = logging.getLogger(__name__)
+State = dict[str, Any]
+
+
+def find(directories: dict[int, Path], config_hash: str, mode: str) -> dict[int, State]:
+    """The state from which each seed goes on; empty where all start at the beginning.
+
+    What lies in the directories of later epochs is removed, and what cannot be used is set aside as `….unusable`.
+
+    Args:
+        directories: the run directory of each seed.
+        mode: `resume=`.
+
+    Raises:
+        UserError: with `must`, if there is nothing to go on from.
+    """
+    found: dict[int, State] = {}
+    options: dict[int, list[State]] = {seed: [] for seed in directories}
+    for pattern in () if mode == "never" else (r"last", r"previous", r"epoch_\d+"):
+        for seed, directory in directories.items():
+            options[seed] += usable(directory, seed, config_hash, pattern)
+        if found := at_newest_common_epoch(options):
+            break
+    if mode == "must" and not found:
+        raise UserError(
+            f"resume=must: no checkpoint to go on from in {', '.join(str(directory) for directory in directories.values())}; "
+            "set resume=auto to start from the beginning"
+        )
+    for seed, directory in directories.items():
+        settle(directory / "checkpoints", found.get(seed))
+    return found
+
+
+def at_newest_common_epoch(options: dict[int, list[State]]) -> dict[int, State]:
+    """One state of each seed, all of the newest epoch possible; a replica that was over before it is there as it ended."""
+    for epoch in sorted({state["epoch"] for states in options.values() for state in states}, reverse=True):
+        found = {
+            seed: state
+            for seed, states in options.items()
+            for state in states[::-1]
+            if state["epoch"] == epoch or (state["over"] and state["epoch"] < epoch)
+        }
+        if len(found) == len(options):
+            return found
+    return {}
+
+
+def usable(directory: Path, seed: int, config_hash: str, pattern: str) -> list[State]:
+    """The states in the checkpoints of such a name from which this run can go on, with a warning for each that is no use."""
+    states = []
+    for path in sorted((directory / "checkpoints").glob("*.pt")):
+        if re.fullmatch(pattern, path.stem):
+            try:
+                states.append(read(path, directory, seed, config_hash) | {"path": path})
+            except UserError as error:
+                log.warning("%s; it is set aside, and an older checkpoint or the beginning is where this run goes on", error)
+                path.replace(path.with_suffix(".unusable"))
+    return states
+
+
+def read(path: Path, directory: Path, seed: int, config_hash: str) -> State:
+    """A state of `labs.saving`.
+
+    Raises:
+        UserError: if it is damaged, of another run, or does not agree with the records beside it.
+    """
+    state = checkpoint.load(path)
+    if (state.get("hash"), state.get("seed")) != (config_hash, seed) or "records" not in state:
+        raise UserError(f"{path}: a checkpoint of another run (configuration {state.get('hash')}, seed {state.get('seed')})")
+    for name, digest in zip(FILES, state["records"], strict=True):
+        if hashlib.sha256(lines_up_to(directory / name, state["epoch"])).hexdigest() != digest:
+            raise UserError(f"{path}: {name} beside it is damaged before the end of epoch {state['epoch']}")
+    return state
+
+
+def settle(folder: Path, chosen: State | None) -> None:
+    """Make the chosen state last.pt and remove those of later epochs, so that all that is there is of this attempt."""
+    reached, path = (chosen["epoch"], chosen["path"]) if chosen else (0, None)
+    stays = {path, folder / "previous.pt"} if path == folder / "last.pt" else {path}
+    for other in folder.glob("*.pt"):
+        numbered = re.fullmatch(r"epoch_(\d+)", other.stem)
+        stale = int(numbered[1]) > reached if numbered else other.stem in ("last", "previous", *([] if chosen else ["best"]))
+        if stale and other not in stays:
+            other.unlink()
+    if path == folder / "previous.pt":
+        path.replace(folder / "last.pt")
+
+
+def restore(replicas: Replicas, runs: list[Run], states: dict[int, State], epochs: int) -> None:
+    """Put weights, optimizers, schedulers and what each run has reached back.
+
+    Args:
+        epochs: how many there are to be.
+
+    Raises:
+        UserError: if a state does not fit the network or what trains it.
+    """
+    for i, run in enumerate(runs):
+        if (state := states.get(run.seed)) is None:
+            continue
+        try:
+            replicas.load_state_of(i, state["model"])
+            run.optimizer.load_state_dict(state["optimizer"])
+            run.scheduler.load_state_dict(state["scheduler"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise UserError(
+                f"{run.directory}/checkpoints/last.pt: does not fit the network or its optimizer "
+                f"({str(error).splitlines()[0]}); resume=never starts this run again"
+            ) from error
+        run.best, run.weights = state["best"], state["best_model"]
+        run.epochs_run, run.seconds, run.over, run.diverged = (state[k] for k in ("epoch", "seconds", "over", "diverged"))
+        log.info("seed %d: going on after epoch %d of %d", run.seed, run.epochs_run, epochs)

@@ -1,0 +1,107 @@
+"""Ctrl-C, SIGTERM and the signals of a cluster: training is stopped between two steps, anything else at once.
+
+    with taken_over():        # in every job: what arrives from here on raises Interrupted
+        …
+        with deferred():      # around the training loop, which asks `pending()` after each step
+            …
+
+A second signal, two seconds or more after the first, stops everything at once.
+"""
+
+import multiprocessing
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+from labs.errors import Interrupted
+
+Handler = Callable[[int, FrameType | None], Any]
+SAME_SIGNAL_SECONDS = 2.0  # Ctrl-C reaches a whole group of processes, and a sweep passes it on to its workers: once is meant
+
+
+@dataclass
+class _State:
+    number: int | None = None  # of the signal that asks this process to stop
+    since: float = 0.0
+    deferring: bool = False
+
+
+_state = _State()
+
+
+@contextmanager
+def taken_over(handler: Handler | None = None) -> Iterator[None]:
+    """Handle signals here until the end of the block; does nothing outside the main thread, where Python allows no handlers.
+
+    SIGINT and SIGTERM, and SIGUSR2 where somebody listens to it: submitit, which has Slurm send it before the time is up.
+    If a signal ends the block, a handler that was there before is called: submitit's puts the job back into the queue.
+    """
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
+            present = signal.getsignal(number)
+            ignored = present is signal.SIG_IGN  # as by nohup: stays so
+            if not ignored and (number != signal.SIGUSR2 or callable(present)):
+                before[number] = signal.signal(number, handler or _stop)
+    try:
+        yield
+    except Interrupted as interrupted:
+        _give_back(before)
+        previous = before.get(interrupted.number)
+        if callable(previous) and previous not in (signal.default_int_handler, _stop, _note):
+            previous(interrupted.number, None)
+        raise
+    finally:
+        _give_back(before)
+
+
+def _give_back(before: dict[int, Any]) -> None:
+    # A worker of joblib that dies between two jobs takes the whole sweep with it: there, a signal ends the next job at once.
+    in_worker = multiprocessing.current_process().name != "MainProcess"
+    for number, handler in before.items():
+        signal.signal(number, _note if in_worker else handler)
+
+
+@contextmanager
+def deferred() -> Iterator[None]:
+    """Let a signal wait for the end of the block, which `pending` may bring about earlier; then raise Interrupted."""
+    _state.deferring = True
+    try:
+        yield
+    finally:
+        _state.deferring = False
+    if _state.number is not None:
+        raise Interrupted(_state.number)
+
+
+def pending() -> bool:
+    """Whether this process has been asked to stop."""
+    return _state.number is not None
+
+
+def first(number: int) -> bool:
+    """Note a signal; False for one that says again what another has just said.
+
+    Raises:
+        Interrupted: for one that follows another after a while, and means it.
+    """
+    if _state.number is None:
+        _state.number, _state.since = number, time.monotonic()
+        return True
+    if time.monotonic() - _state.since > SAME_SIGNAL_SECONDS:
+        raise Interrupted(number)
+    return False
+
+
+def _note(number: int, frame: FrameType | None) -> None:
+    first(number)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    if first(number) and not _state.deferring:
+        raise Interrupted(number)
