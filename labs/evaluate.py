@@ -1,0 +1,168 @@
+"""Test saved weights again.
+
+    python -m labs.evaluate multirun/my_study/<cell>/seed=0                 the best epoch's, which result.json tells of
+    python -m labs.evaluate multirun/my_study/<cell>/seed=0/checkpoints/last.pt
+    python -m labs.evaluate RUN_DIR device=cpu dataset.data_dir=/somewhere  on another machine
+
+Prints loss, accuracy, the accuracy of each class and the confusion matrix. The checkpoint is read with `weights_only=True`, and
+the configuration beside it may build networks only, so that a directory from somebody else is safe to open.
+"""
+
+import pkgutil
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from torch import Tensor, nn
+
+from labs import cells, checkpoint, config, datasets
+from labs.data import EvaluationBatches, Normalizer, split_validation
+from labs.errors import UserError, one_line_errors
+from labs.files import read_json
+from labs.loop import evaluate
+from labs.replicas import Replicas
+from labs.run import build_model, choose_device, set_threads
+
+CAN_DIFFER = ("device", "dataset.data_dir", "dataset.download", "trainer.eval_batch_size", "trainer.num_threads")
+
+
+@dataclass(frozen=True)
+class Tested:
+    """Per-sample mean loss in nats, accuracy in percent, and `confusion[i, j]`: images of class i taken for class j."""
+
+    loss: float
+    accuracy: float
+    confusion: Tensor
+    classes: list[str]
+
+
+def main(arguments: list[str]) -> None:
+    """Test what the command line names and print it."""
+    overrides = [argument for argument in arguments if re.match(r"[\w.]+=", argument) and not Path(argument).exists()]
+    paths = [argument for argument in arguments if argument not in overrides]
+    if not paths:
+        raise UserError("python -m labs.evaluate: name a run directory, …/seed=<s>, or a checkpoint")
+    for path in paths:
+        for file in checkpoints(Path(path)):
+            run = file.parents[1]
+            state = checkpoint.load(file)
+            cfg = configuration(run, overrides)
+            if state.get("hash") != cells.config_hash(cfg):
+                raise UserError(
+                    f"{file}: of configuration {state.get('hash')}, and {run}/config.json is {cells.config_hash(cfg)}"
+                )
+            tested = test(cfg, state["model"])
+            print(f"{file}: epoch {state['epoch']}, seed {state['seed']}")
+            print(text(tested))
+            if file.name == "best.pt":
+                print(compare(tested, read_json(run / "result.json") or {}))
+
+
+def checkpoints(path: Path) -> list[Path]:
+    """The file itself, or best.pt of a run directory, or of each run of a cell.
+
+    Raises:
+        UserError: if there is none.
+    """
+    if path.is_file():
+        return [path]
+    if found := [*path.glob("checkpoints/best.pt"), *sorted(path.glob("seed=*/checkpoints/best.pt"))]:
+        return found
+    raise UserError(f"{path}: no checkpoints/best.pt in it; name a run directory, …/seed=<s>, or a checkpoint")
+
+
+def configuration(run: Path, overrides: list[str]) -> DictConfig:
+    """What config.json says was trained, with overrides of what decides no number.
+
+    Raises:
+        UserError: if there is no such file, if an override would change the network or the data, or if the file asks for
+            anything but a network to be made.
+    """
+    content = read_json(run / "config.json")
+    if not isinstance(content, dict) or not isinstance(content.get("config"), dict):
+        raise UserError(f"{run}/config.json: absent or damaged; without it nobody knows which network the weights belong to")
+    cfg = DictConfig(content["config"])
+    for override in overrides:
+        if override.partition("=")[0] not in CAN_DIFFER:
+            raise UserError(f"{override}: cannot differ from what was trained; only {', '.join(CAN_DIFFER)} can")
+    try:
+        cfg.merge_with_dotlist(overrides)
+        config.check(cfg)
+    except (OmegaConfBaseException, AttributeError) as error:
+        raise UserError(f"{run}/config.json: not a configuration of this program ({str(error).splitlines()[0]})") from error
+    for target in targets(OmegaConf.to_container(cfg.model)):
+        try:
+            found = pkgutil.resolve_name(target)
+        except Exception as error:  # whatever the import of such a name may raise
+            raise UserError(f"{run}/config.json: model._target_={target}: cannot be imported ({error})") from error
+        if not (isinstance(found, type) and issubclass(found, nn.Module)):
+            raise UserError(f"{run}/config.json: model._target_={target}: is not a torch.nn.Module, and is not called")
+    return cfg
+
+
+def targets(node: Any) -> list[str]:
+    """Every `_target_` in a tree."""
+    if isinstance(node, dict):
+        own = [str(node["_target_"])] if "_target_" in node else []
+        return own + [target for value in node.values() for target in targets(value)]
+    return [target for value in node for target in targets(value)] if isinstance(node, list) else []
+
+
+def test(cfg: DictConfig, weights: dict[str, Tensor]) -> Tested:
+    """Test these weights as a run does at its end: with the same normalisation, batches, precision and threads."""
+    device = choose_device(cfg.device)
+    datasets.prepare(cfg.dataset)
+    training, _ = split_validation(datasets.load(cfg.dataset, train=True), cfg.dataset.val_size, cfg.dataset.split_seed)
+    normalize = Normalizer(training.to(device), enabled=cfg.dataset.normalize)
+    images = datasets.load(cfg.dataset, train=False).to(device)
+    model, shape = build_model(cfg, cfg.seed)
+    set_threads(cfg.trainer.num_threads, model)
+    replica = Replicas([model], [cfg.seed], bf16=cfg.trainer.precision == "bf16").to(device)
+    replica.to(memory_format=torch.channels_last)  # as in training: the order of a convolution's sums depends on it
+    try:
+        replica.load_state_of(0, weights)
+    except RuntimeError as error:
+        raise UserError(f"the weights do not fit the network of config.json ({str(error).splitlines()[0]})") from error
+    batches = EvaluationBatches(images, normalize, shape[1:], cfg.trainer.eval_batch_size)
+    loss, accuracy = evaluate(replica, batches)
+    return Tested(loss.item(), accuracy.item(), confusion(replica, batches, len(images.classes)), images.classes)
+
+
+@torch.inference_mode()
+def confusion(replica: Replicas, batches: EvaluationBatches, classes: int) -> Tensor:
+    """How many images of each class (rows) were taken for each class (columns), int64, shape (classes, classes)."""
+    pairs = [labels * classes + replica.forward_same(images)[0].argmax(-1) for images, labels in batches]
+    return torch.bincount(torch.cat(pairs), minlength=classes**2).view(classes, classes).cpu()
+
+
+def text(tested: Tested) -> str:
+    """Loss and accuracy, then a row a class: its accuracy, and what its images were taken for."""
+    table, names = tested.confusion, [name[:12] for name in tested.classes]
+    width, column = max(map(len, [*names, "class"])), max(len(str(int(table.max()))), *map(len, names)) + 2
+    lines = [f"test loss {tested.loss:.4f}  accuracy {tested.accuracy:.2f} %  ({int(table.sum())} images)"]
+    lines.append(f"{'class':<{width}}  accuracy" + "".join(f"{name:>{column}}" for name in names))
+    for i, (name, row) in enumerate(zip(names, table.tolist(), strict=True)):
+        share = f"{100 * row[i] / sum(row):6.2f} %" if sum(row) else "       –"
+        lines.append(f"{name:<{width}}  {share}" + "".join(f"{count or '.':>{column}}" for count in row))
+    return "\n".join(lines)
+
+
+def compare(tested: Tested, result: dict[str, Any]) -> str:
+    """Whether result.json says the same, to the last bit."""
+    if result.get("test_acc") is None:
+        return "result.json: no test yet"
+    if (tested.loss, tested.accuracy) == (result["test_loss"], result["test_acc"]):
+        return "result.json: the same, to the last bit"
+    return (
+        f"result.json: loss {result['test_loss']!r}, accuracy {result['test_acc']!r}; here {tested.loss!r}, {tested.accuracy!r}"
+    )
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main(sys.argv[1:])

@@ -1,0 +1,109 @@
+"""`python -m labs.evaluate`: the numbers of result.json again, from the checkpoint alone."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import DictConfig
+
+from labs import cells, checkpoint, datasets, evaluate, run
+from labs.errors import UserError
+from labs.files import read_json, write_json
+
+Compose = Callable[..., DictConfig]
+
+
+def trained(cfg: DictConfig, cell: Path, *seeds: int) -> list[Path]:
+    cell.mkdir(parents=True, exist_ok=True)
+    run.train(cfg, cell, list(seeds), show_progress=False)
+    for seed in seeds:
+        config = {"hash": cells.config_hash(cfg), "config": cells.resolved(cfg) | {"seed": seed, "replicas": 1}}
+        write_json(cells.run_directory(cell, seed) / "config.json", config)
+    return [cells.run_directory(cell, seed) for seed in seeds]
+
+
+CASES = {
+    "mlp": ["model.residual=true", "model.shortcut=projection"],
+    "cnn": ["model=cnn", "model.filters=[4,8]", "trainer.steps_per_epoch=6"],
+    "bf16": ["model=cnn", "model.filters=[4,8]", "trainer.precision=bf16", "trainer.steps_per_epoch=6"],
+    "not normalised, small batches": ["dataset.normalize=false", "trainer.eval_batch_size=7"],
+}
+
+
+@pytest.mark.parametrize("overrides", CASES.values(), ids=CASES)
+def test_the_numbers_of_result_json_come_out_again_to_the_last_bit(
+    compose_config: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str], overrides: list[str]
+) -> None:
+    directories = trained(compose_config(*overrides), tmp_path, 0, 1)
+    torch.set_num_threads(2)  # what the run used counts, and not what is set here
+    for directory in directories:
+        result = read_json(directory / "result.json")
+        evaluate.main([str(directory)])
+        out = capsys.readouterr().out
+        assert f"test loss {result['test_loss']:.4f}  accuracy {result['test_acc']:.2f} %  (360 images)" in out
+        assert out.endswith("result.json: the same, to the last bit\n")
+    evaluate.main([str(tmp_path)])  # the cell: all its runs
+    assert capsys.readouterr().out.count("the same, to the last bit") == 2
+
+
+def test_a_difference_in_the_last_bit_is_told(
+    compose_config: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [directory] = trained(compose_config(), tmp_path, 0)
+    result = read_json(directory / "result.json")
+    write_json(directory / "result.json", result | {"test_loss": result["test_loss"] * (1 + 1e-15)})
+    evaluate.main([str(directory)])
+    assert re.search(r"^result\.json: loss \S+, accuracy \S+; here \S+, \S+$", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_classes_and_confusion_count_every_test_image(compose_config: Compose, tmp_path: Path) -> None:
+    cfg = compose_config()
+    [directory] = trained(cfg, tmp_path, 0)
+    tested = evaluate.test(cfg, checkpoint.load(directory / "checkpoints" / "best.pt")["model"])
+    labels = datasets.load(cfg.dataset, train=False).labels
+    assert torch.equal(tested.confusion.sum(1), torch.bincount(labels, minlength=10))
+    assert 100 * tested.confusion.trace().item() / 360 == pytest.approx(tested.accuracy)
+    hand = evaluate.Tested(0.5, 75.0, torch.tensor([[3, 1], [0, 0]]), ["cat", "dog"])
+    assert evaluate.text(hand).splitlines() == [
+        "test loss 0.5000  accuracy 75.00 %  (4 images)",
+        "class  accuracy  cat  dog",
+        "cat     75.00 %    3    1",
+        "dog           –    .    .",
+    ]
+
+
+def test_any_checkpoint_can_be_tested(compose_config: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    [directory] = trained(compose_config("trainer.save_every=1"), tmp_path, 4)
+    evaluate.main([str(directory / "checkpoints" / "epoch_1.pt"), "device=cpu", "trainer.eval_batch_size=10"])
+    out = capsys.readouterr().out
+    assert out.startswith(f"{directory}/checkpoints/epoch_1.pt: epoch 1, seed 4\n")
+    assert "result.json" not in out
+
+
+def refused(*arguments: object) -> str:
+    with pytest.raises(UserError) as caught:
+        evaluate.main([str(argument) for argument in arguments])
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_what_cannot_be_tested_is_one_line(compose_config: Compose, tmp_path: Path) -> None:
+    [directory] = trained(compose_config(), tmp_path, 0)
+    assert refused() == "python -m labs.evaluate: name a run directory, …/seed=<s>, or a checkpoint"
+    assert "no checkpoints/best.pt" in refused(tmp_path / "seed=9")
+    assert refused(directory, "model.depth=3").startswith("model.depth=3: cannot differ from what was trained; only device, ")
+    assert refused(directory, "trainer.eval_batch_size=0") == "trainer.eval_batch_size=0: must be an integer of at least 1"
+    assert "metrics.jsonl: not a readable checkpoint (File is not a zip file)" in refused(directory / "metrics.jsonl")
+
+    note = json.loads((directory / "config.json").read_text())
+    marker = tmp_path / "made"
+    for target in ("os.mkdir", "pathlib.Path", "no.such.thing"):
+        note["config"]["model"] = {"_target_": target, "path": str(marker), "name": "x"}
+        write_json(directory / "config.json", note)
+        assert f"model._target_={target}: " in refused(directory)
+    assert not marker.exists()
+    (directory / "config.json").write_text("{")
+    assert refused(directory).endswith("without it nobody knows which network the weights belong to")
