@@ -58,6 +58,9 @@ def one_line_errors() -> Iterator[None]:
         print(f"\n{stop.message}", file=sys.stderr)
         sys.exit(128 + stop.number)
     except Exception as error:
+        if Interrupted.__name__ in str(error) and type(error).__module__.startswith("submitit"):  # a job's end, as text
+            print("\na job was interrupted; the same command goes on from there", file=sys.stderr)
+            sys.exit(128 + signal.SIGTERM)
         if SHOW_TRACEBACKS:
             raise
         if (full := disk_full(error)) is not None:

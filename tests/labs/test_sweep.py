@@ -420,8 +420,8 @@ def test_an_interrupted_sweep_goes_on_to_the_same_numbers(project: Project, tmp_
     assert process.returncode == 130
     assert err == "\ninterrupted; the same command goes on from there\n"
     assert "done: " not in out
-    unfinished = [run for run in project.runs("s") if not (run / "result.json").exists()]
-    assert unfinished
+    statuses = [json.loads(path.read_text())["status"] for path in project.folder.glob("multirun/s/*/seed=0/result.json")]
+    assert "interrupted" in statuses
 
     process = popen(project, *command)
     out, err = process.communicate(timeout=100)
