@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 # What does not decide the numbers, and so does not decide the directory either.
 NOT_IN_HASH = (
@@ -46,13 +46,13 @@ def cell_name(cfg: DictConfig) -> str:
     """A readable prefix and the hash, such as `mlp-mnist-depth=20-residual-1f3a9c0b7e`. Safe as the name of one directory."""
     model = cfg.model
     parts = [model.get("name", model.get("_target_", "model").rpartition(".")[2]), cfg.dataset.get("name", "data")]
-    if model.get("widths") is not None:
+    if isinstance(model.get("widths"), ListConfig):
         parts.append(f"depth={len(model.widths)}")
     elif "depth" in model:
         parts.append(f"depth={model.depth}")
         if model.get("width") is not None:
             parts.append(f"width={model.width}")
-    elif "filters" in model:
+    elif isinstance(model.get("filters"), ListConfig):
         parts.append("filters=" + "-".join(str(count) for count in model.filters))
     if "residual" in model:
         parts.append("residual" if model.residual else "plain")

@@ -190,7 +190,8 @@ def _one_of(*names: str) -> Test:
     return lambda value: value in names
 
 
-# key: (test, what is allowed). A key the composed configuration lacks (another model's) is passed over.
+# key: (test, what is allowed). A key the composed configuration lacks (another model's) is passed over, and so are arguments of
+# a model, optimizer or scheduler that is neither ours nor torch's, where the same name may mean something else.
 RANGES: dict[str, tuple[Test, str]] = {
     "study": (_optional(lambda v: re.fullmatch(r"[^\W_][\w.-]{0,99}", v) is not None and len(v.encode()) <= 255),
               "a name of at most 100 letters, digits, '.', '_' and '-' (255 bytes) that starts with a letter or digit"),
@@ -253,16 +254,26 @@ def check(cfg: DictConfig) -> None:
     for key, (test, allowed) in RANGES.items():
         group, _, leaf = key.rpartition(".")
         node = OmegaConf.select(cfg, group) if group else cfg
-        if isinstance(node, DictConfig) and leaf in node and not test(node[leaf]):
+        if isinstance(node, DictConfig) and leaf in node and _is_known(node) and not test(node[leaf]):
             raise UserError(f"{key}={_show(node[leaf])}: must be {allowed}")
 
-    model, trainer = cfg.model, cfg.trainer
-    if trainer.batch_size < 2 and model.get("name") in ("mlp", "cnn"):
+    if _is_known(cfg.model):
+        _check_network(cfg.model, cfg.trainer)
+    _check_training(cfg)
+
+
+def _is_known(node: DictConfig) -> bool:
+    target = node.get("_target_")
+    return target is None or str(target).startswith(("labs.models.", "torch.optim."))
+
+
+def _check_network(model: DictConfig, trainer: DictConfig) -> None:
+    if trainer.batch_size < 2:
         raise UserError("trainer.batch_size=1: BatchNorm needs at least 2 images a batch")
     if (
         "filters" in model
         and model.get("residual")
-        and model.shortcut == "identity"
+        and model.get("shortcut") == "identity"
         and list(model.filters) != sorted(model.filters)
     ):
         raise UserError(
@@ -271,6 +282,15 @@ def check(cfg: DictConfig) -> None:
         )
     if model.get("width") is not None and model.get("widths") is not None:
         raise UserError(f"model.width={model.width}: model.widths={_show(model.widths)} is given too; one of them must be null")
+
+
+def _check_training(cfg: DictConfig) -> None:
+    scheduler, lr, trainer = cfg.scheduler, cfg.optimizer.get("lr"), cfg.trainer
+    for key in ("min_lr", "eta_min") if _is_known(scheduler) and isinstance(lr, float) else ():
+        if scheduler.get(key) is not None and scheduler[key] > lr:
+            raise UserError(f"scheduler.{key}={scheduler[key]}: must be at most optimizer.lr ({lr})")
+    if str(scheduler.get("_target_")).endswith(".ReduceLROnPlateau") and scheduler.get("factor") == 1:
+        raise UserError("scheduler.factor=1.0: must be below 1 to reduce anything; scheduler=constant keeps the rate")
     if cfg.scheduler.get("T_max") == 0 and trainer.epochs > 0:
         raise UserError(f"scheduler.T_max=0: must be {RANGES['scheduler.T_max'][1]}")
     if str(cfg.scheduler.get("_target_")).endswith(".ConstantLR") and cfg.scheduler.get("factor") != 1:

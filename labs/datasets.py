@@ -151,7 +151,12 @@ def _prepare_published(cfg: DictConfig) -> None:
             raise UserError(f"{cfg.name}: {_wanted(published, folder)}; or set dataset.download=true")
         _download(cfg.name, published, root)
     for name, expected in published.files.items():
-        found = hashlib.md5((folder / name).read_bytes()).hexdigest()
+        try:
+            found = hashlib.md5((folder / name).read_bytes()).hexdigest()
+        except OSError as error:
+            raise UserError(
+                f"{folder / name}: cannot be read ({error.strerror}); it must be a file of MD5 {expected}"
+            ) from error
         if found != expected:
             raise UserError(
                 f"{folder / name}: damaged, its MD5 is {found} and must be {expected}; "
@@ -178,6 +183,8 @@ def _download(name: str, published: Published, root: Path) -> None:
         with FileLock(root / f".{name}.lock"):
             if all((folder / file).exists() for file in published.files):
                 return  # another process was faster
+            for stale in root.glob(f".{name}-*"):  # of a process that was killed: whoever holds the lock is alone
+                shutil.rmtree(stale, ignore_errors=True)
             print(f"{name}: downloading into {folder}", flush=True)
             with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=root) as staging:
                 socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)

@@ -76,15 +76,18 @@ def _test_root(cfg: DictConfig) -> Path | None:
 
 
 def _find(root: Path) -> tuple[list[str], list[tuple[str, int]]]:
-    from torchvision.datasets import ImageFolder
+    from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
-    try:
-        found = ImageFolder(str(root))
+    try:  # hidden folders, such as .ipynb_checkpoints, hold copies of what is shown and are no classes
+        classes = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+        samples = make_dataset(str(root), {name: i for i, name in enumerate(classes)}, IMG_EXTENSIONS) if classes else []
     except FileNotFoundError as error:  # torchvision's own message names the empty class and the suffixes it knows
         raise UserError(f"{root}: {' '.join(str(error).split())}") from error
-    if len(found.classes) < 2:
-        raise UserError(f"{root}: holds one class folder only ({found.classes[0]}); classification needs two or more")
-    return found.classes, found.samples
+    if len(classes) < 2:
+        held = f"one class folder only ({classes[0]})" if classes else "no class folder"
+        raise UserError(f"{root}: holds {held}; classification needs two or more")
+    shown = [(path, label) for path, label in samples if not any(p.startswith(".") for p in Path(path).relative_to(root).parts)]
+    return classes, shown
 
 
 def _read(path: Path, size: int, channels: int) -> Tensor:

@@ -43,6 +43,20 @@ def train(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progress: bool)
     Raises:
         UserError: for anything the user can mend, from a missing file to a GPU without memory.
     """
+    try:
+        return train_and_test(cfg, cell, seeds, show_progress=show_progress)
+    except (torch.cuda.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        gpu = isinstance(error, torch.cuda.OutOfMemoryError)
+        if not (gpu or isinstance(error, MemoryError) or "not enough memory" in str(error) or "allocate memory" in str(error)):
+            raise
+        raise UserError(
+            f"{'the GPU' if gpu else 'this machine'} is out of memory: lower trainer.batch_size ({cfg.trainer.batch_size}), "
+            f"trainer.eval_batch_size ({cfg.trainer.eval_batch_size}) or replicas ({cfg.replicas}), or take a smaller model"
+        ) from error
+
+
+def train_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progress: bool) -> list[dict[str, Any]]:
+    """`train`, without a word for running out of memory."""
     # ── data ───────────────────────────────────────────────────────────────────────────────────────────────────────────
     device = choose_device(cfg.device)
     datasets.prepare(cfg.dataset)
@@ -102,11 +116,6 @@ def train(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progress: bool)
                 "versions": versions(), "error": None,
             }  # fmt: skip
             results.append(result)
-    except torch.cuda.OutOfMemoryError as error:
-        raise UserError(
-            f"the GPU is out of memory: lower trainer.batch_size ({cfg.trainer.batch_size}), trainer.eval_batch_size "
-            f"({cfg.trainer.eval_batch_size}) or replicas ({cfg.replicas}), or take a smaller model"
-        ) from error
     finally:
         for run in runs:
             run.log.close()
@@ -194,7 +203,7 @@ def outcome(run: Run, test: tuple[float | None, float | None]) -> dict[str, Any]
 def depth_of(model: nn.Module, layers: list[str]) -> int:
     """The model's own `depth`, or for a model without one the number of its layers before the head."""
     depth = getattr(model, "depth", None)
-    return depth if isinstance(depth, int) else len(layers) - 1
+    return depth if isinstance(depth, int) else max(len(layers) - 1, 0)
 
 
 def versions() -> dict[str, str]:

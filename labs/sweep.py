@@ -43,7 +43,7 @@ class Sweep(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse a bad configuration, or a directory that holds another one, before anything is written."""
-        with end_on_error():
+        with end_on_error(), signals.taken_over():
             check_all([config])
             for run in sorted(Path(config.hydra.run.dir).glob("seed=*")):
                 refuse_other_configuration(run, config)

@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
+from omegaconf import ListConfig
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
@@ -137,11 +138,12 @@ def seconds_per_epoch(layers: float, measured: list[tuple[float, float]]) -> flo
 
 def _layers(job: Job) -> float:
     model = job.cfg.model
-    if model.get("widths") is not None:
+    if isinstance(model.get("widths"), ListConfig):
         return len(model.widths)
-    if "filters" in model:
-        return 2 * (len(model.filters) - 1) * model.blocks_per_stage + 1
-    return model.get("depth", 1)
+    if isinstance(model.get("filters"), ListConfig):
+        return 2 * (len(model.filters) - 1) * model.get("blocks_per_stage", 1) + 1
+    depth = model.get("depth", 1)
+    return depth if isinstance(depth, int) else 1
 
 
 def clock(seconds: float) -> str:

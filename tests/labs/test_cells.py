@@ -22,7 +22,7 @@ IMAGES = ("dataset=imagefolder", "dataset.folder=pictures")
 # ── the hash ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 DECIDES_NOTHING = {
-    "study", "seed", "replicas", "device", "plan", "logger.tensorboard", "dataset.data_dir", "dataset.download",
+    "study", "seed", "replicas", "device", "plan", "resume", "logger.tensorboard", "dataset.data_dir", "dataset.download",
     "trainer.eval_batch_size", "trainer.save_every", "trainer.log_every", "trainer.num_threads",
 }  # fmt: skip
 

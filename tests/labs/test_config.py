@@ -59,6 +59,7 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
     "seed": ([-1, BIG + 1], [0, BIG]),
     "replicas": ([0, 10_001], [1, 10_000]),
     "device": (["", "gpu", "CPU", "cuda:", "cuda:x", "cuda:-1", "cpu:0"], ["auto", "cpu", "cuda", "cuda:0", "cuda:11"]),
+    "resume": (["", "yes", "Auto"], ["auto", "never", "must"]),
     "model.depth": ([0, -1, 10_001], [1, 10_000]),
     "model.width": ([0, -1, 1_000_001], [None, 1, 1_000_000]),
     "model.widths": ([[], [0], [8, -1], [1_000_001]], [None, [1], [8, 1_000_000]]),
@@ -76,16 +77,16 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
     "dataset.test_fraction": ([0.0, 1.0, -0.5, *NOT_FINITE], [1e-9, 0.999]),
     "dataset.resize": ([0, 10_001], [1, 10_000]),
     "dataset.channels": ([0, 2, 4], [1, 3]),
-    "optimizer.lr": ([0.0, -0.001, *NOT_FINITE], [1e-300, 1e30]),
+    "optimizer.lr": ([0.0, -0.001, *NOT_FINITE], [1e-6, 1e30]),
     "optimizer.betas": ([[], [0.9], [0.9, 0.9, 0.9], [0.9, 1.0], [-0.1, 0.9], [0.9, math.nan]], [[0.0, 0.0], [0.999, 0.5]]),
     "optimizer.eps": ([-1e-9, *NOT_FINITE], [0.0, 1.0]),
     "optimizer.weight_decay": ([-1e-9, *NOT_FINITE], [0.0, 10.0]),
     "optimizer.momentum": ([-0.1, 1.0, *NOT_FINITE], [0.0, 0.999]),
-    "scheduler.factor": ([0.0, -0.5, 1.001, *NOT_FINITE], [1e-9, 1.0]),
+    "scheduler.factor": ([0.0, -0.5, 1.001, *NOT_FINITE], [1e-9, 0.999]),
     "scheduler.patience": ([-1], [0, BIG]),
-    "scheduler.min_lr": ([-1e-9, *NOT_FINITE], [0.0, 1.0]),
+    "scheduler.min_lr": ([-1e-9, *NOT_FINITE], [0.0, 0.001]),
     "scheduler.T_max": ([0], [1, BIG]),
-    "scheduler.eta_min": ([-1e-9, *NOT_FINITE], [0.0, 1.0]),
+    "scheduler.eta_min": ([-1e-9, *NOT_FINITE], [0.0, 0.001]),
     "trainer.epochs": ([-1, 1_000_001], [0, 1_000_000]),
     "trainer.steps_per_epoch": ([0, -1], [None, 1, BIG]),
     "trainer.batch_size": ([0, -1], [2, BIG]),
@@ -249,6 +250,28 @@ def test_batchnorm_needs_two_images(model: str) -> None:
     overrides = (f"model={model}", "trainer.batch_size=1")
     assert refusal(composed(*overrides)) == "trainer.batch_size=1: BatchNorm needs at least 2 images a batch"
     config.check(composed(*overrides, "model.name=mine", "model._target_=my.Model"))
+
+
+def test_ranges_hold_for_what_is_ours_or_torchs_and_for_nothing_else() -> None:
+    cfg = composed()
+    mine = {"_target_": "my.Model", "hidden": [16, 8], "depth": "deep", "filters": 3, "residual": True, "kernel_size": 2}
+    cfg.model = OmegaConf.create(mine)
+    cfg.optimizer = OmegaConf.create({"_target_": "my.Optimizer", "lr": "auto", "momentum": 2})
+    cfg.scheduler = OmegaConf.create({"_target_": "my.Scheduler", "factor": 10, "min_lr": 5})
+    config.check(cfg)
+    cfg.trainer.epochs = -1
+    assert refusal(cfg).startswith("trainer.epochs=-1: must be")
+
+
+def test_a_schedule_must_be_able_to_lower_the_rate() -> None:
+    assert refusal(composed("scheduler.factor=1")) == (
+        "scheduler.factor=1.0: must be below 1 to reduce anything; scheduler=constant keeps the rate"
+    )
+    assert refusal(composed("scheduler.min_lr=0.01")) == "scheduler.min_lr=0.01: must be at most optimizer.lr (0.001)"
+    assert refusal(composed("scheduler=cosine", "scheduler.eta_min=1")) == (
+        "scheduler.eta_min=1.0: must be at most optimizer.lr (0.001)"
+    )
+    config.check(composed("scheduler.min_lr=0.001"))
 
 
 FALLING = ("model=cnn", "model.filters=[32,64,32]")

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import shutil
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from torchvision import datasets as tv
 
-from labs import datasets
+from labs import datasets, imagefolder
 from labs.datasets import PUBLISHED, Published
 from labs.errors import UserError
+
+Compose = Callable[..., DictConfig]
 
 
 def config(name: str, folder: Path | str = "", **changes: Any) -> DictConfig:
@@ -261,3 +264,39 @@ def test_a_truncated_image_is_found_before_training(pictures: Path) -> None:
 def test_an_unknown_data_set_is_refused() -> None:
     with pytest.raises(UserError, match=r"dataset.name=svhn: must be one of digits, mnist"):
         datasets.image_shape(config("svhn"))
+
+
+def test_hidden_folders_are_no_classes_and_hold_no_images(compose_config: Compose, pictures: Path) -> None:
+    cfg = compose_config("dataset=imagefolder", f"dataset.folder={pictures}").dataset
+    classes, images = imagefolder.class_names(cfg), len(imagefolder.load(cfg, train=True).labels)
+    source = next(pictures.glob("*/*.png"))
+    for folder in (pictures / ".ipynb_checkpoints", source.parent / ".ipynb_checkpoints"):
+        folder.mkdir()
+        (folder / "copy.png").write_bytes(source.read_bytes())
+    assert imagefolder.class_names(cfg) == classes
+    assert len(imagefolder.load(cfg, train=True).labels) == images
+
+
+def test_a_folder_in_place_of_a_data_file_is_one_line(compose_config: Compose, tmp_path: Path) -> None:
+    for name in datasets.PUBLISHED["mnist"].files:
+        (tmp_path / "MNIST" / "raw" / name).mkdir(parents=True)
+    with pytest.raises(
+        UserError, match=r"train-images-idx3-ubyte: cannot be read \(Is a directory\); it must be a file of MD5"
+    ):
+        datasets.prepare(compose_config("dataset=mnist", f"dataset.data_dir={tmp_path}").dataset)
+
+
+def test_what_a_killed_download_left_is_cleared_by_the_next(
+    compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".mnist-abc" / "MNIST").mkdir(parents=True)
+    (tmp_path / ".fashion_mnist-abc").mkdir()
+
+    def fails(root: str, download: bool) -> None:
+        assert [path.name for path in tmp_path.glob(".mnist-*")] == [Path(root).name]
+        raise OSError("no network")
+
+    monkeypatch.setattr("torchvision.datasets.MNIST", fails)
+    with pytest.raises(UserError, match="no network"):
+        datasets.prepare(compose_config("dataset=mnist", f"dataset.data_dir={tmp_path}").dataset)
+    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {".fashion_mnist-abc"}

@@ -249,3 +249,40 @@ def test_depth_100_on_mnist_fails_plain_and_trains_residual(compose_config: Comp
         accuracies[residual] = train(cfg, tmp_path / str(residual))[0]["test_acc"]
     assert accuracies[False] < 20
     assert accuracies[True] > 96
+
+
+def test_running_out_of_memory_anywhere_is_one_line(
+    compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors = {
+        "the GPU": torch.cuda.OutOfMemoryError("CUDA out of memory"),
+        "this machine": RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 4 TB"),
+    }
+    for name, error in errors.items():
+
+        def moving(*_: Any, error: Exception = error) -> None:
+            raise error
+
+        monkeypatch.setattr(Images, "to", moving)
+        with pytest.raises(UserError, match=rf"^{name} is out of memory: lower trainer\.batch_size \(64\), "):
+            train(compose_config(), tmp_path)
+    monkeypatch.setattr(run, "train_and_test", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("a bug")))
+    with pytest.raises(RuntimeError, match="a bug"):
+        train(compose_config(), tmp_path)
+
+
+def test_a_network_without_linear_or_convolution_trains_with_diagnostics(
+    compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Templates(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.templates = torch.nn.Parameter(torch.randn(10, 64))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x.flatten(1) @ self.templates.T
+
+    monkeypatch.setattr(run, "build_model", lambda cfg, seed: (Templates(), (1, 8, 8)))
+    [result] = train(compose_config(), tmp_path)
+    assert (result["status"], result["layers"], result["depth"]) == ("done", [], 0)
+    assert lines(tmp_path / "seed=0" / "metrics.jsonl")[0]["grad_norm"] > 0
