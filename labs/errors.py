@@ -73,9 +73,11 @@ def one_line_errors() -> Iterator[None]:
 
 def disk_full(error: BaseException | None) -> OSError | None:
     """The error at the root of this one that says that the disk is full, over its quota or read-only; None for another."""
-    while error is not None:
+    seen: list[BaseException] = []  # a cause raised again is its own context's context
+    while error is not None and error not in seen:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
             return error
+        seen.append(error)
         error = error.__cause__ or error.__context__
     return None
 

@@ -122,12 +122,8 @@ def test(cfg: DictConfig, weights: dict[str, Tensor]) -> Tested:
     images = datasets.load(cfg.dataset, train=False).to(device)
     model, shape = build_model(cfg, cfg.seed)
     set_threads(cfg.trainer.num_threads, model)
-    replica = Replicas([model], [cfg.seed], bf16=cfg.trainer.precision == "bf16").to(device)
-    replica.to(memory_format=torch.channels_last)  # as in training: the order of a convolution's sums depends on it
-    try:
-        replica.load_state_of(0, weights)
-    except RuntimeError as error:
-        raise UserError(f"the weights do not fit the network of config.json ({str(error).splitlines()[0]})") from error
+    replica = Replicas([model], [cfg.seed], device=device, bf16=cfg.trainer.precision == "bf16")
+    replica.load_state_of(0, weights)
     batches = EvaluationBatches(images, normalize, shape[1:], cfg.trainer.eval_batch_size)
     loss, accuracy = evaluate(replica, batches)
     return Tested(loss.item(), accuracy.item(), confusion(replica, batches, len(images.classes)), images.classes)

@@ -191,7 +191,7 @@ def shown(visible: bool, terminal: bool, log_every: int = 3) -> str:
 def test_plain_lines_come_every_log_every_epochs() -> None:
     text = shown(visible=True, terminal=False)
     assert [line.split()[1] for line in text.splitlines()] == ["1/7", "3/7", "6/7", "7/7"]
-    assert "train 0.5000  80.00 %  val 0.4000  83.00 %  lr 0.001  1.50 s  (mean of 2 seeds)" in text
+    assert "train 0.5000  80.00 %  val 0.4000  83.00 %  lr 0.001  3.00 s  (mean of 2 seeds)" in text
 
 
 def test_a_terminal_gets_a_bar_and_a_sweep_nothing() -> None:
