@@ -12,10 +12,10 @@ STUDY_mnist = depth_study
 STUDY = $(or $(STUDY_$(DATASET)),$(error DATASET=$(DATASET): must be digits or mnist))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study train test test-slow lint format dashboard clean
+.PHONY: help setup study train test test-slow test-launchers lint format dashboard clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
 setup: .venv/ready ## the virtual environment, with the versions of constraints.txt
 
@@ -39,6 +39,10 @@ test: .venv/ready ## the tests, without the slow ones
 
 test-slow: .venv/ready ## the slow tests alone
 	@$(BIN)/python -m pytest -m slow
+
+test-launchers: .venv/ready ## sweeps through joblib, submitit, Slurm's stand-in, Ray and Optuna; installs these
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,slurm,ray,optuna]'
+	@REQUIRE_EXTRAS=1 $(BIN)/python -m pytest -m launchers $(ARGS)
 
 lint: .venv/ready ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -16,6 +16,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+EXTRAS = {"hydra/launcher=submitit_slurm": "slurm", "hydra/launcher=submitit_local": "slurm"}  # options, by what brings them
 SHOW_TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
@@ -66,6 +67,9 @@ def one_line_errors() -> Iterator[None]:
         if (full := disk_full(error)) is not None:
             place = full.filename or Path.cwd()
             sys.exit(f"error: {place}: cannot be written ({full.strerror}); make room and start again")
+        if _lost_a_job(error):
+            reason = " ".join(str(error).split("\n")[:2]).partition(". ")[0]
+            sys.exit(f"error: the process of a job died: {reason}; the same command again runs what is missing")
         if not (isinstance(error, UserError) or _about_configuration(error)):
             raise
         sys.exit(f"error: {explain(error)}")
@@ -96,6 +100,8 @@ def explain(error: Exception) -> str:
             return f"{link.override}: not of the form key=value ({link.message.splitlines()[0]})"
         if isinstance(link, MissingConfigException) and link.missing_cfg_file and link.options:
             group, _, name = link.missing_cfg_file.rpartition("/")
+            if extra := EXTRAS.get(f"{group}={name}"):
+                return f"{group}={name}: comes with an extra; pip install -c constraints.txt -e '.[{extra}]'"
             return f"{group}={name}: no such option{_closest(name, link.options)}; there is {', '.join(link.options)}"
     for link in chain:
         if isinstance(link, OmegaConfBaseException):
@@ -117,6 +123,11 @@ def explain(error: Exception) -> str:
 def _closest(name: str, options: Sequence[str]) -> str:
     matches = get_close_matches(name, options, n=1, cutoff=0.5)
     return f", did you mean {matches[0]}?" if matches else ""
+
+
+def _lost_a_job(error: Exception) -> bool:
+    """Whether a launcher has seen a job end without an answer: killed, out of memory, or on a node that is gone."""
+    return type(error).__name__ in ("TerminatedWorkerError", "UncompletedJobError", "FailedJobError")
 
 
 def _about_configuration(error: Exception) -> bool:

@@ -5,6 +5,7 @@ A job is one configuration with its seeds; jobs that differ in their seeds alone
 
 import os
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 
 from labs import cells
 from labs.files import read_json, write_json
@@ -61,15 +62,27 @@ def expand(master: DictConfig) -> list[Job] | None:
     arguments += list(master.hydra.overrides.task)
     overrides = OverridesParser.create(config_loader=loader).parse_overrides(arguments)
     grid = [job for batch in BasicSweeper.split_arguments(overrides, max_batch_size=None) for job in batch]
+    return compose(master, grid)
+
+
+def compose(master: DictConfig, grid: Sequence[Sequence[str]], first: int = 0) -> list[Job]:
+    """The jobs of these lists of overrides, composed as the launcher will.
+
+    Args:
+        master: the configuration Hydra composed for the multirun.
+        grid: the overrides of each job.
+        first: the number of the first of them in the sweep.
+    """
+    loader = GlobalHydra.instance().config_loader()
     common = set.intersection(*map(set, grid)) if len(grid) > 1 else set()
     jobs = []
-    for number, job_overrides in enumerate(grid):
-        cfg = loader.load_sweep_config(master, job_overrides)
+    for number, job_overrides in enumerate(grid, first):
+        cfg = loader.load_sweep_config(master, list(job_overrides))
         with open_dict(cfg):
-            cfg.hydra.job.id = cfg.hydra.job.num = number  # as the launcher will
+            cfg.hydra.job.id = cfg.hydra.job.num = number
         cell = Path(cfg.hydra.sweep.dir) / cfg.hydra.sweep.subdir
         name = " ".join(o for o in job_overrides if o not in common)
-        jobs.append(Job(job_overrides, cfg, cell, cells.seeds(cfg), name or cell.name))
+        jobs.append(Job(list(job_overrides), cfg, cell, cells.seeds(cfg), name or cell.name))
     return jobs
 
 
@@ -98,13 +111,3 @@ def rerun_command(overrides: list[str], cfg: DictConfig, cell: Path) -> str:
 def without_seed(overrides: list[str]) -> list[str]:
     """The overrides that decide the cell and not the seed."""
     return [o for o in overrides if o.partition("=")[0].lstrip("+") not in ("seed", "replicas")]
-
-
-def num_workers(master: DictConfig) -> int:
-    """How many jobs the launcher runs at a time."""
-    n_jobs = OmegaConf.select(master, "hydra.launcher.n_jobs", default=1) or 1
-    if n_jobs < 0:
-        import joblib
-
-        return max(1, joblib.cpu_count() + 1 + n_jobs)
-    return int(n_jobs)

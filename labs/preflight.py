@@ -28,14 +28,19 @@ def check_data(configs: list[DictConfig]) -> None:
         split_validation(datasets.load(dataset, train=True), dataset.val_size, dataset.split_seed)
 
 
-def check_networks(configs: list[DictConfig]) -> None:
+def check_networks(configs: list[DictConfig], *, here: bool = True) -> None:
     """Look for each device, build each network without memory, and try what trains it on a single weight.
+
+    Args:
+        configs: of the jobs.
+        here: whether they run on this machine; the devices of another are not known.
 
     Raises:
         UserError: the first thing found that a job would stumble over.
     """
     for cfg in {config_hash(cfg): cfg for cfg in configs}.values():
-        choose_device(cfg.device)
+        if here:
+            choose_device(cfg.device)
         with torch.device("meta"):
             build_model(cfg, seed=0)
         weights = [torch.nn.Parameter(torch.zeros(1, 1))]

@@ -4,6 +4,7 @@
 """
 
 import logging
+import multiprocessing
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +16,7 @@ from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig
 from torch import nn
 
-from labs import cells, datasets, resume, signals
+from labs import cells, datasets, launchers, resume, signals
 from labs.data import EvaluationBatches, Images, Normalizer, TrainingBatches, split_validation, stream_seed
 from labs.errors import UserError
 from labs.files import write_json
@@ -150,13 +151,15 @@ ELEMENTWISE = {
 
 
 def choose_device(name: str) -> torch.device:
-    """The device that `device=` means on this machine.
+    """The device that `device=` means in this process; with several GPUs, `auto` spreads the workers of joblib over them.
 
     Raises:
         UserError: if CUDA is asked for and absent.
     """
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
+        if count > 1:
+            return torch.device("cuda", launchers.gpu_of_worker(multiprocessing.current_process().name, count))
         return torch.device("cuda" if count else "cpu")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= count:

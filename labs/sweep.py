@@ -20,7 +20,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from labs import cells, config, plan, signals
+from labs import cells, config, launchers, plan, signals
 from labs.errors import Interrupted, UserError, one_line_errors
 from labs.job import held, refuse_other_configuration
 from labs.plan import Job
@@ -44,6 +44,7 @@ class Sweep(Callback):
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse a bad configuration, or a directory that holds another one, before anything is written."""
         with end_on_error(), signals.taken_over():
+            launchers.refuse_in_single_run(config)
             check_all([config])
             for run in sorted(Path(config.hydra.run.dir).glob("seed=*")):
                 refuse_other_configuration(run, config)
@@ -57,17 +58,19 @@ class Sweep(Callback):
         """Know every job, refuse bad ones, say what is finished, fetch the data, write the plan."""
         with end_on_error():
             self.until_the_end.enter_context(signals.taken_over(self.stop))
-            workers, directory = plan.num_workers(config), Path(config.hydra.sweep.dir)
+            launchers.check(config)
+            directory = Path(config.hydra.sweep.dir)
             self.jobs = plan.expand(config)
             check_all([config] if self.jobs is None else [job.cfg for job in self.jobs])
             if self.jobs is None:
+                prepare_search(config, directory)
                 return
             check_directories(self.jobs, config.study, directory)
             if config.plan:
-                show_plan(self.jobs, workers)
+                show_plan(self.jobs, launchers.num_workers(config, len(self.jobs)))
             todo = [job for job in self.jobs if job.status() not in ("done", "diverged")]
             if todo:
-                preflight().check_networks([job.cfg for job in todo])
+                preflight().check_networks([job.cfg for job in todo], here=launchers.run_here(config))
                 preflight().check_data([job.cfg for job in todo])
             make(directory)
             plan.write(directory, config.study, shlex.join(["python", *sys.argv]), self.jobs)
@@ -75,7 +78,7 @@ class Sweep(Callback):
         print(f"{directory}: {len(self.jobs)} jobs, {finished} finished already, {len(todo)} to run", flush=True)
         if not todo:
             sys.exit(summarize(self.jobs, directory))
-        self.watch = Watch(self.jobs, min(workers, len(todo)))
+        self.watch = Watch(self.jobs, launchers.num_workers(config, len(todo)))
         self.watch.start()
 
     def stop(self, number: int, frame: FrameType | None) -> None:
@@ -117,6 +120,15 @@ def preflight() -> ModuleType:
     from labs import preflight
 
     return preflight
+
+
+def prepare_search(config: DictConfig, directory: Path) -> None:
+    """Before a sweep whose jobs nobody knows yet: try what they start from, fetch the data, make the directory."""
+    if config.plan:
+        raise UserError("plan=true: the jobs of a search are not known before it runs")
+    preflight().check_networks([config], here=launchers.run_here(config))
+    preflight().check_data([config])
+    make(directory)
 
 
 def check_all(configs: list[DictConfig]) -> None:

@@ -21,7 +21,7 @@ from multirun_analysis import groups
 from multirun_analysis.plan import Plan, is_planned, read_plan, unstarted
 from multirun_analysis.rundir import FILES, METRICS, Run, clean, read_run
 
-SKIPPED = {"checkpoints", ".hydra", "report", "tensorboard", "wandb"}  # never hold runs, may hold thousands of files
+SKIPPED = {"checkpoints", ".hydra", ".submitit", "report", "tensorboard", "wandb"}  # never a run, maybe many files
 UNSTARTED = "missing"  # status of a run that is in the plan only
 
 # Columns of `runs` and their types. Behind them follow config.<key> and versions.<package>, all of them text: a value of the

@@ -1,6 +1,7 @@
 """Errors for the user: one line that names what is wrong, what there is, and what was probably meant."""
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -26,7 +27,8 @@ TOP_KEYS = "hydra, model, dataset, optimizer, scheduler, trainer, logger, study,
         ("dataset=cifar", "dataset=cifar: no such option, did you mean cifar10?; there is "
                           "cifar10, cifar100, digits, fashion_mnist, imagefolder, mnist"),
         ("trainer=quick", "trainer=quick: no such option; there is default, smoke"),
-        ("hydra/launcher=jolib", "hydra/launcher=jolib: no such option, did you mean joblib?; there is basic, joblib"),
+        ("hydra/launcher=jolib", "hydra/launcher=jolib: no such option, did you mean joblib?; "
+                                 "there is basic, joblib, ray, slurm"),
         # keys
         ("model.dpeth=3", f"model.dpeth: no such key, did you mean depth?; there is {MLP_KEYS}"),
         ("model.kernel_size=3", f"model.kernel_size: no such key; there is {MLP_KEYS}"),
@@ -49,7 +51,25 @@ TOP_KEYS = "hydra, model, dataset, optimizer, scheduler, trainer, logger, study,
 def test_what_hydra_refuses_becomes_one_line(compose_config: Compose, override: str, line: str) -> None:
     with pytest.raises(Exception) as caught:  # noqa: PT011  whichever of its own Hydra raises
         compose_config(override)
-    assert explain(caught.value) == line
+    assert explain(caught.value).removesuffix(", submitit_local, submitit_slurm") == line  # these two come with an extra
+
+
+@pytest.mark.skipif(find_spec("submitit") is not None, reason="the extra slurm is installed")
+@pytest.mark.parametrize("launcher", ["slurm", "submitit_local"])
+def test_a_launcher_whose_extra_is_missing_says_how_to_install_it(compose_config: Compose, launcher: str) -> None:
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        compose_config(f"hydra/launcher={launcher}")
+    assert explain(caught.value).endswith("comes with an extra; pip install -c constraints.txt -e '.[slurm]'")
+
+
+def test_a_job_that_died_under_its_launcher_is_one_line() -> None:
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+    with pytest.raises(SystemExit) as ended, one_line_errors():
+        raise TerminatedWorkerError("A worker was killed. Perhaps\nby the system.")
+    assert (
+        ended.value.code == "error: the process of a job died: A worker was killed; the same command again runs what is missing"
+    )
 
 
 def test_a_broken_reference_names_the_key(compose_config: Compose) -> None:

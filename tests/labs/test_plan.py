@@ -218,17 +218,3 @@ def test_elsewhere_the_command_names_the_directory(multirun: Multirun, elsewhere
     assert Path(cfg.hydra.run.dir) == job.cell
     assert cfg.hydra.mode == RunMode.RUN
     assert cells.config_hash(cfg) == job.hash
-
-
-# ── workers ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize(
-    ("launcher", "workers"),
-    [({}, 1), ({"n_jobs": None}, 1), ({"n_jobs": 3}, 3), ({"n_jobs": -1}, 8), ({"n_jobs": -2}, 7), ({"n_jobs": -99}, 1)],
-)
-def test_how_many_jobs_run_at_a_time(monkeypatch: pytest.MonkeyPatch, launcher: dict[str, Any], workers: int) -> None:
-    import joblib
-
-    monkeypatch.setattr(joblib, "cpu_count", lambda: 8)
-    assert plan.num_workers(OmegaConf.create({"hydra": {"launcher": launcher}})) == workers

@@ -92,7 +92,7 @@ class TestPlaces:
 
     def test_checkpoints_and_reports_are_not_searched(self, tmp_path):
         run = write_run(tmp_path / "s")
-        for name in ("checkpoints", "report", ".hydra", "tensorboard", "wandb"):
+        for name in ("checkpoints", "report", ".hydra", "tensorboard", "wandb", ".submitit"):
             shutil.copytree(run, tmp_path / "s" / name / "seed=1")
         assert only(collect([tmp_path]))["seed"] == 0
 

@@ -1,0 +1,70 @@
+"""What runs the jobs of a sweep: how many at a time, on this machine or another, and what it needs before the first."""
+
+import re
+import shutil
+from importlib.util import find_spec
+
+from omegaconf import DictConfig
+
+from labs.errors import UserError
+
+
+def check(master: DictConfig) -> None:
+    """Raise UserError where the launcher or the sweeper of a multirun cannot work here."""
+    kind = _kind(master)
+    if kind == "SlurmLauncher" and not (shutil.which("sbatch") and shutil.which("srun")):
+        raise UserError("hydra/launcher=slurm: there is no sbatch here; start from a login node of the cluster")
+    for package, group, name in (("ray", "launcher", "RayLauncher"), ("optuna", "sweeper", "OptunaSweeper")):
+        if master.hydra[group]._target_.endswith(f".{name}") and find_spec(package) is None:
+            raise UserError(
+                f"hydra/{group}={package}: {package} is not installed; pip install -c constraints.txt -e '.[{package}]'"
+            )
+
+
+def refuse_in_single_run(master: DictConfig) -> None:
+    """Raise UserError if the command line chooses a launcher or a sweeper for a run that has neither."""
+    for override in master.hydra.overrides.hydra:
+        if re.match(r"\+*hydra[./](launcher|sweeper)\b", override):
+            raise UserError(f"{override}: is for a sweep, and this is a single run; add -m, or leave it out")
+
+
+def num_workers(master: DictConfig, jobs: int) -> int:
+    """How many of so many jobs the launcher runs at a time; a cluster is taken to have room for all that it is given."""
+    launcher, kind = master.hydra.launcher, _kind(master)
+    workers = jobs
+    if kind == "BasicLauncher":
+        workers = 1
+    elif kind == "JoblibLauncher":
+        workers = launcher.n_jobs or 1
+        if workers < 0:
+            workers = _cores() + 1 + workers
+    elif kind == "SlurmLauncher":
+        workers = launcher.array_parallelism
+    elif kind == "RayLauncher" and launcher.address == "local" and launcher.num_cpus:
+        workers = int(_cores() / launcher.num_cpus)
+    return max(1, min(workers, jobs))
+
+
+def run_here(master: DictConfig) -> bool:
+    """Whether the jobs run on the machine that starts the sweep."""
+    kind = _kind(master)
+    return not (kind == "SlurmLauncher" or (kind == "RayLauncher" and master.hydra.launcher.address != "local"))
+
+
+def gpu_of_worker(process_name: str, gpus: int) -> int:
+    """Which of so many GPUs a process takes: joblib's workers, named LokyProcess-1, -2, …, in turn, and any other the first.
+
+    Slurm and Ray show a job only the GPUs that they have given it.
+    """
+    worker = re.fullmatch(r"LokyProcess-(\d+)", process_name)
+    return (int(worker[1]) - 1) % gpus if worker else 0
+
+
+def _kind(master: DictConfig) -> str:
+    return str(master.hydra.launcher._target_).rpartition(".")[2]
+
+
+def _cores() -> int:
+    import joblib
+
+    return int(joblib.cpu_count())
