@@ -7,12 +7,13 @@ ARGS ?=
 
 DATASET ?= digits
 SEEDS ?= 1
+FAULTS ?= 100
 STUDY_digits = depth_study_digits
 STUDY_mnist = depth_study
 STUDY = $(or $(STUDY_$(DATASET)),$(error DATASET=$(DATASET): must be digits or mnist))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study train test test-slow test-launchers lint format dashboard clean
+.PHONY: help setup study train test test-slow test-launchers faults lint format dashboard clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -43,6 +44,9 @@ test-slow: .venv/ready ## the slow tests alone
 test-launchers: .venv/ready ## sweeps through joblib, submitit, Slurm's stand-in, Ray and Optuna; installs these
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,slurm,ray,optuna]'
 	@REQUIRE_EXTRAS=1 $(BIN)/python -m pytest -m launchers $(ARGS)
+
+faults: .venv/ready ## kill, damage and starve runs (half an hour), and say how often; FAULTS=20 for less
+	@FAULTS=$(FAULTS) $(BIN)/python -m pytest -m faults tests/faults
 
 lint: .venv/ready ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -1,0 +1,19 @@
+"""What the faults share, and their count at the end."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import harness
+import pytest
+
+
+@pytest.fixture(scope="session")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[harness.Commands]:
+    started = harness.Commands(tmp_path_factory.mktemp("faults"))
+    yield started
+    started.close()
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    for what, times in harness.COUNTS.items():
+        terminalreporter.write_line(f"{times:>6}  {what}")

@@ -1,0 +1,156 @@
+"""`python train.py …` as often as it takes: from one process that has imported torch, killed and hindered as the tests like."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+COUNTS: dict[str, int] = {}  # what happened how often; conftest.py prints it
+
+SERVER = """
+import json, os, random, resource, runpy, signal, sys, time, traceback
+import labs.preflight, sklearn.datasets, torch._dynamo
+
+def hinder(order):
+    if limit := order.get("largest_file"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    if room := order.get("memory"):
+        pages = int(open("/proc/self/statm").read().split()[0])
+        limit = pages * resource.getpagesize() + room
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    if order.get("jumping_clock"):
+        honest = time.time
+        time.time = lambda: honest() + random.choice([-1e9, -3600, 0, 3600, 1e9])
+
+for order in map(json.loads, sys.stdin):
+    if (child := os.fork()) == 0:
+        code = 0
+        try:
+            os.setsid()
+            os.chdir(order["folder"])
+            for descriptor, name in ((1, "out"), (2, "err")):
+                os.dup2(os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+            hinder(order)
+            sys.argv = ["train.py", *order["arguments"]]
+            runpy.run_path("train.py", run_name="__main__")
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+            if isinstance(end.code, str):
+                print(end.code, file=sys.stderr)
+        except BaseException:
+            traceback.print_exc()
+            code = 1
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    print(child, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+def count(what: str, times: int = 1) -> None:
+    """Add to what is reported at the end."""
+    COUNTS[what] = COUNTS.get(what, 0) + times
+
+
+@dataclass
+class Ended:
+    code: int
+    out: str
+    err: str
+    seconds: float
+
+
+def kill(child: int, folder: Path, once_there_is: str, seconds: float) -> None:
+    """SIGKILL by a descriptor, which never means another process that has come by the same number."""
+    descriptor = os.pidfd_open(child)
+    try:
+        while once_there_is and not any(folder.glob(once_there_is)):
+            signal.pidfd_send_signal(descriptor, 0)
+            time.sleep(0.005)
+        time.sleep(seconds)
+        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+    finally:
+        os.close(descriptor)
+
+
+class Commands:
+    """Runs `python train.py` in folders of its own."""
+
+    def __init__(self, scratch: Path) -> None:
+        self.scratch = scratch
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        self.server = subprocess.Popen(
+            [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+
+    def folder(self, name: str) -> Path:
+        """A new folder to run in."""
+        folder = self.scratch / name
+        folder.mkdir(parents=True)
+        shutil.copy(ROOT / "train.py", folder)
+        (folder / "conf").symlink_to(ROOT / "conf")
+        return folder
+
+    def train(
+        self, folder: Path, *arguments: str, kill_after: float | None = None, once_there_is: str = "", **hindered: Any
+    ) -> Ended:
+        """Run to the end, or send SIGKILL after so many seconds; exit status -9 if that came in time.
+
+        Args:
+            once_there_is: the seconds begin when the folder holds a file of this pattern.
+            hindered: see `hinder` above.
+        """
+        assert self.server.stdin is not None
+        assert self.server.stdout is not None
+        out, err = self.scratch / "out", self.scratch / "err"
+        order = {"folder": str(folder), "arguments": arguments, "out": str(out), "err": str(err), **hindered}
+        started = time.monotonic()
+        self.server.stdin.write(json.dumps(order) + "\n")
+        self.server.stdin.flush()
+        child = int(self.server.stdout.readline())
+        if kill_after is not None:
+            with suppress(ProcessLookupError):  # it has ended
+                kill(child, folder, once_there_is, kill_after)
+        code = int(self.server.stdout.readline())
+        return Ended(code, out.read_text(errors="replace"), err.read_text(errors="replace"), time.monotonic() - started)
+
+    def close(self) -> None:
+        self.server.communicate()
+
+
+def runs(folder: Path) -> list[Path]:
+    """Every run directory below, sorted."""
+    return sorted(path for path in folder.glob("multirun/*/*/seed=*") if path.is_dir())
+
+
+def without_time(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key != "seconds"}
+
+
+def epochs(run: Path) -> list[dict[str, Any]]:
+    """The whole rows of metrics.jsonl, without their times."""
+    path = run / "metrics.jsonl"
+    if not path.exists():
+        return []
+    return [without_time(json.loads(line)) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+def numbers(folder: Path) -> dict[str, Any]:
+    """All numbers of all runs: results, epochs and layers."""
+    return {
+        str(run.relative_to(folder)): {
+            "result": without_time(json.loads((run / "result.json").read_text())),
+            "epochs": epochs(run),
+            "layers": (run / "layers.jsonl").read_text(),
+        }
+        for run in runs(folder)
+    }
