@@ -8,6 +8,7 @@ ARGS ?=
 DATASET ?= digits
 SEEDS ?= 1
 FAULTS ?= 100
+LOGDIR ?= multirun
 STUDY_digits = depth_study_digits
 STUDY_mnist = depth_study
 STUDY = $(or $(STUDY_$(DATASET)),$(error DATASET=$(DATASET): must be digits or mnist))
@@ -54,8 +55,8 @@ lint: .venv/ready ## ruff and mypy
 format: .venv/ready ## let ruff rewrite what it can
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
-dashboard: .venv/ready ## TensorBoard on every run so far
-	@$(BIN)/tensorboard --logdir_spec studies:multirun,single:outputs
+dashboard: .venv/ready ## TensorBoard on the runs of all studies; LOGDIR=outputs for single runs
+	@$(BIN)/tensorboard --logdir $(LOGDIR)
 
 clean: ## remove caches; runs, data and .venv stay
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info && find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -5,6 +5,7 @@ group of their own, so `model=glob(*)` never picks one up. Nothing here imports 
 """
 
 import math
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -124,6 +125,13 @@ class Logger:
 
 
 @dataclass
+class WandbLogger(Logger):
+    wandb: bool = MISSING
+    project: str = MISSING
+    artifact: bool = MISSING
+
+
+@dataclass
 class Config:
     """The whole tree. A user's own model, optimizer, … may be any node with a `_target_`, hence the untyped groups."""
 
@@ -141,6 +149,7 @@ class Config:
     plan: bool = False
 
 
+WANDB_MODES = ("offline", "online", "disabled")
 GROUPS = ("model", "dataset", "optimizer", "scheduler", "trainer", "logger")
 
 
@@ -159,6 +168,7 @@ def register() -> None:
     store.store(name="constant", group="schema/scheduler", node=Constant)
     store.store(name="trainer", group="schema", node=Trainer)
     store.store(name="logger", group="schema", node=Logger)
+    store.store(name="wandb", group="schema/logger", node=WandbLogger)
 
 
 # ── ranges ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -238,6 +248,8 @@ RANGES: dict[str, tuple[Test, str]] = {
     "trainer.num_threads": (lambda v: v == "auto" or _integers(1, 4096)(v), "auto or an integer from 1 to 4096"),
     "trainer.diagnostics": (_one_of("off", "epoch", "every_n"), "off, epoch or every_n"),
     "trainer.diagnostics_every": (_integers(1), "an integer of at least 1"),
+    "logger.project": (lambda v: re.fullmatch(r"[^/\\#?%:]{1,128}", v) is not None,
+                       "a name of at most 128 characters without / \\ # ? % :"),
 }  # fmt: skip
 
 
@@ -297,6 +309,10 @@ def _check_training(cfg: DictConfig) -> None:
         raise UserError(f"scheduler.factor={cfg.scheduler.factor}: must be 1 for a constant schedule; set optimizer.lr instead")
     if cfg.optimizer.get("nesterov") and cfg.optimizer.momentum == 0:
         raise UserError("optimizer.nesterov=true: needs optimizer.momentum above 0")
+    if cfg.logger.get("artifact") and not cfg.logger.wandb:
+        raise UserError("logger.artifact=true: needs logger.wandb=true")
+    if cfg.logger.get("wandb") and (mode := os.environ.get("WANDB_MODE") or "offline") not in WANDB_MODES:
+        raise UserError(f"WANDB_MODE={mode}: must be {', '.join(WANDB_MODES[:-1])} or {WANDB_MODES[-1]}")
 
 
 def _check_tree(cfg: DictConfig) -> None:

@@ -6,6 +6,7 @@
 import logging
 import multiprocessing
 import platform
+from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from labs.files import write_json
 from labs.loop import Run, evaluate, fit, measure, steps_per_epoch
 from labs.progress import EpochProgress
 from labs.replicas import Replicas
-from labs.sinks import RunLog
+from labs.sinks import RunInfo, RunLog
 from labs.summary import Summary, summarize
 
 log = logging.getLogger(__name__)
@@ -89,14 +90,17 @@ def train_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progre
         optimizer = instantiate(cfg.optimizer, replicas.parameters_of(i, flat=elementwise(cfg.optimizer)), _convert_="all")
         directory = cells.run_directory(cell, seed)
         scheduler = instantiate(cfg.scheduler, optimizer, _convert_="all")
-        records = RunLog(directory, cfg.logger, states[seed]["epoch"] if seed in states else 0)
-        runs.append(Run(seed, directory, records, optimizer, scheduler, hash=hashed))
+        info = describe(cfg, cell, seed, models[0], replicas.layers, summary)
+        run_log = RunLog(directory, cfg.logger, info, after=states[seed]["epoch"] if seed in states else 0)
+        runs.append(Run(seed, directory, run_log, optimizer, scheduler, hash=hashed))
     log.info(headline(cfg, models[0], summary, train_part, validation_part, device, threads, seeds))
     resume.restore(replicas, runs, states, cfg.trainer.epochs)
 
     # ── train, then test the best weights once ─────────────────────────────────────────────────────────────────────────
     steps = steps_per_epoch(len(training), cfg.trainer)
-    try:
+    with ExitStack() as logs:
+        for run in runs:
+            logs.enter_context(run.log)
         with EpochProgress(cfg.trainer.epochs, steps, cfg.trainer.log_every, visible=show_progress) as progress:
             if cfg.trainer.epochs == 0:
                 measure(replicas, runs, training, validation, cfg.trainer)
@@ -117,12 +121,10 @@ def train_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progre
                 "versions": versions(), "error": None,
             }  # fmt: skip
             results.append(result)
-    finally:
-        for run in runs:
-            run.log.close()
-    for run, result in zip(runs, results, strict=True):
-        write_json(run.directory / "result.json", result)
-        log.info(epilogue(run, result))
+        for run, result in zip(runs, results, strict=True):
+            run.log.end(result)
+            write_json(run.directory / "result.json", result)
+            log.info(epilogue(run, result))
     return results
 
 
@@ -148,6 +150,19 @@ ELEMENTWISE = {
     torch.optim.Adam, torch.optim.AdamW, torch.optim.NAdam, torch.optim.RAdam, torch.optim.Adamax, torch.optim.SGD,
     torch.optim.ASGD, torch.optim.RMSprop, torch.optim.Rprop, torch.optim.Adagrad, torch.optim.Adadelta,
 }  # fmt: skip
+
+
+def describe(
+    cfg: DictConfig, cell: Path, seed: int, model: nn.Module, layers: list[str], summary: Summary
+) -> RunInfo:  # fmt: skip
+    """What the mirrors are told of a run before its first step."""
+    return RunInfo(
+        cell=cells.cell_name(cfg), hash=cells.config_hash(cfg), seed=seed, study=cfg.study,
+        place=cfg.study or "/".join(cell.absolute().parts[-2:]),
+        config=cells.resolved(cfg) | {"seed": seed, "replicas": 1},
+        depth=depth_of(model, layers), residual=cfg.model.get("residual"), layers=layers,
+        params=summary.params, mult_adds=summary.mult_adds, summary=summary.text,
+    )  # fmt: skip
 
 
 def choose_device(name: str) -> torch.device:

@@ -1,4 +1,4 @@
-"""Where a run's numbers go: JSON lines, which are the truth, and their mirrors.
+"""Where a run's numbers go: JSON lines, which are the truth, and their mirrors TensorBoard and W&B.
 
 A mirror that cannot start stops the run before its first step; one that fails later is dropped with one warning.
 """
@@ -7,89 +7,154 @@ import hashlib
 import json
 import logging
 import math
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 from omegaconf import DictConfig
 
+from labs.errors import UserError
 from labs.files import json_line, write_atomically
 
 log = logging.getLogger(__name__)
 FILES = ("metrics.jsonl", "layers.jsonl")
 
-TENSORBOARD_TAGS = {
-    "train_loss": "loss/train", "val_loss": "loss/val", "train_acc": "accuracy/train", "val_acc": "accuracy/val",
-    "lr": "lr", "grad_norm": "grad_norm",
-}  # fmt: skip
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What a run is, for its mirrors.
+
+    `config` is the resolved configuration, `layers` are the layers' names in the order of the records. `place` sets apart what
+    the configuration does not: the study, or the date and time of a single run.
+    """
+
+    cell: str
+    hash: str
+    seed: int
+    study: str | None
+    place: str
+    config: dict[str, Any]
+    depth: int
+    residual: bool | None
+    layers: list[str]
+    params: int
+    mult_adds: int
+    summary: str
+
+
+class Mirror(Protocol):
+    """What RunLog asks of a mirror. Rows are those of the files; numbers that are None or not finite are left out."""
+
+    def epoch(self, row: dict[str, Any]) -> None: ...
+    def layers(self, row: dict[str, Any]) -> None: ...
+    def end(self, result: dict[str, Any]) -> None: ...
+    def close(self, error: BaseException | None) -> None: ...
 
 
 class RunLog:
-    """`metrics.jsonl` and `layers.jsonl` of one run, and what `logger=` adds to them.
+    """`metrics.jsonl` and `layers.jsonl` of one run, and what `logger=` adds to them. Open inside its `with` block.
 
     Args:
         directory: the run's own directory, `…/seed=<s>`.
         logger: the `logger` node of the configuration.
-        epochs: how many epochs of an earlier, unfinished attempt stand; whatever lies there of later ones is removed.
+        info: what the run is.
+        after: the epoch after which training goes on. Lines up to it are kept and shown to the mirrors again, which start
+            anew; later ones, of an attempt that was cut short, are replaced. 0: all are.
     """
 
-    def __init__(self, directory: Path, logger: DictConfig, epochs: int = 0) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
-        self._mirrors = [TensorBoard(directory / "tensorboard")] if logger.tensorboard else []
-        self._metrics, self._layers = (_take_up(directory / name, epochs) for name in FILES)
-        self._hashes = [hashlib.sha256(lines_up_to(directory / name, epochs)) for name in FILES]
-        for line in lines_up_to(directory / FILES[0], epochs).splitlines():
-            self._mirror(json.loads(line))
+    def __init__(self, directory: Path, logger: DictConfig, info: RunInfo, after: int = 0) -> None:
+        self.directory, self._logger, self._info, self._after = directory, logger, info, after
+        self._files: list[_Lines] = []
+        self._mirrors: dict[str, Mirror] = {}
 
-    def digests(self) -> list[str]:
-        """SHA-256 of what `metrics.jsonl` and `layers.jsonl` hold so far."""
-        return [digest.hexdigest() for digest in self._hashes]
+    def __enter__(self) -> Self:
+        """Open the files and start the mirrors.
+
+        Raises:
+            UserError: if a mirror does not start.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._files = [_Lines(self.directory / name, self._after) for name in FILES]
+        kept = [(what, json.loads(line)) for what, file in zip(("epoch", "layers"), self._files, strict=True)
+                for line in file.kept.splitlines()]  # fmt: skip
+        try:
+            if self._logger.tensorboard:
+                with _starting("TensorBoard"):
+                    from labs.tensorboard_mirror import TensorBoardMirror  # a second to import, for those who use it
+
+                    self._mirrors["TensorBoard"] = TensorBoardMirror(self.directory, self._info)
+            if self._logger.get("wandb"):
+                with _starting("W&B"):
+                    from labs.wandb_mirror import WandbMirror
+
+                    self._mirrors["W&B"] = WandbMirror(self.directory, self._info, self._logger)
+            for what, row in sorted(kept, key=lambda pair: pair[1]["epoch"]):
+                self._tell(what, row)
+        except BaseException as error:
+            self._close(error)
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._close(error)
 
     def epoch(self, row: dict[str, Any]) -> None:
         """One line an epoch: epoch, train_loss, train_acc, val_loss, val_acc, lr, grad_norm, seconds."""
-        _append(self._metrics, row, self._hashes[0])
-        self._mirror(row)
-
-    def _mirror(self, row: dict[str, Any]) -> None:
-        for mirror in list(self._mirrors):
-            try:
-                mirror.epoch(row)
-            except Exception as error:  # a mirror is never worth the run
-                log.warning("%s failed (%s) and is off for the rest of this run", type(mirror).__name__, error)
-                self._mirrors.remove(mirror)
+        self._files[0].append(row)
+        self._tell("epoch", row)
 
     def layers(self, row: dict[str, Any]) -> None:
         """One record of a list a quantity, in the order of the layers; epoch 0 is at initialisation."""
-        _append(self._layers, row, self._hashes[1])
+        self._files[1].append(row)
+        self._tell("layers", row)
 
-    def close(self) -> None:
-        for file in (self._metrics, self._layers):
-            with suppress(OSError):  # what did not fit on the disk has been reported, and does not fit now
-                file.close()
-        for mirror in self._mirrors:
+    def digests(self) -> list[str]:
+        """SHA-256 of what `metrics.jsonl` and `layers.jsonl` hold so far."""
+        return [file.digest.hexdigest() for file in self._files]
+
+    def end(self, result: dict[str, Any]) -> None:
+        """What result.json will hold, of a run that was trained and tested."""
+        self._tell("end", result)
+
+    def _tell(self, what: str, row: dict[str, Any]) -> None:
+        for name, mirror in list(self._mirrors.items()):
             try:
-                mirror.close()
-            except Exception as error:
-                log.warning("%s failed (%s) at the end of this run", type(mirror).__name__, error)
+                getattr(mirror, what)(row)
+            except Exception as error:  # a mirror is never worth the run
+                log.warning("%s failed (%s) and is off for the rest of this run", name, error)
+                del self._mirrors[name]
+                with suppress(Exception):
+                    mirror.close(error)
+
+    def _close(self, error: BaseException | None) -> None:
+        for file in self._files:
+            file.close()
+        for name, mirror in self._mirrors.items():
+            try:
+                mirror.close(error)
+            except Exception as failure:
+                log.warning("%s failed (%s) at the end of this run", name, failure)
+        self._mirrors = {}
 
 
-class TensorBoard:
-    """The scalars of `metrics.jsonl` as TensorBoard events."""
+@contextmanager
+def _starting(name: str) -> Iterator[None]:
+    """Say in one line that a mirror does not start. What is wrong with the disk is said elsewhere."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, UserError) or (isinstance(error, OSError) and not isinstance(error, ConnectionError)):
+            raise
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{name} did not start ({reason}); logger=none trains without it") from error
 
-    def __init__(self, directory: Path) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # a second to import, for those who use it
 
-        for old in directory.glob("events.out.tfevents.*"):  # of an earlier, unfinished attempt
-            old.unlink()
-        self._writer = SummaryWriter(str(directory))
-
-    def epoch(self, row: dict[str, Any]) -> None:
-        for name, tag in TENSORBOARD_TAGS.items():
-            if row[name] is not None and math.isfinite(row[name]):
-                self._writer.add_scalar(tag, row[name], row["epoch"])
-
-    def close(self) -> None:
-        self._writer.close()
+def numbers(row: dict[str, Any]) -> dict[str, float]:
+    """What of a row can be drawn: its finite numbers."""
+    return {name: value for name, value in row.items() if isinstance(value, int | float) and math.isfinite(value)}
 
 
 def lines_up_to(path: Path, epoch: int) -> bytes:
@@ -107,13 +172,21 @@ def lines_up_to(path: Path, epoch: int) -> bytes:
     return b"".join(kept)
 
 
-def _take_up(path: Path, epochs: int) -> TextIO:
-    write_atomically(path, lines_up_to(path, epochs))
-    return path.open("a")
+class _Lines:
+    """A .jsonl file that is appended to, and the SHA-256 of what it holds so far."""
 
+    def __init__(self, path: Path, after: int) -> None:
+        self.kept = lines_up_to(path, after)
+        write_atomically(path, self.kept)
+        self.digest = hashlib.sha256(self.kept)
+        self._file = path.open("a")
 
-def _append(file: TextIO, row: dict[str, Any], digest: "hashlib._Hash") -> None:
-    line = json_line(row)
-    file.write(line)
-    file.flush()
-    digest.update(line.encode())
+    def append(self, row: dict[str, Any]) -> None:
+        line = json_line(row)
+        self._file.write(line)
+        self._file.flush()
+        self.digest.update(line.encode())
+
+    def close(self) -> None:
+        with suppress(OSError):  # what did not fit on the disk has been reported, and does not fit now
+            self._file.close()

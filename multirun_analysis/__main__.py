@@ -20,10 +20,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, metavar="DIR", help="where to write; needed with several folders")
     parser.add_argument("--status", action="store_true", help="only print how far each cell is, and write nothing")
     parser.add_argument("--load", type=Path, metavar="REPORT_DIR", help="redraw from a report's CSV files, without any run")
+    parser.add_argument("--wandb", action="store_true",
+                        help="also log tables and figures as one W&B run of the study's group")  # fmt: skip
     options = parser.parse_args(arguments)
     if bool(options.directories) == bool(options.load):
         parser.error("give either run folders or --load REPORT_DIR")
-    if options.status and (options.load or options.out):
+    if options.status and (options.load or options.out or options.wandb):
         parser.error("--status takes run folders only")
     if len(options.directories) > 1 and not options.out and not options.status:
         parser.error("several folders make one report: say where with --out DIR")
@@ -35,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             frames = archive.load(options.load)
         except (OSError, ValueError) as error:
             return _fail(f"cannot load {options.load}: {_line(error)}")
-        return _analyse(frames, options.out or options.load)
+        return _analyse(frames, options.out or options.load, to_wandb=options.wandb)
     try:
         frames = collect(options.directories, with_layers=not options.status)
     except NotADirectoryError as error:
@@ -50,10 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(status.report(frames))
         return 0
-    return _analyse(frames, options.out or options.directories[0] / "report")
+    return _analyse(frames, options.out or options.directories[0] / "report", to_wandb=options.wandb)
 
 
-def _analyse(frames: Frames, out: Path) -> int:
+def _analyse(frames: Frames, out: Path, *, to_wandb: bool) -> int:
     from multirun_analysis import archive, tables  # the drawing libraries take a second to import: not for --status
     from multirun_analysis.analysis import analyse, counts
 
@@ -67,6 +69,13 @@ def _analyse(frames: Frames, out: Path) -> int:
     if table.rows:
         print(f"{table.title}\n{tables.text(table)}")
     print("\n".join([counts(frames.runs), *analysis.notices, "", *analysis.finding, "", f"report: {out / 'report.html'}"]))
+    if to_wandb:
+        from multirun_analysis import wandb_run
+
+        try:
+            print(f"W&B: {wandb_run.log(analysis, out)}")
+        except RuntimeError as error:
+            return _fail(f"the report is written, but W&B did not take it: {error}")
     return 0
 
 

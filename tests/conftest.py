@@ -13,6 +13,8 @@ from omegaconf import DictConfig
 from labs import cells, config
 
 ROOT = Path(__file__).parents[1]
+for name in [name for name in os.environ if name.startswith("WANDB_")]:
+    del os.environ[name]  # so that no test ever logs to the account of whoever runs it
 QUICK = ["logger=none", "trainer.epochs=2", "trainer.num_threads=1"]
 
 

@@ -32,7 +32,11 @@ def composed(*overrides: str) -> DictConfig:
 
 def base_for(key: str) -> DictConfig:
     """A good configuration that holds `key`."""
-    choices = [[], ["model=cnn", "optimizer=sgd", "scheduler=cosine", "dataset=imagefolder", FOLDER], ["scheduler=constant"]]
+    choices = [
+        [],
+        ["model=cnn", "optimizer=sgd", "scheduler=cosine", "dataset=imagefolder", FOLDER, "logger=all"],
+        ["scheduler=constant"],
+    ]
     for overrides in choices:
         group, _, leaf = key.rpartition(".")
         cfg = composed(*overrides)
@@ -98,6 +102,7 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
     "trainer.num_threads": (["", "all", "4", 0, -1, 4097], ["auto", 1, 4096]),
     "trainer.diagnostics": (["", "on", "every_50"], ["off", "epoch", "every_n"]),
     "trainer.diagnostics_every": ([0, -1], [1, BIG]),
+    "logger.project": (["", "a/b", "a\\b", "a#", "a?", "a%", "a:b", "x" * 129], ["x", "my depth-labs_2.0", "x" * 128]),
 }
 
 
@@ -150,7 +155,8 @@ def test_a_value_of_an_untyped_node_is_held_to_the_same_rule() -> None:
 GROUP_OF = {
     config.MLP: "model", config.CNN: "model", config.Dataset: "dataset", config.ImageFolder: "dataset",
     config.Adam: "optimizer", config.SGD: "optimizer", config.ReduceLR: "scheduler", config.Cosine: "scheduler",
-    config.Constant: "scheduler", config.Trainer: "trainer", config.Logger: "logger", config.Config: "",
+    config.Constant: "scheduler", config.Trainer: "trainer", config.Logger: "logger", config.WandbLogger: "logger",
+    config.Config: "",
 }  # fmt: skip
 FREE = {  # any text: classes, names and paths
     "model._target_", "optimizer._target_", "scheduler._target_",

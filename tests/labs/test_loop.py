@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from labs.models.cnn import CNN
 from labs.models.mlp import MLP
 from labs.progress import EpochProgress
 from labs.replicas import Replicas
-from labs.sinks import RunLog
+from labs.sinks import RunInfo, RunLog
 
 Make = Callable[[int], nn.Module]
 
@@ -64,6 +65,23 @@ def settings(**changes: Any) -> DictConfig:
     return OmegaConf.create(base | changes)
 
 
+NO_MIRRORS = OmegaConf.create({"tensorboard": False})
+NOBODY = RunInfo(
+    cell="",
+    hash="",
+    seed=0,
+    study=None,
+    place="",
+    config={},
+    depth=0,
+    residual=None,
+    layers=[],
+    params=0,
+    mult_adds=0,
+    summary="",
+)
+
+
 class Trained:
     """What a call of `fit` on noise leaves behind."""
 
@@ -88,15 +106,16 @@ class Trained:
             directory = folder / f"seed={seed}"
             opt = optimizer(self.replicas.parameters_of(i, flat=True), lr=lr)
             sched = scheduler(opt) if scheduler else torch.optim.lr_scheduler.ConstantLR(opt, 1.0)
-            self.runs.append(Run(seed, directory, RunLog(directory, OmegaConf.create({"tensorboard": False})), opt, sched))
+            self.runs.append(Run(seed, directory, RunLog(directory, NO_MIRRORS, NOBODY), opt, sched))
         trainer = settings(**changes)
-        if trainer.epochs == 0:
-            measure(self.replicas, self.runs, self.training, self.validation, trainer)
-        else:
-            quiet = EpochProgress(trainer.epochs, 6, 1, visible=False)
-            fit(self.replicas, self.runs, self.training, self.validation, trainer, quiet)
-        for run in self.runs:
-            run.log.close()
+        with ExitStack() as logs:
+            for run in self.runs:
+                logs.enter_context(run.log)
+            if trainer.epochs == 0:
+                measure(self.replicas, self.runs, self.training, self.validation, trainer)
+            else:
+                quiet = EpochProgress(trainer.epochs, 6, 1, visible=False)
+                fit(self.replicas, self.runs, self.training, self.validation, trainer, quiet)
 
     def last(self, i: int = 0) -> dict[str, Tensor]:
         """The weights after the last epoch."""

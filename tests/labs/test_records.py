@@ -1,4 +1,4 @@
-"""What is written: atomic files, checkpoints, JSON lines and TensorBoard, the summary and the progress display."""
+"""What is written: atomic files, checkpoints, JSON, the summary and the progress display."""
 
 import io
 import json
@@ -9,11 +9,9 @@ from typing import Any
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 from rich.console import Console
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from labs import checkpoint, files, sinks
+from labs import checkpoint, files
 from labs.errors import UserError
 from labs.models.cnn import CNN
 from labs.models.mlp import MLP
@@ -86,67 +84,6 @@ def test_files_that_are_no_checkpoint_of_ours_give_one_line(tmp_path: Path, caps
         assert str(tmp_path / f"{name}.pt") in str(caught.value)
         assert "\n" not in str(caught.value)
     assert "code ran" not in capsys.readouterr().out
-
-
-# ── sinks ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def logger(tensorboard: bool) -> Any:
-    return OmegaConf.create({"tensorboard": tensorboard})
-
-
-def test_tensorboard_mirrors_the_metrics(tmp_path: Path) -> None:
-    log = sinks.RunLog(tmp_path, logger(tensorboard=True))
-    log.epoch(ROW)
-    log.epoch(ROW | {"epoch": 2, "train_loss": math.nan, "val_acc": 90.0})
-    log.close()
-    events = EventAccumulator(str(tmp_path / "tensorboard"), size_guidance={"scalars": 0}).Reload()
-    assert set(events.Tags()["scalars"]) == {"loss/train", "loss/val", "accuracy/train", "accuracy/val", "lr", "grad_norm"}
-    assert [(e.step, e.value) for e in events.Scalars("accuracy/val")] == [(1, 82.0), (2, 90.0)]
-    assert [e.step for e in events.Scalars("loss/train")] == [1]  # no number where there is none
-
-
-def test_lines_are_on_disk_before_the_run_ends_and_a_new_attempt_starts_anew(tmp_path: Path) -> None:
-    for _ in range(2):
-        log = sinks.RunLog(tmp_path, logger(tensorboard=True))
-        log.epoch(ROW)
-        log.layers({"epoch": 0, "grad_norm": [math.nan]})
-        assert [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == [ROW]
-        assert json.loads((tmp_path / "layers.jsonl").read_text()) == {"epoch": 0, "grad_norm": [None]}
-        log.close()
-    assert len(list((tmp_path / "tensorboard").iterdir())) == 1
-
-
-def test_a_mirror_that_fails_later_warns_once_and_the_lines_go_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    log = sinks.RunLog(tmp_path, logger(tensorboard=True))
-
-    def fail(*_: Any) -> None:
-        raise OSError("disk gone")
-
-    monkeypatch.setattr(sinks.TensorBoard, "epoch", fail)
-    for epoch in (1, 2, 3):
-        log.epoch(ROW | {"epoch": epoch})
-    log.close()
-    assert [record.message for record in caplog.records] == [
-        "TensorBoard failed (disk gone) and is off for the rest of this run"
-    ]
-    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 3
-
-
-def test_a_mirror_that_fails_at_the_end_leaves_the_run_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    log = sinks.RunLog(tmp_path, logger(tensorboard=True))
-    writer = log._mirrors[0]._writer
-    monkeypatch.setattr(sinks.TensorBoard, "close", lambda _: (_ for _ in ()).throw(OSError("disk gone")))
-    log.close()
-    writer.close()
-
-
-def test_a_mirror_that_cannot_start_stops_the_run(tmp_path: Path) -> None:
-    (tmp_path / "tensorboard").write_text("a file where the folder should be")
-    with pytest.raises((OSError, UserError)):
-        sinks.RunLog(tmp_path, logger(tensorboard=True))
 
 
 # ── summary ──────────────────────────────────────────────────────────────────────────────────────────────────────────────

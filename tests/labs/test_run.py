@@ -122,7 +122,16 @@ def test_what_is_in_the_test_images_changes_nothing_but_the_test_numbers(
 
 @pytest.mark.parametrize("model", ["model=mlp", "model=cnn"])
 @pytest.mark.parametrize(
-    "switch", ["logger=tensorboard", "trainer.diagnostics=off", "progress", "summary", "trainer.save_every=1"]
+    "switch",
+    [
+        "logger=tensorboard",
+        "logger=wandb",
+        "logger=all",
+        "trainer.diagnostics=off",
+        "progress",
+        "summary",
+        "trainer.save_every=1",
+    ],
 )
 def test_what_watches_training_never_changes_it(
     compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, switch: str
@@ -163,7 +172,8 @@ def leaves(cfg: DictConfig, prefix: str = "") -> set[str]:
 
 def test_training_reads_every_setting(compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Instantiated groups (`_target_`) go to their constructor whole, which refuses what it does not know."""
-    cfg = compose_config("trainer.diagnostics=every_n", "trainer.epochs=1")
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    cfg = compose_config("trainer.diagnostics=every_n", "trainer.epochs=1", "logger=all")
     expected = leaves(OmegaConf.masked_copy(cfg, ["dataset", "trainer", "logger", "device"]))
     read: set[str] = set()
     original = DictConfig._get_impl

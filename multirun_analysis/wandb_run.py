@@ -1,0 +1,113 @@
+"""The tables and figures of a report as one W&B run, in the group that holds the study's training runs.
+
+Where it goes is said by WANDB_MODE, offline by default: then it lies in REPORT_DIR/wandb until `wandb sync`.
+"""
+
+import hashlib
+import math
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from multirun_analysis.analysis import Analysis, counts
+
+PROJECT = "depth-labs"  # as in conf/logger/wandb.yaml, for runs that were not logged to W&B themselves
+
+
+def log(analysis: Analysis, directory: Path) -> str:
+    """Log the tables, the figures and the report that lie in `directory`.
+
+    Returns:
+        Where they are to be found: an address, or the folder to `wandb sync`.
+
+
+    Raises:
+        RuntimeError: in one line, if W&B does not start or does not take them.
+    """
+    runs = analysis.frames.runs
+    studies = sorted(runs["study"].dropna().unique())
+    group = "+".join(studies)[:128] or None
+    name = f"analysis of {group}" if group else "analysis"
+    shutil.rmtree(directory / "wandb", ignore_errors=True)  # what an earlier call has left
+    try:
+        with _kept_inside(directory):
+            import wandb
+
+            mode: Any = os.environ["WANDB_MODE"]
+            settings = wandb.Settings(
+                mode=mode, silent=True, console="off", symlink=False, save_code=False, disable_git=True,
+                x_save_requirements=False, x_disable_meta=True, x_disable_stats=True,
+            )  # fmt: skip
+            identity = hashlib.sha256(f"{group or directory.absolute()}/analysis".encode()).hexdigest()[:16]
+            with wandb.init(
+                dir=str(directory), project=project(runs), id=identity, name=name, group=group, job_type="analysis",
+                tags=["analysis"], settings=settings, reinit="create_new", resume="allow",
+            ) as run:  # fmt: skip
+                logged: dict[str, Any] = {f"tables/{title}": _table(frame) for title, frame in tables(analysis).items()}
+                for figure in sorted(directory.glob("*.png")):
+                    logged[f"figures/{figure.stem}"] = wandb.Image(str(figure))
+                report = directory / "report.html"
+                logged["report"] = wandb.Html(report.read_text(), inject=False)
+                run.log(logged)
+                run.summary.update({"counts": counts(runs), "finding": "\n\n".join(analysis.finding)})
+                where = f"{run.settings.sync_dir}, to be synced" if run.offline else str(run.url or "disabled, nothing is kept")
+    except Exception as error:
+        raise RuntimeError(" ".join(str(error).split()) or type(error).__name__) from error
+    return where
+
+
+def tables(analysis: Analysis) -> dict[str, pd.DataFrame]:
+    """The frames that are also the report's CSVs, without empty ones."""
+    frames = {
+        "summary": analysis.summary,
+        "paired": analysis.differences,
+        "trainability": analysis.shares,
+        "shortfall": analysis.shortfall,
+        "published": analysis.comparison,
+        "gradient_slopes": analysis.slopes,
+    }
+    return {name: frame for name, frame in frames.items() if len(frame)}
+
+
+def project(runs: pd.DataFrame) -> str:
+    """The W&B project of the training runs, or else the one a new run would go to."""
+    known = runs["config.logger.project"].dropna() if "config.logger.project" in runs else pd.Series(dtype="str")
+    return str(known.mode()[0]) if len(known) else os.environ.get("WANDB_PROJECT") or PROJECT
+
+
+def _table(frame: pd.DataFrame) -> Any:
+    import wandb
+
+    rows: Any = [[_plain(value) for value in row] for row in frame.itertuples(index=False)]
+    return wandb.Table(columns=[str(column) for column in frame.columns], data=rows, allow_mixed_types=True)
+
+
+def _plain(value: Any) -> Any:
+    """A cell as plain Python; None where there is no number."""
+    value = value.item() if hasattr(value, "item") else value
+    if value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    return value if isinstance(value, bool | int | float | str) or value is None else str(value)
+
+
+@contextmanager
+def _kept_inside(directory: Path) -> Iterator[None]:
+    """Offline unless told otherwise, and every file in `directory`: W&B reads these from the environment alone."""
+    wanted = {
+        "WANDB_MODE": "offline",
+        "WANDB_ERROR_REPORTING": "false",
+        "WANDB_CACHE_DIR": str(directory / "wandb" / "cache"),
+        "WANDB_DATA_DIR": str(directory / "wandb" / "data"),
+    }
+    ours = {name: value for name, value in wanted.items() if not os.environ.get(name)}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name in ours:
+            del os.environ[name]
