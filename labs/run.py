@@ -90,7 +90,7 @@ def train_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progre
         optimizer = instantiate(cfg.optimizer, replicas.parameters_of(i, flat=elementwise(cfg.optimizer)), _convert_="all")
         directory = cells.run_directory(cell, seed)
         scheduler = instantiate(cfg.scheduler, optimizer, _convert_="all")
-        info = describe(cfg, cell, seed, models[0], replicas.layers, summary)
+        info = describe(cfg, cell, seed, depth_of(models[0], replicas.layers), summary)
         run_log = RunLog(directory, cfg.logger, info, after=states[seed]["epoch"] if seed in states else 0)
         runs.append(Run(seed, directory, run_log, optimizer, scheduler, hash=hashed))
     log.info(headline(cfg, models[0], summary, train_part, validation_part, device, threads, seeds))
@@ -152,15 +152,13 @@ ELEMENTWISE = {
 }  # fmt: skip
 
 
-def describe(
-    cfg: DictConfig, cell: Path, seed: int, model: nn.Module, layers: list[str], summary: Summary
-) -> RunInfo:  # fmt: skip
+def describe(cfg: DictConfig, cell: Path, seed: int, depth: int, summary: Summary) -> RunInfo:
     """What the mirrors are told of a run before its first step."""
     return RunInfo(
         cell=cells.cell_name(cfg), hash=cells.config_hash(cfg), seed=seed, study=cfg.study,
         place=cfg.study or "/".join(cell.absolute().parts[-2:]),
         config=cells.resolved(cfg) | {"seed": seed, "replicas": 1},
-        depth=depth_of(model, layers), residual=cfg.model.get("residual"), layers=layers,
+        depth=depth, residual=cfg.model.get("residual"),
         params=summary.params, mult_adds=summary.mult_adds, summary=summary.text,
     )  # fmt: skip
 

@@ -6,7 +6,6 @@ A mirror that cannot start stops the run before its first step; one that fails l
 import hashlib
 import json
 import logging
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import Any, Protocol, Self
 from omegaconf import DictConfig
 
 from labs.errors import UserError
-from labs.files import json_line, write_atomically
+from labs.files import finite, json_line, write_atomically
 
 log = logging.getLogger(__name__)
 FILES = ("metrics.jsonl", "layers.jsonl")
@@ -27,8 +26,8 @@ FILES = ("metrics.jsonl", "layers.jsonl")
 class RunInfo:
     """What a run is, for its mirrors.
 
-    `config` is the resolved configuration, `layers` are the layers' names in the order of the records. `place` sets apart what
-    the configuration does not: the study, or the date and time of a single run.
+    `config` is the resolved configuration. `place` sets apart what that does not: the study, or the date and time of a single
+    run.
     """
 
     cell: str
@@ -39,14 +38,13 @@ class RunInfo:
     config: dict[str, Any]
     depth: int
     residual: bool | None
-    layers: list[str]
     params: int
     mult_adds: int
     summary: str
 
 
 class Mirror(Protocol):
-    """What RunLog asks of a mirror. Rows are those of the files; numbers that are None or not finite are left out."""
+    """What RunLog asks of a mirror. Rows are those of the files, with None where a number is not finite."""
 
     def epoch(self, row: dict[str, Any]) -> None: ...
     def layers(self, row: dict[str, Any]) -> None: ...
@@ -122,7 +120,7 @@ class RunLog:
     def _tell(self, what: str, row: dict[str, Any]) -> None:
         for name, mirror in list(self._mirrors.items()):
             try:
-                getattr(mirror, what)(row)
+                getattr(mirror, what)(finite(row))
             except Exception as error:  # a mirror is never worth the run
                 log.warning("%s failed (%s) and is off for the rest of this run", name, error)
                 del self._mirrors[name]
@@ -153,8 +151,8 @@ def _starting(name: str) -> Iterator[None]:
 
 
 def numbers(row: dict[str, Any]) -> dict[str, float]:
-    """What of a row can be drawn: its finite numbers."""
-    return {name: value for name, value in row.items() if isinstance(value, int | float) and math.isfinite(value)}
+    """What of a row can be drawn."""
+    return {name: value for name, value in row.items() if isinstance(value, int | float)}
 
 
 def lines_up_to(path: Path, epoch: int) -> bytes:

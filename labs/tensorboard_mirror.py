@@ -55,7 +55,7 @@ class TensorBoardMirror:
             return
         for name, values in row.items():
             if isinstance(values, list):
-                powers = [math.log10(value) for value in values if value is not None and math.isfinite(value) and value > 0]
+                powers = [math.log10(value) for value in values if value]
                 if powers:
                     self._writer.add_histogram(f"layers/log10_{name}", np.array(powers), row["epoch"])
 
@@ -76,7 +76,7 @@ class TensorBoardMirror:
 
 def hyperparameters(info: RunInfo) -> dict[str, Any]:
     """The configuration that a cell's seeds share, one flat name a value; the tab shows those that differ."""
-    flat: dict[str, Any] = {"depth": info.depth, "residual": info.residual, "params": info.params, "mult_adds": info.mult_adds}
+    flat: dict[str, Any] = {}
 
     def add(prefix: str, node: dict[str, Any]) -> None:
         for key, value in node.items():
@@ -86,4 +86,6 @@ def hyperparameters(info: RunInfo) -> dict[str, Any]:
                 flat[f"{prefix}{key}"] = "null" if value is None else value
 
     add("", {key: value for key, value in info.config.items() if key not in ("seed", "replicas", "device", "plan", "logger")})
-    return flat
+    for known in ("model.depth", "model.residual"):  # a CNN has no such depth; under one name all can be compared
+        flat.pop(known, None)
+    return flat | {"depth": info.depth, "residual": "null" if info.residual is None else info.residual}

@@ -57,7 +57,7 @@ class WandbMirror:
     def layers(self, row: dict[str, Any]) -> None:
         self._first, self._last = self._first or row, row
         norms = row["grad_norm"]
-        if row["epoch"] == 0 and norms[0] and norms[-1]:  # null where it is not finite
+        if row["epoch"] == 0 and norms[0] and norms[-1]:  # neither None nor 0
             self._run.summary["first_to_last_grad_norm_at_init"] = norms[0] / norms[-1]
 
     def end(self, result: dict[str, Any]) -> None:
@@ -77,11 +77,13 @@ class WandbMirror:
             if self._first is not None and self._last is not None:
                 with kept_inside(self._directory):
                     self._run.log({"layers/grad_norm": chart(self._first, self._last)}, step=self._last["epoch"])
-            self._run.finish(exit_code=0 if error is None else 1)  # 1 shows as failed
-        except Exception:
-            with suppress(Exception, SystemExit):  # the program that W&B writes through has died: the next run gets a new one
-                wandb.teardown()
-            raise
+        finally:
+            try:
+                self._run.finish(exit_code=0 if error is None else 1)  # 1 shows as failed
+            except Exception:
+                with suppress(Exception, SystemExit):  # what W&B writes through has died: the next run gets a new one
+                    wandb.teardown()
+                raise
 
 
 def start(**arguments: Any) -> wandb.Run:
@@ -135,7 +137,7 @@ def chart(first: dict[str, Any], last: dict[str, Any]) -> Any:
         count = len(row["grad_norm"])
         shown = sorted({round(i * (count - 1) / (SHOWN_LAYERS - 1)) for i in range(SHOWN_LAYERS)})
         points = {i: row["grad_norm"][i] for i in shown}
-        points = {i: math.log10(v) for i, v in points.items() if v is not None and math.isfinite(v) and v > 0}
+        points = {i: math.log10(v) for i, v in points.items() if v}
         xs.append(list(points))
         ys.append(list(points.values()))
         names.append("at initialisation" if row["epoch"] == 0 else f"epoch {row['epoch']}")

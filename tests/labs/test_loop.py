@@ -75,7 +75,6 @@ NOBODY = RunInfo(
     config={},
     depth=0,
     residual=None,
-    layers=[],
     params=0,
     mult_adds=0,
     summary="",

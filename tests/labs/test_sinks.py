@@ -28,7 +28,7 @@ def info(seed: int = 0, depth: int = 5, epochs: int = 100) -> RunInfo:
     return RunInfo(
         cell=f"mlp-depth={depth}", hash="0123456789", seed=seed, study="s", place="s",
         config={"model": {"depth": depth, "width": None}, "trainer": {"epochs": epochs}, "seed": seed, "device": "cpu"},
-        depth=depth, residual=True, layers=["a", "b"], params=7, mult_adds=8, summary="Layer a\nLayer b",
+        depth=depth, residual=True, params=7, mult_adds=8, summary="Layer a\nLayer b",
     )  # fmt: skip
 
 

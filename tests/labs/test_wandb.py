@@ -35,7 +35,7 @@ def info(seed: int = 0, place: str = "s") -> RunInfo:
     return RunInfo(
         cell="mlp-digits-depth=2-plain-0123456789", hash="0123456789", seed=seed, study="s", place=place,
         config={"model": {"name": "mlp"}, "dataset": {"name": "digits"}}, depth=2, residual=False,
-        layers=["a", "b"], params=7, mult_adds=8, summary="Layer a\nLayer b",
+        params=7, mult_adds=8, summary="Layer a\nLayer b",
     )  # fmt: skip
 
 
@@ -54,7 +54,7 @@ def transaction_log(directory: Path) -> Path:
 @cache
 def leet(*arguments: str) -> str:
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
 
 
 def inspect(directory: Path) -> dict[str, Any]:
@@ -103,31 +103,28 @@ def server() -> Iterator[tuple[int, list[str]]]:
 
 @pytest.fixture(scope="module")
 def sweeps(tmp_path_factory: pytest.TempPathFactory, server: tuple[int, list[str]]) -> Path:
-    """A folder in which two sweeps were run with another home: two seeds in each process, and two processes at once."""
+    """A folder in which a sweep was run with another home: two processes at once, two seeds in each."""
     folder = tmp_path_factory.mktemp("sweeps")
     (folder / "home").mkdir()
     address = f"http://127.0.0.1:{server[0]}"
     proxies = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "WANDB_BASE_URL"), address)
     for name in ("train.py", "conf"):
         (folder / name).symlink_to(ROOT / name)
-    quick = ["logger=all", "trainer.epochs=3", "trainer.num_threads=1"]
-    for arguments in (
-        ["study=one", "model.depth=2,5", "model.residual=true", "replicas=2", "logger.artifact=true"],
-        ["study=parallel", "model.depth=2,3", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"],
-    ):
-        ended = subprocess.run(
-            [sys.executable, "-W", "error", "-W", "ignore::ResourceWarning", "train.py", "-m", *quick, *arguments],
-            cwd=folder, env=environment() | proxies | {"HOME": str(folder / "home"), "NO_PROXY": "", "no_proxy": ""},
-            capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
-        assert (ended.returncode, ended.stderr) == (0, "")
-        assert "wandb" not in ended.stdout
+    arguments = ["study=s", "model.depth=2,5", "model.residual=true", "replicas=2", "logger=all", "logger.artifact=true",
+                 "trainer.epochs=3", "trainer.num_threads=1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]  # fmt: skip
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", "-W", "ignore::ResourceWarning", "train.py", "-m", *arguments],
+        cwd=folder, env=environment() | proxies | {"HOME": str(folder / "home"), "NO_PROXY": "", "no_proxy": ""},
+        capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "wandb" not in ended.stdout
     return folder
 
 
 def test_each_job_and_seed_is_a_run_of_its_own_that_equals_our_lines(sweeps: Path) -> None:
     directories = sorted((sweeps / "multirun").glob("*/*/seed=*"))
-    assert len(directories) == 4 + 2
+    assert len(directories) == 4
     seen = set()
     for directory in directories:
         told, result = inspect(directory), json.loads((directory / "result.json").read_text())
@@ -152,7 +149,7 @@ def test_each_job_and_seed_is_a_run_of_its_own_that_equals_our_lines(sweeps: Pat
 
 
 def test_gradients_by_layer_are_one_panel(sweeps: Path) -> None:
-    (directory,) = (sweeps / "multirun" / "one").glob("*depth=5*/seed=1")
+    (directory,) = (sweeps / "multirun" / "s").glob("*depth=5*/seed=1")
     first, *_, last = rows(directory / "layers.jsonl")
     summary = inspect(directory)["summary"]
     logged = {name for name in summary if not name.startswith("_")}
@@ -168,14 +165,10 @@ def test_gradients_by_layer_are_one_panel(sweeps: Path) -> None:
 
 
 def test_the_best_checkpoint_is_an_artifact_if_asked_for(sweeps: Path) -> None:
-    kinds = {}
-    for study in ("one", "parallel"):
-        directory = min((sweeps / "multirun" / study).glob("*/seed=0"))
-        kinds[study] = {record["type"]: record for record in records(directory, "artifact")}
-    assert set(kinds["parallel"]) == {"run_table"}
-    model = kinds["one"]["model"]
+    directory = min((sweeps / "multirun" / "s").glob("*/seed=0"))
+    model = {record["type"]: record for record in records(directory, "artifact")}["model"]
     (content,) = model["manifest"]["contents"]
-    assert Path(content["local_path"]) == min((sweeps / "multirun" / "one").glob("*/seed=0")) / "checkpoints" / "best.pt"
+    assert Path(content["local_path"]) == directory / "checkpoints" / "best.pt"
     assert set(model["aliases"]) == {"best", "latest"}
 
 
@@ -188,9 +181,9 @@ def test_nothing_is_written_elsewhere_and_nobody_is_called(sweeps: Path, server:
 def test_wandb_itself_finds_every_run_to_sync(sweeps: Path) -> None:
     found = [str(transaction_log(directory)) for directory in (sweeps / "multirun").glob("*/*/seed=*")]
     command = [sys.executable, "-m", "wandb", "sync", "--dry-run", *found]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=sweeps)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=sweeps)
     assert ended.returncode == 0
-    assert "Would sync 6 run(s)" in ended.stderr + ended.stdout
+    assert "Would sync 4 run(s)" in ended.stderr + ended.stdout
 
 
 # ── failures ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -259,7 +252,7 @@ for name in ("a", "b"):
 
 def test_wandb_dying_in_the_middle_is_one_warning_a_run_and_the_next_job_has_it_back(tmp_path: Path) -> None:
     command = [sys.executable, "-c", DYING, str(tmp_path)]
-    ended = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120)
+    ended = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=600)
     assert (ended.returncode, ended.stderr) == (0, "")
     lines = ended.stdout.splitlines()
     assert len(lines) == 2
@@ -303,6 +296,21 @@ def test_no_number_is_logged_where_there_is_none(tmp_path: Path) -> None:
     assert "first_to_last_grad_norm_at_init" not in inspect(tmp_path)["summary"]
 
 
+@pytest.mark.parametrize(("override", "status"), [("optimizer.lr=1e30", "diverged"), ("trainer.epochs=0", "done")])
+def test_runs_with_few_numbers_are_runs_too(compose_config: Compose, tmp_path: Path, override: str, status: str) -> None:
+    cfg = compose_config("logger=all", "optimizer=sgd", override)
+    run.train(cfg, tmp_path, [0], show_progress=False)
+    told = inspect(tmp_path / "seed=0")
+    assert (told["state"], told["summary"]["status"]) == ("finished", status)
+    assert told["summary"]["first_to_last_grad_norm_at_init"] > 0
+    assert "layers/grad_norm_table" in told["summary"]
+    assert {record["type"] for record in records(tmp_path / "seed=0", "artifact")} == {"run_table"}  # no checkpoint unasked
+    logged = [
+        {name: value for name, value in row.items() if value is not None} for row in rows(tmp_path / "seed=0" / "metrics.jsonl")
+    ]
+    assert [row for row in history(tmp_path / "seed=0") if row] == logged
+
+
 def test_a_thousand_layers_are_thinned_for_the_panel() -> None:
     record = {"epoch": 0, "grad_norm": [10.0] * 1000}
     table = wandb_mirror.chart(record, record).table
@@ -340,7 +348,7 @@ def test_neither_random_state_nor_environment_nor_threads_of_torch_move(tmp_path
 
 def test_wandb_and_tensorboard_are_imported_by_those_who_use_them_alone() -> None:
     program = "import sys, labs.run, labs.preflight; print([m for m in ('wandb', 'tensorboard') if m in sys.modules])"
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, timeout=300)
     assert ended.stdout == "[]\n"
 
 
