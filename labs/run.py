@@ -6,6 +6,7 @@
 import logging
 import multiprocessing
 import platform
+import re
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -47,9 +48,10 @@ def train(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progress: bool)
     """
     try:
         return train_and_test(cfg, cell, seeds, show_progress=show_progress)
-    except (torch.cuda.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        gpu = isinstance(error, torch.cuda.OutOfMemoryError)
-        if not (gpu or isinstance(error, MemoryError) or "not enough memory" in str(error) or "allocate memory" in str(error)):
+    except Exception as error:
+        root = error if error.__cause__ is None else error.__cause__  # Hydra wraps what building a network raises
+        gpu = isinstance(root, torch.cuda.OutOfMemoryError)
+        if not (gpu or isinstance(root, MemoryError) or re.search("not enough memory|allocate memory", str(root))):
             raise
         raise UserError(
             f"{'the GPU' if gpu else 'this machine'} is out of memory: lower trainer.batch_size ({cfg.trainer.batch_size}), "
