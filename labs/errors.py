@@ -37,7 +37,7 @@ class Interrupted(KeyboardInterrupt):
         self.number, self.message = number, message
 
     def __str__(self) -> str:
-        return f"interrupted by {signal.Signals(self.number).name}"
+        return f"by {signal.Signals(self.number).name}"
 
 
 def take_over_from_hydra() -> None:

@@ -87,8 +87,8 @@ def train(cfg: DictConfig, cell: Path, seeds: list[int], in_sweep: bool) -> None
     except KeyboardInterrupt as interrupted:
         for seed in unfinished(cell, seeds):
             directory = cells.run_directory(cell, seed)
-            message = f"{interrupted or 'interrupted'} after epoch {epochs_run(directory)} of {cfg.trainer.epochs}"
-            log.info("seed %d: %s", seed, message)
+            message = f"{interrupted} after epoch {epochs_run(directory)} of {cfg.trainer.epochs}".strip()
+            log.info("seed %d: interrupted %s", seed, message)
             with suppress(OSError):
                 record(directory, cfg, seed, "interrupted", {"type": "Interrupted", "message": message, "traceback": ""})
         raise

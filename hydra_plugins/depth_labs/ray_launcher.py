@@ -1,7 +1,7 @@
 """`hydra/launcher=ray`: every job of a sweep is a Ray task, on this machine or on a Ray cluster.
 
-hydra-ray-launcher 1.2.2 is not used: it wants cloudpickle below 3 and joblib 1.6 wants 3, so that pip installs no two of them
-together, and one worker that dies ends its sweep.
+hydra-ray-launcher 1.2.2 is not used: it wants cloudpickle below 3 where joblib 1.6 wants 3, so that pip cannot install both,
+and one worker that dies ends its sweep.
 """
 
 import logging
@@ -20,9 +20,7 @@ from omegaconf import DictConfig, open_dict
 from labs.errors import UserError
 
 log = logging.getLogger(__name__)
-OBJECT_STORE_BYTES = (
-    100_000_000  # of a local cluster; configurations are all that travels, and Ray's own choice is 30 % of memory
-)
+OBJECT_STORE_BYTES = 100_000_000  # of a local cluster: only configurations travel, and Ray would take 30 % of memory
 
 
 class RayLauncher(Launcher):
@@ -67,9 +65,7 @@ def connect(address: str) -> None:
     import ray
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anyone
-    os.environ.setdefault(
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1"
-    )  # num_gpus=0 hides the GPUs, said here so that Ray is quiet
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")  # num_gpus=0 hides the GPUs; unsaid, Ray warns
     local: dict[str, Any] = (
         {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES} if address == "local" else {}
     )

@@ -216,7 +216,7 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) 
         run.choose_device("cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert run.choose_device("auto") == torch.device("cuda")
+    assert run.choose_device("auto") == torch.device("cuda:0")
     assert run.choose_device("cuda:1") == torch.device("cuda:1")
     with pytest.raises(UserError, match="device=cuda:2: torch finds 2"):
         run.choose_device("cuda:2")

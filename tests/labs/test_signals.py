@@ -171,7 +171,7 @@ def test_a_run_says_how_to_go_on_and_goes_on(tmp_path: Path, number: int, code: 
     reached = len(next((tmp_path / "p").glob("multirun/s/*/seed=0/metrics.jsonl")).read_text().splitlines())
     name = signal.Signals(number).name
     assert (result["status"], result["error"]["message"]) == (
-        "interrupted", f"interrupted by {name} after epoch {reached} of 300",
+        "interrupted", f"by {name} after epoch {reached} of 300",
     )  # fmt: skip
     process = start(tmp_path / "p", *command.split()[2:])
     out, err = process.communicate(timeout=100)

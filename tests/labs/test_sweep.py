@@ -385,6 +385,35 @@ def test_a_plan_of_something_new_makes_no_directory(project: Project, mode: list
     assert project.written() == []
 
 
+# ── nothing leaks from one job into the next ─────────────────────────────────────────────────────────────────────────────
+
+JOBS = {
+    "a convolution with dropout": ["model=cnn", "model.filters=[4,8]", "model.hidden=16", "dataset.augment=standard"],
+    "another precision and rate": ["model=mlp", "trainer.precision=bf16", "optimizer.lr=0.1"],
+    "one that diverges": ["model=mlp", "optimizer=sgd", "optimizer.lr=1e30"],
+}
+
+
+@pytest.mark.parametrize("first", JOBS)
+def test_a_job_gives_the_same_bits_alone_and_after_another(project: Project, tmp_path: Path, first: str) -> None:
+    """Job 2 is `model.depth=3` in a process of its own, and in one that has just run job 1."""
+    second = ["model.depth=3", "model.residual=true", "study=s", "trainer.steps_per_epoch=6", *QUICK]
+    (tmp_path / "alone").mkdir()
+    alone = new_project(tmp_path / "alone" / "project", project.forker)
+    assert alone.train(*second).code == 0
+    order = (
+        "import sys; sys.argv = ['train.py']\nfrom hydra import compose, initialize_config_dir\nfrom pathlib import Path\n"
+        "from labs import cells, config, run\nconfig.register(); cells.register()\n"
+        f"with initialize_config_dir({str(ROOT / 'conf')!r}, version_base='1.3'):\n"
+        f"    for name, overrides in {[('first', [*JOBS[first], *QUICK]), ('second', second)]!r}:\n"
+        "        Path(name).mkdir(); run.train(compose('config', overrides=overrides), Path(name), [0], show_progress=False)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", order], cwd=tmp_path, env=environment, check=True, timeout=100)
+    [run] = alone.runs("s")
+    assert numbers(tmp_path / "second" / "seed=0") == numbers(run)
+
+
 # ── in parallel, and interrupted ─────────────────────────────────────────────────────────────────────────────────────────
 
 
