@@ -10,6 +10,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
 from torch.utils.tensorboard import SummaryWriter
 
+from labs.cells import NOT_IN_HASH
 from labs.sinks import RunInfo, numbers
 
 TAGS = {
@@ -85,7 +86,8 @@ def hyperparameters(info: RunInfo) -> dict[str, Any]:
             else:
                 flat[f"{prefix}{key}"] = "null" if value is None else value
 
-    add("", {key: value for key, value in info.config.items() if key not in ("seed", "replicas", "device", "plan", "logger")})
-    for known in ("model.depth", "model.residual"):  # a CNN has no such depth; under one name all can be compared
-        flat.pop(known, None)
+    add("", info.config)
+    # a CNN has no model.depth: under one name all can be compared
+    left_out = (*NOT_IN_HASH, "model.depth", "model.residual")
+    flat = {name: value for name, value in flat.items() if name not in left_out and name.partition(".")[0] not in left_out}
     return flat | {"depth": info.depth, "residual": "null" if info.residual is None else info.residual}

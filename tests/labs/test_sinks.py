@@ -27,7 +27,8 @@ ON, OFF = OmegaConf.create({"tensorboard": True}), OmegaConf.create({"tensorboar
 def info(seed: int = 0, depth: int = 5, epochs: int = 100) -> RunInfo:
     return RunInfo(
         cell=f"mlp-depth={depth}", hash="0123456789", seed=seed, study="s", place="s",
-        config={"model": {"depth": depth, "width": None}, "trainer": {"epochs": epochs}, "seed": seed, "device": "cpu"},
+        config={"model": {"depth": depth, "width": None}, "trainer": {"epochs": epochs, "log_every": 1},
+                "logger": {"tensorboard": True}, "seed": seed, "device": "cpu"},
         depth=depth, residual=True, params=7, mult_adds=8, summary="Layer a\nLayer b",
     )  # fmt: skip
 
@@ -164,6 +165,6 @@ def test_the_hparams_tab_compares_cells(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert groups[0].hparams["residual"].bool_value is True
     assert groups[0].hparams["model.width"].string_value == "null"
-    assert "seed" not in groups[0].hparams
+    assert set(groups[0].hparams) == {"depth", "residual", "model.width", "trainer.epochs"}  # what decides a cell's numbers
     means = [{v.name.tag: v.value for v in group.metric_values}.get("accuracy/test") for group in groups]
     assert means == [5.5, None, 50.5]  # over the two seeds
