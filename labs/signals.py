@@ -45,8 +45,11 @@ def taken_over(handler: Handler | None = None) -> Iterator[None]:
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
             present = signal.getsignal(number)
-            ignored = present is signal.SIG_IGN  # as by nohup: stays so
-            if not ignored and (number != signal.SIGUSR2 or callable(present)):
+            if present is signal.SIG_IGN:  # as by nohup: stays so
+                continue
+            if number == signal.SIGTERM and str(getattr(present, "__module__", "")).startswith("submitit"):
+                continue  # Slurm sends it beside SIGUSR2, which is the one that submitit acts on
+            if number != signal.SIGUSR2 or callable(present):
                 before[number] = signal.signal(number, handler or _stop)
     try:
         yield
