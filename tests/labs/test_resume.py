@@ -158,6 +158,20 @@ def test_replicas_that_stop_at_different_epochs_go_on_to_the_same_bits(
         assert equal(left_behind(tmp_path / "killed", seed), left_behind(tmp_path / "undisturbed", seed))
 
 
+def test_a_replica_that_is_over_is_saved_even_where_the_others_wait(
+    compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saving, "LONGEST_WAIT", 1000.0)
+    monkeypatch.setattr(saving, "SHARE_OF_TIME", 1e-9)
+    cfg = compose_config("trainer.epochs=12", "trainer.patience=1", "optimizer.lr=0.02", "replicas=4")
+    stops = {result["seed"]: result["epochs_run"] for result in train(cfg, tmp_path / "undisturbed", (0, 1, 2, 3))}
+    last = max(stops.values())
+    break_off(monkeypatch, cfg, tmp_path / "killed", (last, 1), 0, 1, 2, 3)
+    for seed, stop in stops.items():
+        state = checkpoint.load(tmp_path / "killed" / f"seed={seed}" / "checkpoints" / "last.pt")
+        assert (state["epoch"], state["over"]) == ((stop, True) if stop < last else (1, False))
+
+
 def test_a_kill_between_two_replicas_checkpoints_goes_back_to_their_common_epoch(
     compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
