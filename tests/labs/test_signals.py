@@ -25,10 +25,13 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(autouse=True)
 def nothing_pending(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    # In the background of a shell, SIGINT comes ignored, and would stay so.
+    at_first = signal.signal(signal.SIGINT, signal.default_int_handler)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)}
     monkeypatch.setattr(signals, "_state", signals._State())
     yield
     assert {number: signal.getsignal(number) for number in before} == before
+    signal.signal(signal.SIGINT, at_first)
 
 
 def send(number: int) -> None:
