@@ -40,7 +40,7 @@ class OneByOne:
             self._streams.append(self._random_state())
 
     def values(self, name: str) -> Tensor:
-        """A parameter of all replicas, (S, …)."""
+        """The initial values of a parameter of all replicas, (S, …)."""
         return torch.stack([member.get_parameter(name).detach() for member in self._members])
 
     def bind(self, views: dict[str, Tensor]) -> list[Tensor]:

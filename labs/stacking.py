@@ -4,6 +4,9 @@ The forward pass of a fully connected network is traced once (torch.fx) and ever
 replicas' weights. Features lie feature-major, (S, features, B), so that a linear layer is one `baddbmm` and the BatchNorms of
 all replicas are one `batch_norm` over S * features channels, without a copy in between. Nothing is summed across replicas.
 
+What is called thousands of times a second are plain objects and not modules, whose calls and attributes cost as much as a
+small operation.
+
 Shapes: S replicas, B images a batch.
 """
 
@@ -31,165 +34,145 @@ class UnstackableError(Exception):
     """The network has a part that stacked operations do not cover; the message names it."""
 
 
-def stack(modules: list[nn.Module]) -> nn.Module:
-    """One module that computes S of one architecture, with their weights: images (S, B, C, h, w) to logits (S, B, K).
-
-    Its parameters and buffers have the names of the given modules' and a leading axis of S.
+class Stacked:
+    """S modules computed by stacked operations; the same methods as `labs.one_by_one.OneByOne`.
 
     Raises:
         UnstackableError: if the network is more than linear layers, BatchNorm, dropout and elementwise functions of
             flattened images.
     """
-    first = modules[0]
-    if not all(parameter.requires_grad for parameter in first.parameters()):
-        raise UnstackableError("frozen parameters")
-    try:
-        graph = fx.Tracer().trace(first)
-    except Exception as error:  # whatever a network's own forward does with what is not a tensor yet
-        raise UnstackableError(f"{type(first).__name__}.forward, which decides by its data") from error
-    root = nn.Module()
-    layers = dict(first.named_modules())
-    for node in list(graph.nodes):
-        if node.op == "placeholder" and node is not next(iter(graph.nodes)):
-            raise UnstackableError("a forward with several inputs")
-        if _flattens(node, layers):
-            _replace(graph, node, _features)
-        elif any(argument.op == "placeholder" for argument in node.all_input_nodes):
-            raise UnstackableError(f"{_name(node, layers)} of images")
-        elif node.op == "call_module":
-            _set(root, node.target, _stacked([module.get_submodule(node.target) for module in modules]))
-        elif node.op == "get_attr":
-            number = _get(first, node.target)
-            if not isinstance(number, nn.Parameter) or number.dim() > 1:
-                raise UnstackableError(node.target)
-            _set(root, node.target, _stacked_parameter([_get(module, node.target) for module in modules]))
-            with graph.inserting_after(node):
-                spread = graph.call_function(_over_batch, (node,))
-            node.replace_all_uses_with(spread, delete_user_cb=lambda user, spread=spread: user is not spread)
-        elif node.op == "output":
-            if not isinstance(node.args[0], fx.Node):
-                raise UnstackableError("a forward with several outputs")
-            with graph.inserting_before(node):
-                node.args = (graph.call_function(torch.transpose, (node.args[0], 1, 2)),)
-        elif node.op in ("call_function", "call_method") and node.target not in ELEMENTWISE_FUNCTIONS:
-            raise UnstackableError(_name(node, layers))
-    stacked = fx.GraphModule(root, graph)
-    if odd := dict(first.named_parameters()).keys() ^ dict(stacked.named_parameters()).keys():
-        raise UnstackableError(f"{sorted(odd)[0]}, which is unused or shared")
-    return stacked
-
-
-class Stacked:
-    """S modules computed by stacked operations; the same methods as `labs.one_by_one.OneByOne`."""
 
     def __init__(self, modules: list[nn.Module], device: torch.device) -> None:
-        self._network = stack(modules).to(device)
         self._device = device
-        self._dropouts = [module for module in self._network.modules() if isinstance(module, StackedDropout)]
+        self._forward, self._layers = trace(modules)
+        self._initial = {name: torch.stack([m.get_parameter(name).detach() for m in modules])
+                         for name, _ in modules[0].named_parameters()}  # fmt: skip
+        self._buffers = {name: torch.stack([m.get_buffer(name) for m in modules]).to(device)
+                         for name, _ in modules[0].named_buffers()}  # fmt: skip
         self._batches = 0  # counted here once, where each BatchNorm would by an operation of its own
+        self._training = True
 
     def __call__(self, images: Tensor) -> Tensor:
         """Images (S, B, C, h, w) to logits (S, B, K)."""
-        self._batches += self._network.training
-        return self._network(images)
+        self._batches += self._training
+        return self._forward(images, self._layers)
 
     def train(self) -> None:
-        self._network.train()
+        self._set(training=True)
 
     def eval(self) -> None:
-        self._network.eval()
+        self._set(training=False)
 
     def begin_epoch(self, seeds: list[int]) -> None:
-        """Start a random stream of each replica."""
-        streams = [torch.Generator(self._device).manual_seed(seed) for seed in seeds]
-        for dropout in self._dropouts:
-            dropout.streams = streams  # shared by the dropouts of a replica, as a module's share torch's own
+        """Start a random stream of each replica, which its dropouts share as a module's share torch's own."""
+        self._set(streams=[torch.Generator(self._device).manual_seed(seed) for seed in seeds])
 
     def values(self, name: str) -> Tensor:
-        """A parameter of all replicas, (S, …)."""
-        return self._network.get_parameter(name).detach()
+        """The initial values of a parameter of all replicas, (S, …)."""
+        return self._initial.pop(name)
 
     def bind(self, views: dict[str, Tensor]) -> list[Tensor]:
         """Compute with these weights, (S, …) each, from now on; returns what to differentiate by."""
-        leaves = {name: nn.Parameter(values) for name, values in views.items()}
-        for name, leaf in leaves.items():
-            _set(self._network, name, leaf)
+        leaves = {name: values.detach().requires_grad_() for name, values in self._shaped(views).items()}
+        for layer in self._layers:
+            for name, where in layer.names.items():
+                setattr(layer, name, leaves[where] if where in leaves else self._buffers[where].view(-1))
         return list(leaves.values())
 
     def in_order_of_leaves(self, views: dict[str, Tensor]) -> list[Tensor]:
-        """The parts of a buffer in the order of what `bind` returned."""
-        return list(views.values())
+        """The parts of a buffer in the order and the shapes of what `bind` returned."""
+        return list(self._shaped(views).values())
 
     def buffers_of(self, i: int) -> dict[str, Tensor]:
         """What of replica i's state is not trained."""
-        return {
-            name: values[i] + self._batches * name.endswith("num_batches_tracked")
-            for name, values in self._network.named_buffers()
-        }
+        return {name: values[i] + self._batches * _is_count(name) for name, values in self._buffers.items()}
 
     def load_buffers_of(self, i: int, state: dict[str, Tensor]) -> None:
         """Put back what `buffers_of` gave."""
-        for name, values in self._network.named_buffers():
-            values[i] = state[name] - self._batches * name.endswith("num_batches_tracked")
+        for name, values in self._buffers.items():
+            values[i] = state[name] - self._batches * _is_count(name)
 
     def keep(self, positions: list[int]) -> None:
-        """Go on with these replicas only."""
-        for name, values in self._network.named_buffers():
-            owner, _, leaf = name.rpartition(".")
-            setattr(self._network.get_submodule(owner), leaf, values[positions])
+        """Go on with these replicas only, once `bind` has been called again."""
+        self._buffers = {name: values[positions] for name, values in self._buffers.items()}
+
+    def _shaped(self, views: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Parameters (S, …) as the layers take them."""
+        shapers = {where: layer.shaped for layer in self._layers for where in layer.names.values()}
+        return {name: shapers[name](values) for name, values in views.items()}
+
+    def _set(self, **state: Any) -> None:
+        self._training = state.get("training", self._training)
+        for layer in self._layers:
+            for name, value in state.items():
+                setattr(layer, name, value)
 
 
-class StackedLinear(nn.Module):
-    """S linear layers: (S, in, B) to (S, out, B)."""
-
-    def __init__(self, layers: list[nn.Linear]) -> None:
-        super().__init__()
-        self.weight = _stacked_parameter([layer.weight for layer in layers])
-        self.bias: nn.Parameter | None = None
-        if layers[0].bias is not None:
-            self.bias = _stacked_parameter([layer.bias for layer in layers])
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.bias is None:
-            return torch.bmm(self.weight, x)
-        return torch.baddbmm(self.bias.unsqueeze(2), self.weight, x)
+# ── layers ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class StackedBatchNorm(nn.Module):
-    """S BatchNorm layers over the batch: (S, features, B) to the same, each replica by its own statistics."""
+class Layer:
+    """S layers of one kind. `names` says which parameter or buffer of the network each of its tensors is."""
 
-    running_mean: Tensor
+    training = True
+    streams: list[torch.Generator]
+
+    def __init__(self, module: nn.Module, path: str) -> None:
+        tensors = [name for name, _ in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]]
+        self.names = {name: f"{path}.{name}" for name in tensors if not _is_count(name)}
+
+    def shaped(self, values: Tensor) -> Tensor:
+        """A parameter (S, …) as this layer takes it."""
+        return values
+
+
+class StackedLinear(Layer):
+    """(S, in, B) to (S, out, B)."""
+
+    weight: Tensor  # (S, out, in)
+    bias: Tensor | None = None  # (S, out, 1)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return torch.bmm(self.weight, x) if self.bias is None else torch.baddbmm(self.bias, self.weight, x)
+
+    def shaped(self, values: Tensor) -> Tensor:
+        return values.unsqueeze(2) if values.dim() == 2 else values
+
+
+class StackedBatchNorm(Layer):
+    """BatchNorm over the batch: (S, features, B) to the same, each replica by its own statistics."""
+
+    running_mean: Tensor  # (S * features,)
     running_var: Tensor
-    num_batches_tracked: Tensor
+    weight: Tensor | None = None  # (S, features), or (features,) where S = 1
+    bias: Tensor | None = None
 
-    def __init__(self, layers: list[nn.BatchNorm1d]) -> None:
-        super().__init__()
-        first = layers[0]
-        if first.momentum is None or not first.track_running_stats:
+    def __init__(self, module: nn.BatchNorm1d, path: str) -> None:
+        super().__init__(module, path)
+        if module.momentum is None or not module.track_running_stats:
             raise UnstackableError("BatchNorm without a running mean of fixed momentum")
-        self.eps, self.momentum = first.eps, first.momentum
-        self.weight = _stacked_parameter([layer.weight for layer in layers]) if first.affine else None
-        self.bias = _stacked_parameter([layer.bias for layer in layers]) if first.affine else None
-        for name in ("running_mean", "running_var", "num_batches_tracked"):
-            self.register_buffer(name, torch.stack([getattr(layer, name) for layer in layers]))
+        self.eps, self.momentum = module.eps, module.momentum
 
-    def forward(self, x: Tensor) -> Tensor:
-        weight = None if self.weight is None else self.weight.reshape(-1)
-        bias = None if self.bias is None else self.bias.reshape(-1)
-        mean, var = self.running_mean.view(-1), self.running_var.view(-1)
-        channels = x.reshape(1, len(mean), x.shape[2])
-        return F.batch_norm(channels, mean, var, weight, bias, self.training, self.momentum, self.eps).view_as(x)
+    def __call__(self, x: Tensor) -> Tensor:
+        weight, bias = self.weight, self.bias
+        if weight is not None and bias is not None and len(x) > 1:
+            weight, bias = weight.reshape(-1), bias.reshape(-1)
+        channels = x.reshape(1, -1, x.shape[2])
+        y = F.batch_norm(channels, self.running_mean, self.running_var, weight, bias, self.training, self.momentum, self.eps)
+        return y.view_as(x)
+
+    def shaped(self, values: Tensor) -> Tensor:
+        return values[0] if len(values) == 1 else values
 
 
-class StackedDropout(nn.Module):
-    """S dropout layers, each with a random stream of its own; `streams` is set before an epoch."""
+class StackedDropout(Layer):
+    """Dropout of (S, features, B), each replica by its own random stream."""
 
-    def __init__(self, p: float) -> None:
-        super().__init__()
-        self.p = p
-        self.streams: list[torch.Generator] = []
+    def __init__(self, module: nn.Dropout, path: str) -> None:
+        super().__init__(module, path)
+        self.p = module.p
 
-    def forward(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0:
             return x
         kept = torch.empty_like(x)
@@ -198,24 +181,94 @@ class StackedDropout(nn.Module):
         return x * kept / (1 - self.p)
 
 
-def _stacked(layers: list[nn.Module]) -> nn.Module:
-    """One layer in place of S."""
-    first: nn.Module = layers[0]
-    if first._forward_hooks or first._forward_pre_hooks or first._backward_hooks:
-        raise UnstackableError(f"{type(first).__name__} with hooks")
-    if type(first) is nn.Linear:
-        return StackedLinear(layers)  # type: ignore[arg-type]
-    if type(first) is nn.BatchNorm1d:
-        return StackedBatchNorm(layers)  # type: ignore[arg-type]
-    if type(first) is nn.Dropout:
-        return StackedDropout(first.p)
-    if type(first) in ELEMENTWISE_MODULES:
-        return first
-    raise UnstackableError(type(first).__name__)
+class Elementwise(Layer):
+    """A module that acts on each number alone, as it is."""
+
+    def __init__(self, module: nn.Module, path: str) -> None:
+        super().__init__(module, path)
+        self.module = module
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.module(x)
 
 
-def _stacked_parameter(parameters: list[Tensor]) -> nn.Parameter:
-    return nn.Parameter(torch.stack([parameter.detach() for parameter in parameters]))
+class Numbers(Layer):
+    """A parameter that belongs to no layer, one number or one a feature: (S, 1 or features, 1)."""
+
+    value: Tensor
+
+    def __init__(self, path: str) -> None:
+        self.names = {"value": path}
+
+    def __call__(self) -> Tensor:
+        return self.value
+
+    def shaped(self, values: Tensor) -> Tensor:
+        return values.reshape(len(values), -1, 1)
+
+
+KINDS: dict[type[nn.Module], Callable[[Any, str], Layer]] = {
+    nn.Linear: StackedLinear, nn.BatchNorm1d: StackedBatchNorm, nn.Dropout: StackedDropout,
+    **dict.fromkeys(ELEMENTWISE_MODULES, Elementwise),
+}  # fmt: skip
+
+
+# ── tracing ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def trace(modules: list[nn.Module]) -> tuple[Callable[[Tensor, list[Any]], Tensor], list[Any]]:
+    """The forward pass as a function of images (S, B, C, h, w) and a list of layers, and the layers, to be bound to weights."""
+    first = modules[0]
+    if not all(parameter.requires_grad for parameter in first.parameters()):
+        raise UnstackableError("frozen parameters")
+    try:
+        graph = fx.Tracer().trace(first)
+    except Exception as error:  # whatever a network's own forward does with what is not a tensor yet
+        raise UnstackableError(f"{type(first).__name__}.forward, which decides by its data") from error
+    images = next(iter(graph.nodes))
+    with graph.inserting_after(images):
+        listed = graph.placeholder("layers")
+    layers: list[Layer] = []
+
+    def replace(node: fx.Node, layer: Layer) -> None:
+        layers.append(layer)
+        with graph.inserting_before(node):
+            found = graph.call_function(operator.getitem, (listed, len(layers) - 1))
+            node.replace_all_uses_with(graph.call_function(operator.call, (found, *node.args)))
+        graph.erase_node(node)
+
+    for node in [node for node in graph.nodes if node not in (images, listed)]:
+        if node.op == "placeholder":
+            raise UnstackableError("a forward with several inputs")
+        if _flattens(node, images, first):
+            with graph.inserting_before(node):
+                node.replace_all_uses_with(graph.call_function(_features, (images,)))
+            graph.erase_node(node)
+        elif images in node.all_input_nodes:
+            raise UnstackableError(f"{_name(node, first)} of images")
+        elif node.op == "call_module":
+            module = first.get_submodule(str(node.target))
+            if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks:
+                raise UnstackableError(f"{type(module).__name__} with hooks")
+            if type(module) not in KINDS:
+                raise UnstackableError(type(module).__name__)
+            replace(node, KINDS[type(module)](module, str(node.target)))
+        elif node.op == "get_attr":
+            if dict(first.named_parameters()).get(str(node.target), torch.empty(0, 0)).dim() > 1:
+                raise UnstackableError(str(node.target))
+            replace(node, Numbers(str(node.target)))
+        elif node.op == "output":
+            if not isinstance(node.args[0], fx.Node):
+                raise UnstackableError("a forward with several outputs")
+            with graph.inserting_before(node):
+                node.args = (graph.call_function(torch.transpose, (node.args[0], 1, 2)),)
+        elif node.target not in ELEMENTWISE_FUNCTIONS:
+            raise UnstackableError(_name(node, first))
+    used = {where for layer in layers for where in layer.names.values()}
+    held = {name for name, _ in [*first.named_parameters(), *first.named_buffers()] if not _is_count(name)}
+    if odd := used ^ held:
+        raise UnstackableError(f"{sorted(odd)[0]}, which is unused or shared")
+    return fx.GraphModule(nn.Module(), graph).forward, layers
 
 
 def _features(images: Tensor) -> Tensor:
@@ -223,17 +276,12 @@ def _features(images: Tensor) -> Tensor:
     return images.flatten(2).transpose(1, 2)
 
 
-def _over_batch(numbers: Tensor) -> Tensor:
-    """A parameter of (S,) or (S, features) as (S, 1 or features, 1), to go with features."""
-    return numbers.reshape(len(numbers), -1, 1)
-
-
-def _flattens(node: fx.Node, layers: dict[str, nn.Module]) -> bool:
+def _flattens(node: fx.Node, images: fx.Node, network: nn.Module) -> bool:
     """Whether the node is `images.flatten(1)` in any spelling."""
-    if [argument.op for argument in node.all_input_nodes] != ["placeholder"]:
+    if node.all_input_nodes != [images]:
         return False
     if node.op == "call_module":
-        layer = layers[str(node.target)]
+        layer = network.get_submodule(str(node.target))
         return isinstance(layer, nn.Flatten) and (layer.start_dim, layer.end_dim) == (1, -1)
     if node.target not in ("flatten", torch.flatten):
         return False
@@ -241,28 +289,11 @@ def _flattens(node: fx.Node, layers: dict[str, nn.Module]) -> bool:
     return start == (1,) and "end_dim" not in node.kwargs
 
 
-def _replace(graph: fx.Graph, node: fx.Node, function: Callable[..., Tensor]) -> None:
-    with graph.inserting_before(node):
-        node.replace_all_uses_with(graph.call_function(function, (node.all_input_nodes[0],)))
-    graph.erase_node(node)
-
-
-def _name(node: fx.Node, layers: dict[str, nn.Module]) -> str:
+def _name(node: fx.Node, network: nn.Module) -> str:
     if node.op == "call_module":
-        return type(layers[str(node.target)]).__name__
+        return type(network.get_submodule(str(node.target))).__name__
     return str(getattr(node.target, "__name__", node.target))
 
 
-def _get(module: nn.Module, target: str) -> Any:
-    owner, _, name = target.rpartition(".")
-    return getattr(module.get_submodule(owner), name)
-
-
-def _set(root: nn.Module, target: str, value: nn.Module | nn.Parameter) -> None:
-    """`root.<target> = value`, with empty modules on the way."""
-    *owners, name = target.split(".")
-    for owner in owners:
-        if not hasattr(root, owner):
-            root.add_module(owner, nn.Module())
-        root = root.get_submodule(owner)
-    setattr(root, name, value)
+def _is_count(name: str) -> bool:
+    return name.endswith("num_batches_tracked")

@@ -11,7 +11,7 @@ from labs.errors import UserError
 from labs.models.cnn import CNN
 from labs.models.mlp import MLP
 from labs.replicas import Replicas
-from labs.stacking import UnstackableError, stack
+from labs.stacking import Stacked, UnstackableError
 
 
 class Scaled(nn.Module):
@@ -179,7 +179,7 @@ OTHERS: dict[str, tuple[Callable[[], nn.Module], str]] = {
 def test_what_cannot_be_stacked_is_named_and_computed_one_after_another(name: str) -> None:
     make, reason = OTHERS[name]
     with pytest.raises(UnstackableError, match=reason):
-        stack(three(make))
+        Stacked(three(make), torch.device("cpu"))
     replicas, twins = Replicas(three(make), [0, 1, 2]), three(make)
     assert replicas.unstackable == reason
     replicas.eval()
