@@ -122,8 +122,12 @@ def refusal(compose_config: Compose, overrides: list[str]) -> str | None:
 
 
 def bad(how_many: int) -> list[tuple[list[str], str]]:
-    draw = random.Random(20)
-    return [bad_override(draw) for _ in range(how_many)]
+    """So many, no two the same."""
+    draw, found = random.Random(20), dict[tuple[str, ...], str]()
+    while len(found) < how_many:
+        overrides, key = bad_override(draw)
+        found[tuple(overrides)] = key
+    return [(list(overrides), key) for overrides, key in found.items()]
 
 
 def test_bad_overrides_are_refused_in_one_line_that_names_the_key(compose_config: Compose) -> None:
