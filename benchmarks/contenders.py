@@ -84,7 +84,7 @@ def split_indices(cfg: DictConfig) -> tuple[Tensor, Tensor]:
     return data.stratified_split(labels, int(cfg.dataset.val_size), cfg.dataset.split_seed)
 
 
-def loaders(cfg: DictConfig, workers: int) -> tuple[DataLoader[Any], DataLoader[Any]]:
+def loaders(cfg: DictConfig, workers: int, *, persistent: bool = False) -> tuple[DataLoader[Any], DataLoader[Any]]:
     """Training and validation loaders over torchvision's data set, with its transforms a sample."""
     from torchvision import datasets as sets
     from torchvision import transforms
@@ -100,7 +100,7 @@ def loaders(cfg: DictConfig, workers: int) -> tuple[DataLoader[Any], DataLoader[
     sets_of = [kind(cfg.dataset.data_dir, train=True, transform=transforms.Compose(t)) for t in (augmented, plain)]
     parts: list[Dataset[Any]] = [Subset(s, i.tolist()) for s, i in zip(sets_of, (training, validation), strict=True)]
     steps = loop.steps_per_epoch(len(training), cfg.trainer)
-    options: dict[str, Any] = {"num_workers": workers, "persistent_workers": workers > 0}
+    options: dict[str, Any] = {"num_workers": workers, "persistent_workers": persistent}
     order = Order(len(training), steps * cfg.trainer.batch_size, cfg.seed)
     return (
         DataLoader(parts[0], cfg.trainer.batch_size, sampler=order, **options),
@@ -116,9 +116,9 @@ def correct_std(images: Tensor) -> list[float]:
 # ── a plain recipe ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def plain(cfg: DictConfig, workers: int) -> list[float]:
+def plain(cfg: DictConfig, workers: int, *, persistent: bool) -> list[float]:
     """Seconds of each epoch of the loop that most tutorials teach."""
-    training, validation = loaders(cfg, workers)
+    training, validation = loaders(cfg, workers, persistent=persistent)
     model = run.build_model(cfg, cfg.seed)[0]
     optimizer = torch.optim.Adam(model.parameters(), lr=cfg.optimizer.lr, weight_decay=cfg.optimizer.weight_decay)
     seconds = []
@@ -148,7 +148,7 @@ def plain(cfg: DictConfig, workers: int) -> list[float]:
 # ── Lightning ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def lightning(cfg: DictConfig, workers: int) -> list[float]:
+def lightning(cfg: DictConfig, workers: int, *, persistent: bool) -> list[float]:
     """Seconds of each epoch of a Lightning Trainer that logs nothing and saves nothing."""
     import warnings
 
@@ -189,7 +189,7 @@ def lightning(cfg: DictConfig, workers: int) -> list[float]:
         max_epochs=cfg.trainer.epochs, accelerator="cpu", devices=1, logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
     )  # fmt: skip
-    trainer.fit(Module(), *loaders(cfg, workers))
+    trainer.fit(Module(), *loaders(cfg, workers, persistent=persistent))
     return [after - before for before, after in pairwise(starts)]
 
 
@@ -197,30 +197,34 @@ def lightning(cfg: DictConfig, workers: int) -> list[float]:
 
 
 def first_step(cfg: DictConfig) -> dict[str, float]:
-    """How far the first step of the plain recipe is from this project's: loss and gradient, relative differences.
+    """How far the first step of the plain recipe is from this project's.
 
-    Counts the operations of this project's step, too. Lightning's contender shares network, loaders and loss with the recipe.
+    Images: the largest difference of a normalised pixel; labels must be equal. Loss and gradient, from the same images and in
+    double precision, where no near tie of a ReLU or a max-pool is decided by rounding: relative differences. Counts the
+    operations of this project's step, too. Lightning's contender shares network, loaders and loss with the recipe.
     """
     images, labels = next(iter(loaders(cfg, 0)[0]))
-    model = run.build_model(cfg, cfg.seed)[0]
-    loss = F.cross_entropy(model(images), labels)
-    theirs = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.parameters()))])
-
     training, _ = data.split_validation(datasets.load(cfg.dataset, train=True), cfg.dataset.val_size, cfg.dataset.split_seed)
     batches = data.TrainingBatches(
         training, data.Normalizer(training, enabled=True), datasets.image_shape(cfg.dataset)[1:], crop_padding=0, flip=False,
         augment=False,
     )  # fmt: skip
     batch, batch_labels = next(batches.epoch([cfg.seed], 1, cfg.trainer.batch_size))
-    ours = Replicas([run.build_model(cfg, cfg.seed)[0]], [cfg.seed])
+    assert torch.equal(batch_labels[0], labels), "the batches hold different images"
+
+    model = run.build_model(cfg, cfg.seed)[0].double()
+    loss = F.cross_entropy(model(batch[0].double()), labels)
+    theirs = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.parameters()))])
+    ours = Replicas([run.build_model(cfg, cfg.seed)[0].double()], [cfg.seed])
     ours.begin_epoch(1)
     optimizer = torch.optim.Adam(ours.parameters_of(0, flat=True), fused=True)
     with Operations() as operations:
-        our_loss = loop.replica_losses(ours(batch), batch_labels).mean()
+        our_loss = loop.replica_losses(ours(batch.double()), batch_labels).mean()
         ours.backward(our_loss)
         optimizer.step()
     gradient = torch.cat([values.flatten() for values in ours.views(ours.gradients).values()])
     return {
+        "images": (batch[0] - images).abs().max().item(),
         "loss": abs(our_loss.item() - loss.item()) / loss.item(),
         "gradient": ((gradient - theirs).norm() / theirs.norm()).item(),
         "operations": operations.count,
@@ -249,7 +253,8 @@ def main() -> None:
     elif order["name"] == "project":
         result = {"epochs": project(cfg)}
     else:
-        result = {"epochs": {"plain": plain, "lightning": lightning}[order["name"]](cfg, order["workers"])}
+        contender = {"plain": plain, "lightning": lightning}[order["name"]]
+        result = {"epochs": contender(cfg, order["workers"], persistent=order["persistent"])}
     print(json.dumps(result))
 
 
