@@ -5,7 +5,7 @@ plain      a PyTorch recipe as people write it: a DataLoader with workers, a tor
 lightning  the same network, data and optimizer in a LightningModule, with logging, checkpoints and progress bar off
 
 All train the network with the initial weights that this project gives a seed, on the batches that it gives that seed.
-Prints one JSON object: `epochs`, the wall seconds of each, and what the step counts were.
+Prints one JSON object: `epochs`, the wall seconds of each; or, asked for `first_step`, how far apart the first steps are.
 """
 
 import json

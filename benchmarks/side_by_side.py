@@ -238,7 +238,7 @@ def main() -> None:
         page += [
             "## One network", "",
             f"MLP on MNIST, batch {BATCH}, {STEPS} steps an epoch, 1,000 validation images; all of an epoch is counted, here "
-            "with gradient diagnostics, TensorBoard and checkpoints on, one thread. plain: two loader workers and torch's default "
+            "with gradient diagnostics, TensorBoard and checkpoints on, one thread. plain: two loader workers and torch's own "
             "threads, as such recipes are written. plain, tuned: workers that stay from epoch to epoch, one computing thread. "
             "Lightning: workers that stay, its own default threads; no logger, checkpoints, progress bar.", "",
             *one_seed(floors, operations, options.pairs), "",

@@ -192,7 +192,7 @@ def record(directory: Path, cfg: DictConfig, seed: int, status: str, error: dict
 
 
 def objective(cell: Path, seeds: list[int]) -> float:
-    """Mean of the runs' best validation accuracies, percent; NaN where one has none."""
+    """Mean of the runs' best validation accuracies, percent; NaN where one has none or diverged in the end."""
     results = [read_json(cells.run_directory(cell, seed) / "result.json") or {} for seed in seeds]
-    accuracies = [math.nan if result.get("val_acc") is None else float(result["val_acc"]) for result in results]
+    accuracies = [float(result["val_acc"]) if result.get("status") == "done" else math.nan for result in results]
     return sum(accuracies) / len(accuracies)

@@ -123,7 +123,7 @@ def fit(
             rows.append(row)
         progress.epoch(rows)
 
-        # ── keep the best, schedule, save ──────────────────────────────────────────────────────────────────────────────
+        # ── keep the best, schedule ────────────────────────────────────────────────────────────────────────────────────
         for i, (run, row) in enumerate(zip(runs, rows, strict=True)):
             if run.diverged:
                 continue

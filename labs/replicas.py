@@ -53,6 +53,7 @@ class Replicas:
         for name, values in self.views(self.weights).items():
             values.copy_(self._network.values(name))
         self._updated: list[list[nn.Parameter]] = [[] for _ in modules]  # by replica: what its optimizer updates
+        self._flat = [False] * len(modules)  # and whether that is one vector of all
         self._use(self.weights)
 
     def __len__(self) -> int:
@@ -97,6 +98,7 @@ class Replicas:
             flat: give one vector of all parameters, which suits optimizers that treat every number alike, in place of a
                 parameter for each of the module's own.
         """
+        self._flat[i] = flat
         self._updated[i] = [nn.Parameter(values) for values in self._values_of(self.weights, i, flat)]
         self._use(self.weights)
         return self._updated[i]
@@ -127,7 +129,7 @@ class Replicas:
     def keep(self, positions: list[int]) -> None:
         """Go on with these replicas only, in this order."""
         self.seeds = [self.seeds[i] for i in positions]
-        self._updated = [self._updated[i] for i in positions]
+        self._updated, self._flat = [self._updated[i] for i in positions], [self._flat[i] for i in positions]
         self._network.keep(positions)
         self._use(self.weights[positions])
 
@@ -136,8 +138,7 @@ class Replicas:
         self.weights, self.gradients = weights, torch.zeros_like(weights)
         self._leaves = self._network.bind(self.views(weights))
         self._gradient_views = self._network.in_order_of_leaves(self.views(self.gradients))
-        for i, parameters in enumerate(self._updated):
-            flat = len(parameters) == 1
+        for i, (parameters, flat) in enumerate(zip(self._updated, self._flat, strict=True)):
             values, gradients = self._values_of(weights, i, flat), self._values_of(self.gradients, i, flat)
             for parameter, value, gradient in zip(parameters, values, gradients, strict=False):
                 parameter.data, parameter.grad = value, gradient

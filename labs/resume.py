@@ -92,7 +92,10 @@ def read(path: Path, directory: Path, seed: int, config_hash: str) -> State:
 
 
 def settle(folder: Path, chosen: State | None) -> None:
-    """Make the chosen state last.pt and remove those of later epochs, so that all that is there is of this attempt."""
+    """Remove the checkpoints of epochs after the chosen state's, so that all that is there is of this attempt.
+
+    Where previous.pt is chosen it becomes last.pt.
+    """
     reached, path = (chosen["epoch"], chosen["path"]) if chosen else (0, None)
     stays = {path, folder / "previous.pt"} if path == folder / "last.pt" else {path}
     for other in folder.glob("*.pt"):
@@ -122,7 +125,7 @@ def restore(replicas: Replicas, runs: list[Run], states: dict[int, State], epoch
             run.scheduler.load_state_dict(state["scheduler"])
         except (RuntimeError, ValueError, KeyError) as error:
             raise UserError(
-                f"{run.directory}/checkpoints/last.pt: does not fit the network or its optimizer "
+                f"{run.directory}: the checkpoint of epoch {state['epoch']} does not fit the network or its optimizer "
                 f"({str(error).splitlines()[0]}); resume=never starts this run again"
             ) from error
         run.best, run.weights = state["best"], state["best_model"]

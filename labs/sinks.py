@@ -75,10 +75,11 @@ class RunLog:
             UserError: if a mirror does not start.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._files = [_Lines(self.directory / name, self._after) for name in FILES]
-        kept = [(what, json.loads(line)) for what, file in zip(("epoch", "layers"), self._files, strict=True)
-                for line in file.kept.splitlines()]  # fmt: skip
         try:
+            for name in FILES:
+                self._files.append(_Lines(self.directory / name, self._after))
+            kept = [(what, json.loads(line)) for what, file in zip(("epoch", "layers"), self._files, strict=True)
+                    for line in file.kept.splitlines()]  # fmt: skip
             if self._logger.tensorboard:
                 with _starting("TensorBoard"):
                     from labs.tensorboard_mirror import TensorBoardMirror  # a second to import, for those who use it

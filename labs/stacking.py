@@ -175,6 +175,8 @@ class StackedDropout(Layer):
     def __call__(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0:
             return x
+        if self.p == 1:
+            return x * 0
         kept = torch.empty_like(x)
         for i, stream in enumerate(self.streams):
             kept[i].bernoulli_(1 - self.p, generator=stream)
@@ -204,7 +206,7 @@ class Numbers(Layer):
         return self.value
 
     def shaped(self, values: Tensor) -> Tensor:
-        return values.reshape(len(values), -1, 1)
+        return values.view(-1, 1, 1) if values.dim() == 1 else values.unsqueeze(2)
 
 
 KINDS: dict[type[nn.Module], Callable[[Any, str], Layer]] = {
@@ -221,10 +223,7 @@ def trace(modules: list[nn.Module]) -> tuple[Callable[[Tensor, list[Any]], Tenso
     first = modules[0]
     if not all(parameter.requires_grad for parameter in first.parameters()):
         raise UnstackableError("frozen parameters")
-    try:
-        graph = fx.Tracer().trace(first)
-    except Exception as error:  # whatever a network's own forward does with what is not a tensor yet
-        raise UnstackableError(f"{type(first).__name__}.forward, which decides by its data") from error
+    graph = traced(first)
     images = next(iter(graph.nodes))
     with graph.inserting_after(images):
         listed = graph.placeholder("layers")
@@ -246,6 +245,8 @@ def trace(modules: list[nn.Module]) -> tuple[Callable[[Tensor, list[Any]], Tenso
             graph.erase_node(node)
         elif images in node.all_input_nodes:
             raise UnstackableError(f"{_name(node, first)} of images")
+        elif node.op == "call_module" and node.kwargs:
+            raise UnstackableError(f"{_name(node, first)} called by keyword")
         elif node.op == "call_module":
             module = first.get_submodule(str(node.target))
             if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks:
@@ -269,6 +270,23 @@ def trace(modules: list[nn.Module]) -> tuple[Callable[[Tensor, list[Any]], Tenso
     if odd := used ^ held:
         raise UnstackableError(f"{sorted(odd)[0]}, which is unused or shared")
     return fx.GraphModule(nn.Module(), graph).forward, layers
+
+
+def traced(network: nn.Module) -> fx.Graph:
+    """The operations of the forward pass, if it has the same ones whatever the images, the mode and the random state."""
+    name, was_training, random_state = type(network).__name__, network.training, torch.get_rng_state()
+    try:
+        in_evaluation = fx.Tracer().trace(network.eval())
+        graph = fx.Tracer().trace(network.train())
+    except Exception as error:  # whatever a network's own forward does with what is not a tensor yet
+        raise UnstackableError(f"{name}.forward, which decides by its data") from error
+    finally:
+        network.train(was_training)
+    if str(graph) != str(in_evaluation):
+        raise UnstackableError(f"{name}.forward, which differs between training and evaluation")
+    if not torch.equal(random_state, torch.get_rng_state()):
+        raise UnstackableError(f"{name}.forward, which decides at random")
+    return graph
 
 
 def _features(images: Tensor) -> Tensor:

@@ -57,7 +57,7 @@ class WandbMirror:
     def layers(self, row: dict[str, Any]) -> None:
         self._first, self._last = self._first or row, row
         norms = row["grad_norm"]
-        if row["epoch"] == 0 and norms[0] and norms[-1]:  # neither None nor 0
+        if row["epoch"] == 0 and norms and norms[0] and norms[-1]:  # neither None nor 0
             self._run.summary["first_to_last_grad_norm_at_init"] = norms[0] / norms[-1]
 
     def end(self, result: dict[str, Any]) -> None:
@@ -74,7 +74,7 @@ class WandbMirror:
 
     def close(self, error: BaseException | None) -> None:
         try:
-            if self._first is not None and self._last is not None:
+            if self._first is not None and self._last is not None and self._first["grad_norm"]:
                 with kept_inside(self._directory):
                     self._run.log({"layers/grad_norm": chart(self._first, self._last)}, step=self._last["epoch"])
         finally:

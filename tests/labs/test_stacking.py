@@ -164,9 +164,30 @@ def hooked() -> nn.Module:
     return network
 
 
+class Modal(nn.Module):
+    """One thing in training and another in evaluation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(36, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        h = self.linear(images.flatten(1))
+        return h * 2 if self.training else h
+
+
+class Stochastic(Modal):
+    """Leaves something out at random."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        h = self.linear(images.flatten(1))
+        return h if torch.rand(()) < 0.5 else h * 2
+
+
 OTHERS: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "cnn": (lambda: CNN((1, 6, 6), 4, filters=[3, 4], hidden=8, residual=True), "Conv2d of images"),
     "reads": (Reads, "Reads.forward, which decides by its data"),
+    "modal": (Modal, "Modal.forward, which differs between training and evaluation"),
     "shared": (Shared, "b.weight, which is unused or shared"),
     "frozen": (frozen, "frozen parameters"),
     "hooked": (hooked, "Linear with hooks"),
@@ -196,6 +217,31 @@ def test_what_cannot_be_stacked_is_named_and_computed_one_after_another(name: st
         norms = [replicas.views(replicas.gradients)[key].flatten(1).norm(dim=1) for key, _ in twins[0].named_parameters() if
                  "b.weight" not in key]  # fmt: skip
         assert all((norm > 0).all() or (norm < 1e-9).all() for norm in norms)
+
+
+def test_a_network_that_decides_at_random_is_not_stacked() -> None:
+    torch.manual_seed(0)  # the same branch twice, so that only the random state gives it away
+    with pytest.raises(UnstackableError, match=r"at random|differs"):
+        Stacked([Stochastic()], torch.device("cpu"))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_replicas_can_all_be_dropped(name: str) -> None:
+    replicas = Replicas(three(NETWORKS[name]), [0, 1, 2])
+    replicas.keep([])
+    assert (len(replicas), len(replicas.weights)) == (0, 0)
+
+
+def test_an_optimizer_that_wants_the_shapes_of_parameters_gets_them() -> None:
+    def make() -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(36, 4, bias=False))
+
+    replicas = Replicas(three(make), [0, 1, 2])
+    parameters = [replicas.parameters_of(i) for i in range(3)]
+    replicas.keep([1])
+    assert [p.shape for p in parameters[1]] == [(4, 36)]
+    assert parameters[1][0].grad is not None
+    assert parameters[1][0].grad.shape == (4, 36)
 
 
 def test_dropping_replicas_leaves_the_rest_with_their_optimizers() -> None:
