@@ -1,6 +1,7 @@
 """A run in TensorBoard: its scalars, its hyperparameters with the final metrics, and the layers' norms as histograms."""
 
 import math
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,15 @@ TAGS = {
 }  # fmt: skip
 TEST_TAGS = {"test_loss": "loss/test", "test_acc": "accuracy/test"}
 HISTOGRAMS = 20  # about as many records of the layers a run, each a few kB
+
+
+def _without_traceback(args: threading.ExceptHookArgs) -> None:
+    """What fails in TensorBoard's own thread it raises again where it is called, and there it is one warning."""
+    if not type(args.thread).__module__.startswith("tensorboard."):
+        _excepthook(args)
+
+
+_excepthook, threading.excepthook = threading.excepthook, _without_traceback
 
 
 class TensorBoardMirror:

@@ -168,3 +168,27 @@ def test_the_hparams_tab_compares_cells(tmp_path: Path) -> None:
     assert set(groups[0].hparams) == {"depth", "residual", "model.width", "trainer.epochs"}  # what decides a cell's numbers
     means = [{v.name.tag: v.value for v in group.metric_values}.get("accuracy/test") for group in groups]
     assert means == [5.5, None, 50.5]  # over the two seeds
+
+
+def test_a_full_disk_under_tensorboard_is_one_warning_and_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """TensorBoard writes in a thread of its own, whose exceptions Python prints."""
+
+    def full(data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    with RunLog(tmp_path, ON, info()) as log:
+        mirror = log._mirrors["TensorBoard"]
+        assert isinstance(mirror, TensorBoardMirror)
+        worker = mirror._writer._get_file_writer().event_writer._async_writer._worker
+        monkeypatch.setattr(worker._record_writer, "write", full)
+        log.epoch(ROW)
+        worker.join(10)
+        log.epoch(ROW | {"epoch": 2})
+        monkeypatch.undo()
+    assert [record.getMessage() for record in caplog.records] == [
+        "TensorBoard failed ([Errno 28] No space left on device) and is off for the rest of this run"
+    ]
+    assert "Traceback" not in capsys.readouterr().err
+    assert len(rows(tmp_path / "metrics.jsonl")) == 2
