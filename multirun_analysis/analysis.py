@@ -22,6 +22,17 @@ class Analysis:
     finding: list[str]
     notices: list[str]
 
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """What is computed from the runs, by the name of its CSV."""
+        return {
+            "summary": self.summary,
+            "paired": self.differences,
+            "trainability": self.shares,
+            "shortfall": self.shortfall,
+            "published": self.comparison,
+            "gradient_slopes": self.slopes,
+        }
+
 
 def analyse(frames: Frames) -> Analysis:
     """Compute everything that the tables, figures and the report show."""

@@ -43,15 +43,7 @@ def write(analysis: Analysis, directory: Path) -> None:
     else:
         (directory / PROBLEMS).unlink(missing_ok=True)
 
-    computed = {
-        "summary": analysis.summary,
-        "paired": analysis.differences,
-        "trainability": analysis.shares,
-        "shortfall": analysis.shortfall,
-        "published": analysis.comparison,
-        "gradient_slopes": analysis.slopes,
-    }
-    for name, frame in computed.items():
+    for name, frame in analysis.tables().items():
         write_atomically(directory / f"{name}.csv", _csv(_rounded(frame), float_format="%.6g"))
     write_atomically(directory / "final_results.pkl", pickle.dumps(_rounded(analysis.summary)))
     write_atomically(directory / "summary.md", report.summary_markdown(analysis).encode())

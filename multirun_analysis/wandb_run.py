@@ -63,15 +63,7 @@ def log(analysis: Analysis, directory: Path) -> str:
 
 def tables(analysis: Analysis) -> dict[str, pd.DataFrame]:
     """The frames that are also the report's CSVs, without empty ones."""
-    frames = {
-        "summary": analysis.summary,
-        "paired": analysis.differences,
-        "trainability": analysis.shares,
-        "shortfall": analysis.shortfall,
-        "published": analysis.comparison,
-        "gradient_slopes": analysis.slopes,
-    }
-    return {name: frame for name, frame in frames.items() if len(frame)}
+    return {name: frame for name, frame in analysis.tables().items() if len(frame)}
 
 
 def project(runs: pd.DataFrame) -> str:
