@@ -98,11 +98,12 @@ def explain(error: Exception) -> str:
             return str(link)
         if isinstance(link, OverrideParseException):
             return f"{link.override}: not of the form key=value ({link.message.splitlines()[0]})"
-        if isinstance(link, MissingConfigException) and link.missing_cfg_file and link.options:
+        if isinstance(link, MissingConfigException) and link.missing_cfg_file:
             group, _, name = link.missing_cfg_file.rpartition("/")
             if extra := EXTRAS.get(f"{group}={name}"):
                 return f"{group}={name}: comes with an extra; pip install -c constraints.txt -e '.[{extra}]'"
-            return f"{group}={name}: no such option{_closest(name, link.options)}; there is {', '.join(link.options)}"
+            if link.options:  # none are known for a file that another file's defaults list names
+                return f"{group}={name}: no such option{_closest(name, link.options)}; there is {', '.join(link.options)}"
     for link in chain:
         if isinstance(link, OmegaConfBaseException):
             key = link.full_key or link.key
