@@ -65,7 +65,7 @@ class Watch:
             results = job.results()
             accuracies = [r["test_acc"] for r in results if r.get("test_acc") is not None]
             numbers = f"test accuracy {np.mean(accuracies):6.2f} %" if accuracies else ""
-            seconds = max(r.get("seconds", 0.0) for r in results)
+            seconds = sum(r.get("seconds", 0.0) for r in results)  # each has its replica's share
             left = self.seconds_left()
             tail = f"  {clock(left)} left" if left else ""
             count = f"[{len(self.ended)}/{len(self.jobs)}]"
@@ -87,13 +87,18 @@ class Watch:
         return [path for path in _paths(job, name) if _stamp(path) != self.before[path]]
 
     def epoch_seconds(self, job: Job) -> list[float]:
-        """Seconds of each epoch that the job has behind it."""
+        """Seconds of each epoch that the job has behind it, of all its replicas together."""
         paths = _paths(job, "metrics.jsonl") if job.name in self.ended else self.written(job, "metrics.jsonl")
-        try:
-            with paths[0].open() as file:
-                return [json.loads(line)["seconds"] for line in file if line.endswith("\n")]
-        except (IndexError, OSError, ValueError):
-            return []
+        seconds: dict[int, float] = {}
+        for path in paths:
+            try:
+                with path.open() as file:
+                    records = [json.loads(line) for line in file if line.endswith("\n")]
+                for record in records:
+                    seconds[record["epoch"]] = seconds.get(record["epoch"], 0.0) + record["seconds"]
+            except (OSError, ValueError):
+                continue
+        return list(seconds.values())
 
     def seconds_left(self) -> float | None:
         """Estimate from the epochs run so far; None before the first.

@@ -94,12 +94,23 @@ def test_jobs_stop_as_early_as_those_that_have_ended(tmp_path: Path) -> None:
     assert watch.seconds_left() == pytest.approx(4.0)
 
 
+def test_an_epoch_takes_the_time_of_all_its_replicas(tmp_path: Path) -> None:
+    jobs = [job(tmp_path, "a", seeds=(0, 1))]
+    watch = Watch(jobs, workers=1)
+    trained(jobs[0], 4, 1.0, seed=0)
+    trained(jobs[0], 3, 2.0, seed=1)  # stopped an epoch earlier
+    assert watch.epoch_seconds(jobs[0]) == [3.0, 3.0, 3.0, 1.0]
+    assert watch.seconds_left() == pytest.approx(6 * 3.0)
+
+
 def test_the_median_epoch_counts(tmp_path: Path) -> None:
     jobs = [job(tmp_path, "a")]
     watch = Watch(jobs, workers=1)
     directory = cells.run_directory(jobs[0].cell, 0)
     directory.mkdir(parents=True)
-    (directory / "metrics.jsonl").write_text('{"seconds": 9.0}\n{"seconds": 1.0}\n{"seconds": 1.0}\n{"seconds": 1.')
+    (directory / "metrics.jsonl").write_text(
+        '{"epoch": 1, "seconds": 9.0}\n{"epoch": 2, "seconds": 1.0}\n{"epoch": 3, "seconds": 1.0}\n{"epoch": 4, "seconds": 1.'
+    )
     assert watch.epoch_seconds(jobs[0]) == [9.0, 1.0, 1.0]  # without the line that is being written
     assert watch.seconds_left() == pytest.approx(7 * 1.0)
 
@@ -135,7 +146,7 @@ def test_a_job_that_ends_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixt
     ended(jobs[0], 1, test_acc=95.0, seconds=11.0)
     watch.report_ended()
     watch.report_ended()
-    assert capsys.readouterr().out == "[1/2] model.depth=5  done  test accuracy  92.50 %  12 s  00:11 left\n"
+    assert capsys.readouterr().out == "[1/2] model.depth=5  done  test accuracy  92.50 %  23 s  00:11 left\n"
     ended(jobs[1], status="failed")
     watch.report_ended()
     assert capsys.readouterr().out == "[2/2] model.depth=[6]  failed    0 s\n"
