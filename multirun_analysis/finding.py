@@ -4,6 +4,7 @@ import math
 
 import pandas as pd
 
+from multirun_analysis import theory
 from multirun_analysis.statistics import MARGIN, NOT_COUNTED
 from multirun_analysis.tables import number, p_value
 
@@ -23,7 +24,7 @@ def finding(
         if cells["epochs_run_mean"].max() == 0:
             sentences = ["These nets are untrained (0 epochs).", *_slopes(slopes[slopes["group"] == group])]
         else:
-            sentences = _group(cells, *own)
+            sentences = [*_group(cells, *own), *_expected_depth(slopes[slopes["group"] == group])]
         waiting = ", ".join(f"{cells[status].sum()} {status}" for status in UNFINISHED if cells[status].sum())
         if waiting and cells["n"].sum():
             sentences.append(f"Not final: {waiting}.")
@@ -75,6 +76,15 @@ def _slopes(slopes: pd.DataFrame) -> list[str]:
             f"{row['slope']:.4f} ({sure}){theory}."
         )
     return sentences
+
+
+def _expected_depth(slopes: pd.DataFrame) -> list[str]:
+    """Where theory sees training end, for plain nets that were all trained with one batch size."""
+    predicted = slopes["predicted"].dropna().unique()
+    if len(predicted) != 1:
+        return []
+    depth = theory.trainable_depth(float(predicted[0]))
+    return [f"Mean-field theory expects plain nets of great width to stop training near depth {depth:.0f} at this batch size."]
 
 
 def _shortfall(row: pd.Series) -> str:

@@ -49,9 +49,13 @@ def slope(batch_size: int) -> float:
     return -math.log(growth_per_layer(batch_size)) / 2
 
 
-def trainable_depth(batch_size: int) -> float:
-    """16 / ln(lambda): where the paper sees training end (its section 4, with 16 found by experiment)."""
-    return 16 / math.log(growth_per_layer(batch_size))
+def trainable_depth(slope: float) -> float:
+    """16 / ln(lambda) layers: where the paper sees training end (its section 4, with 16 found by experiment).
+
+    Args:
+        slope: -ln(lambda)/2, as `slope` gives it.
+    """
+    return 8 / -slope
 
 
 def _arc_cosine_kernels(correlation: float) -> tuple[float, float]:

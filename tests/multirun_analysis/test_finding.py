@@ -134,6 +134,16 @@ def test_untrained_nets_are_said_to_be():
     )
 
 
+def test_the_depth_that_theory_expects_is_told_of_one_batch_size():
+    rows = pairs(50, [10, 11], [95, 96])
+    slope = {"group": frame(rows)["group"].iloc[0], "depth": 50, "residual": False, "epoch": 0, "predicted": -0.1959}
+    slopes = pd.DataFrame([slope, slope | {"residual": True, "predicted": None}, slope | {"epoch": 3, "predicted": None}])
+    expected = " Mean-field theory expects plain nets of great width to stop training near depth 41 at this batch size."
+    assert said(rows, slopes) == said(rows) + expected
+    assert said(rows, pd.concat([slopes, pd.DataFrame([slope | {"predicted": -0.29}])])) == said(rows)
+    assert said(rows, slopes.assign(group="another")) == said(rows)
+
+
 def test_groups_have_a_paragraph_each():
     rows = [row | {"group": group} for group in ("dataset=digits", "dataset=mnist") for row in pairs(5, [95, 96], [95, 96])]
     text = said(rows)

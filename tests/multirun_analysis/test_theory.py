@@ -23,7 +23,7 @@ def test_growth_falls_to_its_limit_with_the_batch() -> None:
 
 def test_slope_and_trainable_depth_follow_from_the_growth() -> None:
     assert theory.slope(128) == pytest.approx(-0.196, abs=5e-4)
-    assert theory.trainable_depth(128) == pytest.approx(40.8, abs=0.1)
+    assert theory.trainable_depth(theory.slope(128)) == pytest.approx(40.8, abs=0.1)
     assert math.exp(-100 * theory.slope(128)) == pytest.approx(3.2e8, rel=0.05)
 
 
