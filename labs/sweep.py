@@ -67,7 +67,7 @@ class Sweep(Callback):
                 return
             check_directories(self.jobs, config.study, directory)
             if config.plan:
-                show_plan(self.jobs, launchers.num_workers(config, len(self.jobs)))
+                show_plan(self.jobs, launchers.num_workers(config, len(self.jobs)), here=launchers.run_here(config))
             todo = [job for job in self.jobs if job.status() not in ("done", "diverged")]
             if todo:
                 preflight().check_networks([job.cfg for job in todo], here=launchers.run_here(config))
@@ -170,17 +170,20 @@ def summarize(jobs: list[Job], directory: Path) -> int:
     return 0 if set(counts) <= {"done", "diverged"} else 1
 
 
-def show_plan(jobs: list[Job], workers: int) -> None:
-    """Print the jobs, which are finished, their parameters and an estimate of the time, then end the program."""
-    preflight().check_networks([job.cfg for job in jobs])
+def show_plan(jobs: list[Job], workers: int, *, here: bool = True) -> None:
+    """Print the jobs, which are finished, their parameters and, if they run here, an estimate of the time; end the program."""
+    preflight().check_networks([job.cfg for job in jobs], here=here)
     preflight().check_data([job.cfg for job in jobs])
     width = max(len(job.name) for job in jobs)
     total = longest = 0.0
-    print(f"{'job':<{width}}  {'status':<8}  {'parameters':>10}  {'at most':>8}")
+    print(f"{'job':<{width}}  {'status':<8}  {'parameters':>10}" + ("   at most" if here else ""))
     for job in jobs:
-        seconds = 0.0 if (finished := job.status() in ("done", "diverged")) else preflight().probe(job)
+        seconds = 0.0
+        if here and job.status() not in ("done", "diverged"):
+            seconds = preflight().probe(job)
         total, longest = total + seconds, max(longest, seconds)
-        estimate = "" if finished else clock(seconds)
-        print(f"{job.name:<{width}}  {job.status():<8}  {preflight().parameters(job):>10,}  {estimate:>8}", flush=True)
-    print(f"{len(jobs)} jobs, at most {clock(max(total / workers, longest))} with {workers} at a time; nothing was run")
+        estimate = f"  {clock(seconds):>8}" if seconds else ""
+        print(f"{job.name:<{width}}  {job.status():<8}  {preflight().parameters(job):>10,}{estimate}", flush=True)
+    time = f"at most {clock(max(total / workers, longest))}" if here else "not timed, as they run elsewhere,"
+    print(f"{len(jobs)} jobs, {time} with {workers} at a time; nothing was run")
     sys.exit(0)

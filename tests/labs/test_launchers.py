@@ -1,6 +1,7 @@
 """What a sweep knows of its launcher before it starts: how many jobs at a time, where they run, and what is missing."""
 
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from labs import launchers, preflight, run
+from labs import launchers, preflight, run, sweep
 from labs.errors import UserError
+from labs.plan import Job
 
 Compose = Callable[..., DictConfig]
 SLURM = {"_target_": "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher", "array_parallelism": 4}
@@ -64,6 +66,20 @@ def test_devices_are_looked_for_only_where_the_jobs_run(monkeypatch: pytest.Monk
     preflight.check_networks([compose_config("device=cuda")], here=False)
     with pytest.raises(UserError, match=r"^device=cuda: torch finds 0 CUDA devices here"):
         preflight.check_networks([compose_config("device=cuda")], here=True)
+
+
+def test_a_plan_for_another_machine_is_not_timed_on_this_one(
+    monkeypatch: pytest.MonkeyPatch, compose_config: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    jobs = [Job([], compose_config("device=cuda", "model.depth=2"), tmp_path, [0], "model.depth=2")]
+    with pytest.raises(SystemExit):
+        sweep.show_plan(jobs, workers=64, here=False)
+    assert capsys.readouterr().out == (
+        "job            status    parameters\n"
+        "model.depth=2  missing       17,610\n"
+        "1 jobs, not timed, as they run elsewhere, with 64 at a time; nothing was run\n"
+    )
 
 
 # ── several GPUs ─────────────────────────────────────────────────────────────────────────────────────────────────────────
