@@ -10,7 +10,11 @@ import torch
 from labs.errors import UserError
 from labs.files import write_atomically
 
-FORMAT = 2
+FORMAT = 3
+
+
+class UnusableError(UserError):
+    """A file that is not, or no longer, a checkpoint of this program."""
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -24,18 +28,24 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     """Read a state that `save` wrote. No code in the file is ever run (`weights_only=True`).
 
     Raises:
-        UserError: if the file is missing, damaged, or of another format.
+        UnusableError: if the file is damaged or of another format.
+        UserError: if it cannot be read, which says nothing of what is in it.
     """
     try:
         content = io.BytesIO(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    try:
         with zipfile.ZipFile(content) as archive:
             if damaged := archive.testzip():  # torch reads tensors with flipped bits without a word
                 raise ValueError(f"damaged in {damaged}")
         content.seek(0)
         state = torch.load(content, map_location=device, weights_only=True)
+    except MemoryError:
+        raise
     except Exception as error:  # a damaged file can fail anywhere in the reader, with almost any exception
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: not a readable checkpoint ({reason})") from error
+        raise UnusableError(f"{path}: not a readable checkpoint ({reason})") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise UserError(f"{path}: a checkpoint of another program or version; format {FORMAT} is needed")
+        raise UnusableError(f"{path}: a checkpoint of another program or version; format {FORMAT} is needed")
     return state

@@ -17,6 +17,8 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 EXTRAS = {"hydra/launcher=submitit_slurm": "slurm", "hydra/launcher=submitit_local": "slurm"}  # options, by what brings them
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+REFUSALS = (*NO_ROOM, errno.EACCES, errno.EPERM, errno.EIO)  # by which a disk or a folder says no
 SHOW_TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
@@ -64,9 +66,8 @@ def one_line_errors() -> Iterator[None]:
             sys.exit(128 + signal.SIGTERM)
         if SHOW_TRACEBACKS:
             raise
-        if (full := disk_full(error)) is not None:
-            place = full.filename or Path.cwd()
-            sys.exit(f"error: {place}: cannot be written ({full.strerror}); make room and start again")
+        if (refused := disk_refuses(error)) is not None:
+            sys.exit(f"error: {refused.filename or Path.cwd()}: {refusal(refused)}; mend that and start again")
         if _lost_a_job(error):
             reason = " ".join(str(error).split("\n")[:2]).partition(". ")[0]
             sys.exit(f"error: the process of a job died: {reason}; the same command again runs what is missing")
@@ -75,15 +76,20 @@ def one_line_errors() -> Iterator[None]:
         sys.exit(f"error: {explain(error)}")
 
 
-def disk_full(error: BaseException | None) -> OSError | None:
-    """The error at the root of this one that says that the disk is full, over its quota or read-only; None for another."""
+def disk_refuses(error: BaseException | None) -> OSError | None:
+    """The error at the root of this one by which the disk refuses: full, over a quota, read-only, not ours, broken; or None."""
     seen: list[BaseException] = []  # a cause raised again is its own context's context
     while error is not None and error not in seen:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
+        if isinstance(error, OSError) and error.errno in REFUSALS:
             return error
         seen.append(error)
         error = error.__cause__ or error.__context__
     return None
+
+
+def refusal(error: OSError) -> str:
+    """What a disk that refuses leaves undone, and why."""
+    return f"cannot be {'written' if error.errno in NO_ROOM else 'used'} ({error.strerror})"
 
 
 def explain(error: Exception) -> str:

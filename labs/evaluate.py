@@ -4,8 +4,9 @@
     python -m labs.evaluate multirun/my_study/<cell>/seed=0/checkpoints/last.pt
     python -m labs.evaluate RUN_DIR device=cpu dataset.data_dir=/somewhere  on another machine
 
-Prints loss, accuracy, the accuracy of each class and the confusion matrix. The checkpoint is read with `weights_only=True`, and
-the configuration beside it may build networks only, so that a directory from somebody else is safe to open.
+Prints loss, accuracy, the accuracy of each class and the confusion matrix; the exit status is 1 where result.json does not
+say the same. The checkpoint is read with `weights_only=True`, and the configuration beside it may build networks only, of
+modules that can be imported: a directory from somebody else is safe to open from outside of it.
 """
 
 import pkgutil
@@ -47,11 +48,14 @@ def main(arguments: list[str]) -> None:
     paths = [argument for argument in arguments if argument not in overrides]
     if not paths:
         raise UserError("python -m labs.evaluate: name a run directory, …/seed=<s>, or a checkpoint")
+    differ = []
     for path in paths:
         for file in checkpoints(Path(path)):
-            run = file.parents[1]
-            state = checkpoint.load(file)
+            run = file.absolute().parents[1]
+            state, result = checkpoint.load(file), read_json(run / "result.json") or {}
             cfg = configuration(run, overrides)
+            if cfg.trainer.num_threads == "auto" and "num_threads" in result:  # auto depends on the process that trained
+                cfg.trainer.num_threads = result["num_threads"]
             if state.get("hash") != cells.config_hash(cfg):
                 raise UserError(
                     f"{file}: of configuration {state.get('hash')}, and {run}/config.json is {cells.config_hash(cfg)}"
@@ -60,7 +64,11 @@ def main(arguments: list[str]) -> None:
             print(f"{file}: epoch {state['epoch']}, seed {state['seed']}")
             print(text(tested))
             if file.name == "best.pt":
-                print(compare(tested, read_json(run / "result.json") or {}))
+                print(compare(tested, result))
+                if result.get("test_acc") is not None and not same(tested, result):
+                    differ.append(str(run))
+    if differ:
+        raise UserError(f"{', '.join(differ)}: result.json does not say the same")
 
 
 def checkpoints(path: Path) -> list[Path]:
@@ -152,11 +160,16 @@ def compare(tested: Tested, result: dict[str, Any]) -> str:
     """Whether result.json says the same, to the last bit."""
     if result.get("test_acc") is None:
         return "result.json: no test yet"
-    if (tested.loss, tested.accuracy) == (result["test_loss"], result["test_acc"]):
+    if same(tested, result):
         return "result.json: the same, to the last bit"
     return (
         f"result.json: loss {result['test_loss']!r}, accuracy {result['test_acc']!r}; here {tested.loss!r}, {tested.accuracy!r}"
     )
+
+
+def same(tested: Tested, result: dict[str, Any]) -> bool:
+    """Whether loss and accuracy are those of result.json, to the last bit."""
+    return (tested.loss, tested.accuracy) == (result["test_loss"], result["test_acc"])
 
 
 if __name__ == "__main__":

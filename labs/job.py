@@ -19,7 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from labs import cells, plan, signals
-from labs.errors import Interrupted, UserError, disk_full
+from labs.errors import Interrupted, UserError, disk_refuses, refusal
 from labs.files import read_json, write_json
 
 log = logging.getLogger(__name__)
@@ -51,10 +51,11 @@ def run(cfg: DictConfig) -> float:
             for seed in seeds:
                 directory = cells.run_directory(cell, seed)
                 refuse_other_configuration(directory, cfg)
-                if finished(directory):
+                if not finished(directory):
+                    locks.enter_context(hold(directory))
+                if finished(directory):  # or has been while this process waited for the lock
                     log.info("seed %d is finished already, nothing to do: %s", seed, directory)
                 else:
-                    locks.enter_context(hold(directory))
                     todo.append(seed)
             if todo:
                 for seed in todo:
@@ -103,10 +104,10 @@ def train(cfg: DictConfig, cell: Path, seeds: list[int], in_sweep: bool) -> None
 
 
 def unwritable(cell: Path, error: Exception) -> UserError | None:
-    """What to say where the disk is full, over its quota or read-only; None for any other error."""
-    if (full := disk_full(error)) is None:
+    """What to say where the disk refuses; None for any other error."""
+    if (refused := disk_refuses(error)) is None:
         return None
-    return UserError(f"{cell}: cannot be written ({full.strerror}); the epochs so far are kept, make room and start again")
+    return UserError(f"{cell}: {refusal(refused)}; the epochs so far are kept, mend that and start again")
 
 
 def finished(directory: Path) -> bool:
@@ -171,6 +172,8 @@ def held(directory: Path) -> bool:
 def start(directory: Path, cfg: DictConfig, seed: int) -> None:
     """Note what is about to run, and clear the outcome of an earlier attempt."""
     (directory / "result.json").unlink(missing_ok=True)
+    for part in directory.rglob(".*.part"):  # of a process that was killed while it wrote
+        part.unlink(missing_ok=True)
     overrides = [*plan.without_seed(list(HydraConfig.get().overrides.task)), f"seed={seed}"]
     write_json(
         directory / "config.json",

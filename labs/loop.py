@@ -45,6 +45,7 @@ class Run:
     diverged: bool = False
     over: bool = False  # not to be trained any further
     hash: str = ""  # of the configuration
+    data: int = 0  # the fingerprint of the images
 
 
 def fit(

@@ -7,6 +7,8 @@ its epoch. Otherwise an older checkpoint is taken, and where there is none the r
 import hashlib
 import logging
 import re
+import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +22,24 @@ log = logging.getLogger(__name__)
 State = dict[str, Any]
 
 
-def find(directories: dict[int, Path], config_hash: str, mode: str) -> dict[int, State]:
+def find(directories: dict[int, Path], config_hash: str, data: int, mode: str) -> dict[int, State]:
     """The state from which each seed goes on; empty where all start at the beginning.
 
     What lies in the directories of later epochs is removed, and what cannot be used is set aside as `….unusable`.
 
     Args:
         directories: the run directory of each seed.
+        data: the fingerprint of the images that there are now.
         mode: `resume=`.
 
     Raises:
-        UserError: with `must`, if there is nothing to go on from.
+        UserError: with `must`, if there is nothing to go on from; if a checkpoint cannot be read, or saw other images.
     """
     found: dict[int, State] = {}
     options: dict[int, list[State]] = {seed: [] for seed in directories}
     for pattern in () if mode == "never" else (r"last", r"previous", r"epoch_\d+"):
         for seed, directory in directories.items():
-            options[seed] += usable(directory, seed, config_hash, pattern)
+            options[seed] += usable(directory, seed, config_hash, data, pattern)
         if found := at_newest_common_epoch(options):
             break
     if mode == "must" and not found:
@@ -63,31 +66,45 @@ def at_newest_common_epoch(options: dict[int, list[State]]) -> dict[int, State]:
     return {}
 
 
-def usable(directory: Path, seed: int, config_hash: str, pattern: str) -> list[State]:
-    """The states in the checkpoints of such a name from which this run can go on, with a warning for each that is no use."""
+def usable(directory: Path, seed: int, config_hash: str, data: int, pattern: str) -> list[State]:
+    """The states in the checkpoints of such a name from which this run can go on.
+
+    One that is no use is set aside with a warning, and with it a copy of the records, which may hold the epochs up to it.
+    """
     states = []
     for path in sorted((directory / "checkpoints").glob("*.pt")):
         if re.fullmatch(pattern, path.stem):
             try:
-                states.append(read(path, directory, seed, config_hash) | {"path": path})
-            except UserError as error:
+                states.append(read(path, directory, seed, config_hash, data) | {"path": path})
+            except checkpoint.UnusableError as error:
                 log.warning("%s; it is set aside, and an older checkpoint or the beginning is where this run goes on", error)
                 path.replace(path.with_suffix(".unusable"))
+                for name in FILES:
+                    with suppress(FileNotFoundError):
+                        shutil.copyfile(directory / name, directory / f"{name}.unusable")
     return states
 
 
-def read(path: Path, directory: Path, seed: int, config_hash: str) -> State:
+def read(path: Path, directory: Path, seed: int, config_hash: str, data: int) -> State:
     """A state of `labs.saving`.
 
     Raises:
-        UserError: if it is damaged, of another run, or does not agree with the records beside it.
+        UnusableError: if it is damaged, of another run, or does not agree with the records beside it.
+        UserError: if it cannot be read, or the data has changed since.
     """
     state = checkpoint.load(path)
     if (state.get("hash"), state.get("seed")) != (config_hash, seed) or "records" not in state:
-        raise UserError(f"{path}: a checkpoint of another run (configuration {state.get('hash')}, seed {state.get('seed')})")
+        raise checkpoint.UnusableError(
+            f"{path}: a checkpoint of another run (configuration {state.get('hash')}, seed {state.get('seed')})"
+        )
     for name, digest in zip(FILES, state["records"], strict=True):
         if hashlib.sha256(lines_up_to(directory / name, state["epoch"])).hexdigest() != digest:
-            raise UserError(f"{path}: {name} beside it is damaged before the end of epoch {state['epoch']}")
+            raise checkpoint.UnusableError(f"{path}: {name} beside it is damaged before the end of epoch {state['epoch']}")
+    if state["data"] != data:
+        raise UserError(
+            f"{directory}: was trained on other images than the data set holds now; put them back, or start again with "
+            "resume=never"
+        )
     return state
 
 

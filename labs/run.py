@@ -64,9 +64,9 @@ def train_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progre
     # ── data ───────────────────────────────────────────────────────────────────────────────────────────────────────────
     device = choose_device(cfg.device)
     datasets.prepare(cfg.dataset)
-    train_part, validation_part = split_validation(
-        datasets.load(cfg.dataset, train=True), cfg.dataset.val_size, cfg.dataset.split_seed
-    )
+    everything = datasets.load(cfg.dataset, train=True)
+    train_part, validation_part = split_validation(everything, cfg.dataset.val_size, cfg.dataset.split_seed)
+    fingerprint = everything.fingerprint()
     train_part, validation_part = train_part.to(device), validation_part.to(device)
     normalize = Normalizer(train_part, enabled=cfg.dataset.normalize)
     shape = datasets.image_shape(cfg.dataset)
@@ -86,7 +86,7 @@ def train_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progre
     if replicas.unstackable and len(seeds) > 1:
         log.info("the seeds are trained one after another: no stacked operation for %s", replicas.unstackable)
     hashed = cells.config_hash(cfg)
-    states = resume.find({seed: cells.run_directory(cell, seed) for seed in seeds}, hashed, cfg.resume)
+    states = resume.find({seed: cells.run_directory(cell, seed) for seed in seeds}, hashed, fingerprint, cfg.resume)
     runs = []
     for i, seed in enumerate(seeds):
         optimizer = instantiate(cfg.optimizer, replicas.parameters_of(i, flat=elementwise(cfg.optimizer)), _convert_="all")
@@ -94,7 +94,7 @@ def train_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progre
         scheduler = instantiate(cfg.scheduler, optimizer, _convert_="all")
         info = describe(cfg, cell, seed, depth_of(models[0], replicas.layers), summary)
         run_log = RunLog(directory, cfg.logger, info, after=states[seed]["epoch"] if seed in states else 0)
-        runs.append(Run(seed, directory, run_log, optimizer, scheduler, hash=hashed))
+        runs.append(Run(seed, directory, run_log, optimizer, scheduler, hash=hashed, data=fingerprint))
     log.info(headline(cfg, models[0], summary, train_part, validation_part, device, threads, seeds))
     resume.restore(replicas, runs, states, cfg.trainer.epochs)
 
@@ -119,7 +119,7 @@ def train_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progre
                 "hash": hashed, "depth": depth_of(models[0], replicas.layers),
                 "residual": cfg.model.get("residual"),
                 "params": summary.params, "mult_adds": summary.mult_adds, "layers": replicas.layers,
-                "num_classes": len(test_part.classes),
+                "num_classes": len(test_part.classes), "num_threads": threads,
                 "versions": versions(), "error": None,
             }  # fmt: skip
             results.append(result)

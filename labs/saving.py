@@ -53,10 +53,11 @@ class Saver:
             if wanted and not run.diverged:
                 checkpoint.save(folder / f"epoch_{epoch}.pt", state)
             if due or run.over:
+                run.log.sync()  # the state is worth nothing without the lines it was saved with
+                save_best(run)  # before last.pt, which may say that this run is over
                 if (folder / "last.pt").exists():
                     (folder / "last.pt").replace(folder / "previous.pt")
                 checkpoint.save(folder / "last.pt", state)
-                save_best(run)
         if due:
             self.epoch = epoch
             took = time.perf_counter() - started
@@ -71,6 +72,7 @@ def state_of(run: Run, replicas: Replicas, i: int) -> dict[str, Any]:
     return {
         "hash": run.hash,
         "seed": run.seed,
+        "data": run.data,
         "epoch": run.epochs_run,
         "over": run.over,
         "diverged": run.diverged,

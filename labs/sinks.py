@@ -6,6 +6,7 @@ A mirror that cannot start stops the run before its first step; one that fails l
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -114,6 +115,11 @@ class RunLog:
         """SHA-256 of what `metrics.jsonl` and `layers.jsonl` hold so far."""
         return [file.digest.hexdigest() for file in self._files]
 
+    def sync(self) -> None:
+        """Return when the lines so far are on the disk and outlive a power cut."""
+        for file in self._files:
+            file.sync()
+
     def end(self, result: dict[str, Any]) -> None:
         """What result.json will hold, of a run that was trained and tested."""
         self._tell("end", result)
@@ -185,6 +191,9 @@ class _Lines:
         self._file.write(line)
         self._file.flush()
         self.digest.update(line.encode())
+
+    def sync(self) -> None:
+        os.fsync(self._file.fileno())
 
     def close(self) -> None:
         with suppress(OSError):  # what did not fit on the disk has been reported, and does not fit now

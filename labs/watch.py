@@ -96,7 +96,7 @@ class Watch:
                     records = [json.loads(line) for line in file if line.endswith("\n")]
                 for record in records:
                     seconds[record["epoch"]] = seconds.get(record["epoch"], 0.0) + record["seconds"]
-            except (OSError, ValueError):
+            except (OSError, ValueError, KeyError, TypeError):  # being written, or damaged
                 continue
         return list(seconds.values())
 

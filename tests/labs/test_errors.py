@@ -9,7 +9,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from labs import config, errors
-from labs.errors import UserError, disk_full, explain, one_line_errors
+from labs.errors import UserError, disk_refuses, explain, one_line_errors
 
 Compose = Callable[..., DictConfig]
 
@@ -160,4 +160,4 @@ def test_hydra_full_error_shows_tracebacks(monkeypatch: pytest.MonkeyPatch) -> N
 def test_errors_that_name_each_other_as_their_cause_end_all_the_same() -> None:
     first, second = ValueError("a"), ValueError("b")
     first.__cause__, second.__cause__ = second, first
-    assert disk_full(first) is None
+    assert disk_refuses(first) is None

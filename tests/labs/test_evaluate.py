@@ -55,8 +55,24 @@ def test_a_difference_in_the_last_bit_is_told(
     [directory] = trained(compose_config(), tmp_path, 0)
     result = read_json(directory / "result.json")
     write_json(directory / "result.json", result | {"test_loss": result["test_loss"] * (1 + 1e-15)})
-    evaluate.main([str(directory)])
+    with pytest.raises(UserError, match=r"seed=0: result\.json does not say the same$"):
+        evaluate.main([str(directory)])
     assert re.search(r"^result\.json: loss \S+, accuracy \S+; here \S+, \S+$", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_a_checkpoint_is_found_from_its_own_folder_and_tested_with_the_threads_of_its_run(
+    compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [directory] = trained(compose_config("trainer.num_threads=auto"), tmp_path, 0)
+    result = read_json(directory / "result.json")
+    assert result["num_threads"] == 1
+    write_json(directory / "result.json", result | {"num_threads": 2})
+    threads: list[int] = []
+    monkeypatch.setattr(evaluate, "set_threads", lambda number, model: threads.append(number))
+    monkeypatch.chdir(directory / "checkpoints")
+    evaluate.main(["last.pt"])
+    evaluate.main(["last.pt", "trainer.num_threads=3"])
+    assert threads == [2, 3]
 
 
 def test_classes_and_confusion_count_every_test_image(compose_config: Compose, tmp_path: Path) -> None:

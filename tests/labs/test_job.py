@@ -289,10 +289,40 @@ def test_alone_a_refusal_ends_the_program_with_one_line(start: Start, cell: Path
     assert training == []
 
 
+def test_a_run_that_another_process_finished_meanwhile_is_left_as_it_is(
+    start: Start, cell: Path, training: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg = start()
+
+    def holding(directory: Path) -> FileLock:
+        write_json(directory / "result.json", {"status": "done", "val_acc": 77.0})
+        return FileLock(directory / ".lock").acquire()
+
+    monkeypatch.setattr(job, "hold", holding)
+    assert job.run(cfg) == 77.0
+    assert training == []
+
+
+def test_parts_of_files_that_a_killed_process_left_are_removed(start: Start, cell: Path, training: list[list[int]]) -> None:
+    parts = [cell / "seed=0" / ".result.json.123.part", cell / "seed=0" / "checkpoints" / ".last.pt.123.part"]
+    for part in parts:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text("half")
+    job.run(start())
+    assert training
+    assert not any(part.exists() for part in parts)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EIO])
+def test_a_folder_that_is_not_ours_is_one_line_and_no_traceback(tmp_path: Path, number: int) -> None:
+    error = job.unwritable(tmp_path, OSError(number, "No"))
+    assert str(error) == f"{tmp_path}: cannot be used (No); the epochs so far are kept, mend that and start again"
+
+
 def test_a_full_disk_is_one_line_and_no_traceback(tmp_path: Path) -> None:
     error = job.unwritable(tmp_path, OSError(errno.ENOSPC, "No space left on device"))
     assert str(error) == (
-        f"{tmp_path}: cannot be written (No space left on device); the epochs so far are kept, make room and start again"
+        f"{tmp_path}: cannot be written (No space left on device); the epochs so far are kept, mend that and start again"
     )
     assert job.unwritable(tmp_path, OSError(errno.ENOENT, "No such file")) is None
     assert job.unwritable(tmp_path, ValueError("x")) is None

@@ -1,6 +1,8 @@
 """Going on where a run broke off, to the same bits. Promise 5."""
 
+import errno
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -12,7 +14,8 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from labs import checkpoint, resume, run, saving
+from labs import checkpoint, datasets, resume, run, saving
+from labs.data import Images
 from labs.errors import UserError
 from labs.files import read_json
 from labs.progress import EpochProgress
@@ -281,12 +284,102 @@ def test_a_checkpoint_of_another_seed_or_configuration_is_not_used(
     assert ours["test_loss"] == pytest.approx(theirs["test_loss"], abs=1e-6)
 
 
+def test_what_cannot_be_read_now_is_left_for_later(
+    compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network file system that hiccups, or a machine without memory, says nothing of the checkpoint."""
+    cfg = compose_config("trainer.epochs=4")
+    train(cfg, tmp_path / "undisturbed")
+    break_off(monkeypatch, cfg, tmp_path / "killed", (4, 1))
+    folder = tmp_path / "killed" / "seed=0"
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for error, line in ((OSError(errno.EIO, "Input/output error"), r"last\.pt: cannot be read \(Input/output error\)$"),
+                        (MemoryError(), "^this machine is out of memory")):  # fmt: skip
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "read_bytes", raising(error))
+            with pytest.raises(UserError, match=line):
+                train(cfg, tmp_path / "killed")
+        assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    train(cfg, tmp_path / "killed")
+    assert equal(left_behind(tmp_path / "killed"), left_behind(tmp_path / "undisturbed"))
+
+
+def raising(error: Exception) -> Callable[..., bytes]:
+    def fail(*_: Any) -> bytes:
+        raise error
+
+    return fail
+
+
+def test_records_that_are_set_aside_with_a_checkpoint_stay_readable(
+    compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg = compose_config("trainer.epochs=4")
+    break_off(monkeypatch, cfg, tmp_path, (4, 1))
+    change_a_digit(tmp_path / "seed=0" / "metrics.jsonl")
+    before = (tmp_path / "seed=0" / "metrics.jsonl").read_bytes()
+    train(cfg, tmp_path)
+    assert (tmp_path / "seed=0" / "metrics.jsonl.unusable").read_bytes() == before
+
+
+def test_a_run_goes_on_with_the_images_it_began_with_or_not_at_all(
+    compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg = compose_config("trainer.epochs=3")
+    break_off(monkeypatch, cfg, tmp_path, (3, 1))
+    with monkeypatch.context() as patch:
+        honest = datasets.load
+
+        def one_pixel_off(*args: Any, **named: Any) -> Images:
+            images = honest(*args, **named)
+            images.images[-1, -1, -1, -1] += 1
+            return images
+
+        patch.setattr(datasets, "load", one_pixel_off)
+        with pytest.raises(UserError, match=r"seed=0: was trained on other images than the data set holds now; put them back"):
+            train(cfg, tmp_path)
+        assert (tmp_path / "seed=0" / "checkpoints" / "last.pt").exists()
+    assert train(cfg, tmp_path)[0]["epochs_run"] == 3
+
+
+@pytest.mark.parametrize("epoch", [2, 3])
+def test_when_the_last_checkpoint_is_written_all_that_it_needs_is_on_disk(
+    compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int
+) -> None:
+    """Killed between best.pt and last.pt, also those of a run's last epoch; and no line is younger than its fsync."""
+    cfg = compose_config("trainer.epochs=3")
+    train(cfg, tmp_path / "undisturbed")
+    synced: list[int] = []
+    with monkeypatch.context() as patch:
+        honest, fsync = checkpoint.save, os.fsync
+
+        def killing(path: Path, state: dict[str, Any]) -> None:
+            if path.name == "last.pt":
+                lines = [(path.parents[1] / name).stat().st_ino for name in ("metrics.jsonl", "layers.jsonl")]
+                assert set(lines) <= set(synced)
+                synced.clear()
+                if state["epoch"] == epoch:
+                    raise Killed
+            honest(path, state)
+
+        def noting(descriptor: int) -> None:
+            synced.append(os.fstat(descriptor).st_ino)
+            fsync(descriptor)
+
+        patch.setattr(checkpoint, "save", killing)
+        patch.setattr(os, "fsync", noting)
+        with pytest.raises(Killed):
+            train(cfg, tmp_path / "killed")
+    train(cfg, tmp_path / "killed")
+    assert equal(left_behind(tmp_path / "killed"), left_behind(tmp_path / "undisturbed"))
+
+
 def test_what_another_program_wrote_is_one_clear_line(tmp_path: Path) -> None:
     path = tmp_path / "last.pt"
     torch.save({"state_dict": {}}, path)
-    with pytest.raises(UserError, match=r"last\.pt: a checkpoint of another program or version; format 2 is needed"):
+    with pytest.raises(UserError, match=r"last\.pt: a checkpoint of another program or version; format 3 is needed"):
         checkpoint.load(path)
-    torch.save({"format": 2, "x": Path()}, path)
+    torch.save({"format": 3, "x": Path()}, path)
     with pytest.raises(UserError, match=r"last\.pt: not a readable checkpoint \(Weights only load failed"):
         checkpoint.load(path)
 

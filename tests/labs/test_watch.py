@@ -103,6 +103,16 @@ def test_an_epoch_takes_the_time_of_all_its_replicas(tmp_path: Path) -> None:
     assert watch.seconds_left() == pytest.approx(6 * 3.0)
 
 
+@pytest.mark.parametrize("line", ['{"epoci": 2, "seconds": 1.0}', '{"epoch": 2}', "[1, 2]", "{"])
+def test_a_damaged_line_is_passed_over(tmp_path: Path, line: str) -> None:
+    jobs = [job(tmp_path, "a")]
+    watch = Watch(jobs, workers=1)
+    trained(jobs[0], 3, 1.0)
+    with (cells.run_directory(jobs[0].cell, 0) / "metrics.jsonl").open("a") as file:
+        file.write(line + "\n")
+    assert watch.epoch_seconds(jobs[0])[:3] in ([1.0, 1.0, 1.0], [])
+
+
 def test_the_median_epoch_counts(tmp_path: Path) -> None:
     jobs = [job(tmp_path, "a")]
     watch = Watch(jobs, workers=1)
