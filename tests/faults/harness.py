@@ -1,5 +1,6 @@
 """`python train.py …` as often as it takes: from one process that has imported torch, killed and hindered as the tests like."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -11,6 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from labs import checkpoint
 
 ROOT = Path(__file__).parents[2]
 COUNTS: dict[str, int] = {}  # what happened how often; conftest.py prints it
@@ -144,13 +147,24 @@ def epochs(run: Path) -> list[dict[str, Any]]:
     return [without_time(json.loads(line)) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
 
+def best(run: Path) -> tuple[int, str] | None:
+    """The epoch and the weights of best.pt; None of a run that has none."""
+    path = run / "checkpoints" / "best.pt"
+    if not path.exists():
+        return None
+    state = checkpoint.load(path)
+    weights = b"".join(tensor.numpy().tobytes() for tensor in state["model"].values())
+    return state["epoch"], hashlib.sha256(weights).hexdigest()
+
+
 def numbers(folder: Path) -> dict[str, Any]:
-    """All numbers of all runs: results, epochs and layers."""
+    """All numbers of all runs: results, epochs, layers and the weights that were tested."""
     return {
         str(run.relative_to(folder)): {
             "result": without_time(json.loads((run / "result.json").read_text())),
             "epochs": epochs(run),
             "layers": (run / "layers.jsonl").read_text(),
+            "best": best(run),
         }
         for run in runs(folder)
     }

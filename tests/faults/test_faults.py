@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 import torch
 from harness import Commands, Ended, count, epochs, numbers, runs
 from PIL import Image
+
+from labs import checkpoint
 
 pytestmark = pytest.mark.faults
 KILLS = int(os.environ.get("FAULTS", "100"))  # of each kind
@@ -64,12 +67,45 @@ names = (f"folder-{i}" for i in range(10**9))
 
 
 def nothing_is_lost(folder: Path, expected: dict[str, Any], before: dict[Path, int]) -> dict[Path, int]:
-    """Check that each epoch on disk is the undisturbed one; how many each run has, which may fall by what was not yet saved."""
+    """Check that each epoch on disk is the undisturbed one, and that none is missing which a checkpoint had before the fault.
+
+    Args:
+        before: the epochs that each run must still have; what the last call returned.
+    """
     for run in runs(folder):
         rows = epochs(run)
         assert rows == expected[str(run.relative_to(folder))]["epochs"][: len(rows)]
+        assert len(rows) >= before.get(run, 0)
         count("epochs read after a fault and found right", len(rows))
-    return {run: len(epochs(run)) for run in runs(folder)}
+        count("… of these: saved before the fault, and not trained again", before.get(run, 0))
+    return saved(folder)
+
+
+def saved(folder: Path) -> dict[Path, int]:
+    """The epoch after which each run goes on: of a cell's replicas the newest that all have, or their end."""
+    kept: dict[Path, int] = {}
+    for cell in {run.parent for run in runs(folder)}:
+        states = {run: checkpoint.load(run / "checkpoints" / "last.pt") for run in cell.glob("seed=*") if has_last(run)}
+        common = min((state["epoch"] for state in states.values() if not state["over"]), default=10**9)
+        if len(states) == len(list(cell.glob("seed=*"))):
+            kept |= {run: min(state["epoch"], common) for run, state in states.items()}
+    return kept
+
+
+def log_sizes(folder: Path) -> dict[Path, int]:
+    """How long each cell's train.log is."""
+    return {path.parent: path.stat().st_size for path in folder.glob("multirun/*/*/train.log")}
+
+
+def went_on_after(run: Path, start: int) -> int:
+    """The epoch after which the run says that it went on, in what train.log holds from byte `start` on; 0 if it does not."""
+    text = (run.parent / "train.log").read_bytes()[start:].decode()
+    said = re.findall(rf"{run.name.replace('=', ' ')}: going on after epoch (\d+)", text)
+    return int(said[-1]) if said else 0
+
+
+def has_last(run: Path) -> bool:
+    return (run / "checkpoints" / "last.pt").exists()
 
 
 def kill_until_done(
@@ -81,9 +117,14 @@ def kill_until_done(
     while hit < kills:
         folder, before, over = commands.folder(next(names)), dict[Path, int](), False
         while not over:
+            logs, unfinished = log_sizes(folder), {run for run in before if not (run / "result.json").exists()}
             result = commands.train(folder, *arguments, kill_after=draw.uniform(0.0, longest) if hit < kills else None)
             assert result.code in (0, -9), result.err
             hit, over = hit + (result.code == -9), result.code == 0
+            if over:
+                for run in unfinished:
+                    assert went_on_after(run, logs.get(run.parent, 0)) >= before[run]
+                    count("runs that said after which epoch they went on", int(before[run] > 0))
             before = nothing_is_lost(folder, expected, before)
         assert numbers(folder) == expected
         ended += 1
