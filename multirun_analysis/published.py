@@ -1,10 +1,11 @@
-"""Our numbers beside the published ones in `reference/`: ours, theirs, the difference, and whether theirs lies in our interval.
+"""Our numbers beside the published ones in `reference/`: ours, theirs, the difference, and whether theirs could be ours.
 
 Only what matches is compared: a row of the depth table with the MLP on MNIST at the same depth and arm, a row of the headline
 table with the same data set, model and arm. How the protocols differ is said beside each row.
 """
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,9 @@ def protocols() -> dict[str, Any]:
 def compare(runs: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
     """One row for each published number of which we have the same: `difference` is ours minus theirs.
 
-    `low` and `high` are our 95 % t-interval of the mean; `inside` says whether theirs lies in it, and is missing where we have
-    one seed and so no interval. `protocol` names the keys in which our configuration differs from what is known of theirs.
+    `low` and `high` are the 95 % prediction interval, in which a mean of as many runs as theirs would lie if they were runs like
+    ours: our mean ± t sd sqrt(1/n + 1/their_n), with t of n - 1 degrees of freedom. `inside` says whether theirs does, and is
+    missing where we have one seed and so no interval. `protocol` names the keys in which our configuration differs from what is known of theirs.
     """
     rows = []
     known = protocols()
@@ -81,10 +83,11 @@ def _different(ours: dict[str, str], theirs: dict[str, str]) -> str:
 
 
 def _row(table: str, cell: pd.Series, metric: str, their: pd.Series, protocol: str) -> dict[str, Any]:
-    ours, low, high = (cell[f"{metric}_{part}"] for part in ("mean", "low", "high"))
-    theirs = float(their[metric])
+    ours, n, their_n = cell[f"{metric}_mean"], cell[f"{metric}_n"], int(their["seeds"])
+    half = (cell[f"{metric}_high"] - ours) * math.sqrt(1 + n / their_n)  # from t sd / sqrt(n)
+    low, high, theirs = ours - half, ours + half, float(their[metric])
     return {
         "table": table, "group": cell["group"], "depth": cell["depth"], "residual": cell["residual"], "metric": metric,
-        "n": cell[f"{metric}_n"], "ours": ours, "low": low, "high": high, "theirs": theirs, "their_n": int(their["seeds"]),
+        "n": n, "ours": ours, "low": low, "high": high, "theirs": theirs, "their_n": their_n,
         "difference": ours - theirs, "inside": bool(low <= theirs <= high) if pd.notna(low) else pd.NA, "protocol": protocol,
     }  # fmt: skip

@@ -120,7 +120,7 @@ def slopes(measured: pd.DataFrame) -> Table:
 
 
 def published(comparison: pd.DataFrame, title: str) -> Table:
-    """Ours, theirs, the difference and whether theirs lies in our interval, for the accuracies of one published table."""
+    """Ours, theirs, the difference and whether theirs could be a run of ours, for the accuracies of one published table."""
     shown = comparison[comparison["metric"].isin(["test_acc", "val_acc"])]
     rows = [
         [
@@ -132,7 +132,7 @@ def published(comparison: pd.DataFrame, title: str) -> Table:
         ]
         for _, row in shown.iterrows()
     ]  # fmt: skip
-    columns = ["Group", "Depth", "Residual", "Metric", "n", "Ours", "95 % interval", "Theirs", "Their n", "Difference",
+    columns = ["Group", "Depth", "Residual", "Metric", "n", "Ours", "95 % prediction", "Theirs", "Their n", "Difference",
                "Theirs is"]  # fmt: skip
     return _without_one_group(Table(title, columns, rows, PUBLISHED_NOTE))
 
@@ -312,7 +312,10 @@ TRAINED_NOTE = (
     "A net trains if its best validation accuracy comes at least a tenth of the way from chance (100 % / classes) to 100 %; a "
     "run that diverged does not. The interval is Clopper and Pearson's at 95 %. Not shown where the classes are not known."
 )
-PUBLISHED_NOTE = "Difference: ours minus theirs. Inside: theirs lies in the 95 % interval of our mean."
+PUBLISHED_NOTE = (
+    "Difference: ours minus theirs. A mean of as many runs as theirs would lie in the 95 % prediction interval if they were runs "
+    "like ours (Student's t, equal variances); inside: theirs does."
+)
 SHORTFALL_NOTE = (
     f"Plain nets fall short at the smallest depth where the mean paired difference in test accuracy is above {MARGIN:g} points "
     "(or, without residual twins, where the mean is as far below that of the best depth); a diverged run counts at chance here "

@@ -24,6 +24,8 @@ def test_ours_theirs_difference_and_inside():
     row = published.compare(runs, summarise(runs)).iloc[0]
     assert (row["metric"], row["n"], row["ours"], row["theirs"], row["their_n"]) == ("test_acc", 3, 96, 95.69, 1)
     assert row["difference"] == pytest.approx(0.31)
+    half = 4.302653 * (1 / 3 + 1 / 1) ** 0.5  # t of 2 degrees of freedom, sd 1, our 3 runs and their 1
+    assert (row["low"], row["high"]) == (pytest.approx(96 - half), pytest.approx(96 + half))
     assert row["inside"]
     assert "trainer.epochs: 5 here, 20 there" in row["protocol"]
     far = published.compare(runs, summarise(runs.assign(test_acc=runs["test_acc"] - 10)))
