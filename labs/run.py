@@ -67,6 +67,7 @@ def train_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progre
     everything = datasets.load(cfg.dataset, train=True)
     train_part, validation_part = split_validation(everything, cfg.dataset.val_size, cfg.dataset.split_seed)
     fingerprint = everything.fingerprint()
+    del everything  # the parts are copies
     train_part, validation_part = train_part.to(device), validation_part.to(device)
     normalize = Normalizer(train_part, enabled=cfg.dataset.normalize)
     shape = datasets.image_shape(cfg.dataset)
