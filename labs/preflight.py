@@ -12,7 +12,7 @@ from labs.data import split_validation
 from labs.loop import replica_losses, steps_per_epoch
 from labs.plan import Job
 from labs.replicas import Replicas
-from labs.run import build_model, choose_device, set_threads
+from labs.run import build_model, choose_device, keep_freed_memory, set_threads
 
 PROBE_SECONDS = 0.3
 
@@ -59,6 +59,7 @@ def probe(job: Job) -> float:
     device = choose_device(cfg.device)
     models, shapes = zip(*(build_model(cfg, seed) for seed in job.seeds), strict=True)
     set_threads(cfg.trainer.num_threads, models[0])
+    keep_freed_memory()
     replicas = Replicas(list(models), job.seeds, device=device, bf16=cfg.trainer.precision == "bf16")
     optimizers = [torch.optim.Adam(replicas.parameters_of(i, flat=True), fused=True) for i in range(len(replicas))]
     replicas.begin_epoch(1)

@@ -38,9 +38,10 @@ def protocols() -> dict[str, Any]:
 def compare(runs: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
     """One row for each published number of which we have the same: `difference` is ours minus theirs.
 
-    `low` and `high` are the 95 % prediction interval, in which a mean of as many runs as theirs would lie if they were runs like
-    ours: our mean ± t sd sqrt(1/n + 1/their_n), with t of n - 1 degrees of freedom. `inside` says whether theirs does, and is
-    missing where we have one seed and so no interval. `protocol` names the keys in which our configuration differs from what is known of theirs.
+    `low` and `high` are the 95 % prediction interval, in which a mean of as many runs as theirs would lie if they were runs
+    like ours: our mean ± t sd sqrt(1/n + 1/their_n), with t of n - 1 degrees of freedom. `inside` says whether theirs does,
+    and is missing where we have one seed and so no interval. `protocol` names the keys in which our configuration differs from
+    what is known of theirs.
     """
     rows = []
     known = protocols()

@@ -313,8 +313,8 @@ TRAINED_NOTE = (
     "run that diverged does not. The interval is Clopper and Pearson's at 95 %. Not shown where the classes are not known."
 )
 PUBLISHED_NOTE = (
-    "Difference: ours minus theirs. A mean of as many runs as theirs would lie in the 95 % prediction interval if they were runs "
-    "like ours (Student's t, equal variances); inside: theirs does."
+    "Difference: ours minus theirs. A mean of as many runs as theirs would lie in the 95 % prediction interval if they were "
+    "runs like ours (Student's t, equal variances); inside: theirs does."
 )
 SHORTFALL_NOTE = (
     f"Plain nets fall short at the smallest depth where the mean paired difference in test accuracy is above {MARGIN:g} points "

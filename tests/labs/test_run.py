@@ -1,6 +1,9 @@
 """Whole runs on the bundled digits, and on real data where it is there. Promises 2, 4, 8 and 10."""
 
 import json
+import platform
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -236,6 +239,31 @@ def test_threads_follow_the_kind_of_network(compose_config: Compose) -> None:
     assert run.set_threads("auto", mlp) == torch.get_num_threads() == 1
     assert run.set_threads("auto", cnn) == torch.get_num_threads() == run.DEFAULT_THREADS
     assert run.set_threads(2, mlp) == torch.get_num_threads() == 2
+
+
+FAULTS = """
+import resource, sys
+import torch
+from labs.run import keep_freed_memory
+if sys.argv[1] == "kept":
+    keep_freed_memory()
+def step():
+    return torch.empty(2**24).zero_()  # 64 MiB, 16,384 pages of 4 KiB
+for _ in range(3):
+    step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(4):
+    step()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_large_arrays_are_kept_from_step_to_step() -> None:
+    def pages(how: str) -> int:
+        return int(subprocess.run([sys.executable, "-c", FAULTS, how], check=True, capture_output=True, text=True).stdout)
+
+    assert pages("kept") < 100 < pages("not")  # where pages are huge, "not" takes few of them
 
 
 # ── real data ────────────────────────────────────────────────────────────────────────────────────────────────────────────
