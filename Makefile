@@ -46,7 +46,7 @@ test-launchers: .venv/ready ## sweeps through joblib, submitit, Slurm's stand-in
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,slurm,ray,optuna]'
 	@REQUIRE_EXTRAS=1 $(BIN)/python -m pytest -m launchers $(ARGS)
 
-faults: .venv/ready ## kill, damage and starve runs (half an hour), and say how often; FAULTS=20 for less
+faults: .venv/ready ## kill, damage and starve runs (a quarter of an hour), and say how often; FAULTS=20 for less
 	@FAULTS=$(FAULTS) $(BIN)/python -m pytest -m faults tests/faults
 
 lint: .venv/ready ## ruff and mypy
