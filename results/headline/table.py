@@ -1,0 +1,60 @@
+"""The headline table from the runs: `python results/headline/table.py multirun/headline_* multirun/original_*`.
+
+Writes table.md, a row a network and protocol with n, epochs, means and 95 % t-intervals beside the published accuracy, and
+runs.csv, a row a run. What has not been run has no row.
+"""
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from multirun_analysis import published, statistics
+from multirun_analysis.collect import collect
+from multirun_analysis.tables import Cell, Table, interval, markdown, number
+
+HERE = Path(__file__).parent
+PROTOCOLS = {"none": "original", "standard": "ours"}  # what they differ in that everybody can name: the augmentation
+KEPT = {
+    "study": "study", "dataset": "dataset", "model": "model", "residual": "residual", "config.dataset.augment": "augment",
+    "seed": "seed", "status": "status", "params": "params", "config.trainer.precision": "precision",
+    "config.trainer.epochs": "epochs", "epochs_run": "epochs_run", "best_epoch": "best_epoch", "val_acc": "val_acc",
+    "test_acc": "test_acc", "seconds": "seconds",
+}  # fmt: skip
+
+
+def kept(runs: pd.DataFrame) -> pd.DataFrame:
+    """The columns that the table rests on, in the order of the published one."""
+    frame = runs[list(KEPT)].rename(columns=KEPT)
+    frame["dataset"] = pd.Categorical(frame["dataset"], ["mnist", "cifar10"])
+    return frame.sort_values(["dataset", "model", "residual", "augment", "seed"], ignore_index=True)
+
+
+def table(runs: pd.DataFrame) -> Table:
+    """A row a network and protocol, over the runs that are done."""
+    theirs = published.headline_table().set_index(["dataset", "model", "residual"])["val_acc"].to_dict()
+    rows = []
+    done = runs[runs["status"] == "done"]
+    for _, cell in done.groupby(["dataset", "model", "residual", "augment"], observed=True):
+        dataset, model, residual, augment = cell[["dataset", "model", "residual", "augment"]].iloc[0]
+        low, high = statistics.t_interval(cell["val_acc"])
+        test_low, test_high = statistics.t_interval(cell["test_acc"])
+        epochs = cell["epochs_run"].mean()
+        rows.append([
+            Cell(f"{dataset} {model}"), Cell("residual" if residual else "plain"), Cell(PROTOCOLS[augment]),
+            Cell(str(len(cell)), len(cell)), Cell(f"{epochs:.1f}".removesuffix(".0"), epochs),
+            Cell("/".join(sorted(cell["precision"].unique()))), Cell(f"{cell['params'].iloc[0]:,}"),
+            number(theirs[dataset, model, residual], 1), number(cell["val_acc"].mean()), interval(low, high, len(cell)),
+            number(cell["test_acc"].mean()), interval(test_low, test_high, len(cell)),
+        ])  # fmt: skip
+    columns = [
+        "Network", "Arm", "Protocol", "n", "Epochs", "Precision", "Parameters", "Published validation", "Validation",
+        "95 % interval", "Test", "95 % interval",
+    ]  # fmt: skip
+    return Table("Headline accuracies", columns, rows)
+
+
+if __name__ == "__main__":
+    runs = kept(collect([Path(folder) for folder in sys.argv[1:]], with_layers=False).runs)
+    runs.round({"val_acc": 2, "test_acc": 2, "seconds": 1}).to_csv(HERE / "runs.csv", index=False)
+    (HERE / "table.md").write_text(markdown(table(runs)))
