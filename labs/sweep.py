@@ -184,6 +184,6 @@ def show_plan(jobs: list[Job], workers: int, *, here: bool = True) -> None:
         total, longest = total + seconds, max(longest, seconds)
         estimate = f"  {clock(seconds):>8}" if seconds else ""
         print(f"{job.name:<{width}}  {job.status():<8}  {preflight().parameters(job):>10,}{estimate}", flush=True)
-    time = f"at most {clock(max(total / workers, longest))}" if here else "not timed, as they run elsewhere,"
-    print(f"{len(jobs)} jobs, {time} with {workers} at a time; nothing was run")
+    timing = f"at most {clock(max(total / workers, longest))}" if here else "not timed, as they run elsewhere,"
+    print(f"{len(jobs)} jobs, {timing} with {workers} at a time; nothing was run")
     sys.exit(0)
