@@ -1,7 +1,8 @@
 """The headline table from the runs: `python results/headline/table.py multirun/headline_* multirun/original_*`.
 
-Writes table.md, a row a network and protocol with n, epochs, means and 95 % t-intervals beside the published accuracy, and
-runs.csv, a row a run. What has not been run has no row.
+Writes runs.csv, a row a run, and table.md, a row a network and protocol with n, epochs, means and 95 % t-intervals beside the
+published accuracy. Runs that are in runs.csv and not in the folders given stay, so that seeds can be added on another machine;
+a run that is in both is replaced. What has not been run has no row.
 """
 
 import sys
@@ -22,20 +23,26 @@ KEPT = {
     "test_acc": "test_acc", "seconds": "seconds",
 }  # fmt: skip
 
+IDENTITY = ["study", "dataset", "model", "residual", "augment", "seed"]
+
 
 def kept(runs: pd.DataFrame) -> pd.DataFrame:
-    """The columns that the table rests on, in the order of the published one."""
-    frame = runs[list(KEPT)].rename(columns=KEPT)
+    """The finished runs and the columns that the table rests on."""
+    return runs[runs["status"] == "done"][list(KEPT)].rename(columns=KEPT).round({"val_acc": 2, "test_acc": 2, "seconds": 1})
+
+
+def merged(before: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """Both, where a run of `runs` replaces its like in `before`, in the order of the published table."""
+    frame = pd.concat([before, runs.astype(before.dtypes)]).drop_duplicates(IDENTITY, keep="last")
     frame["dataset"] = pd.Categorical(frame["dataset"], ["mnist", "cifar10"])
     return frame.sort_values(["dataset", "model", "residual", "augment", "seed"], ignore_index=True)
 
 
 def table(runs: pd.DataFrame) -> Table:
-    """A row a network and protocol, over the runs that are done."""
+    """A row a network and protocol."""
     theirs = published.headline_table().set_index(["dataset", "model", "residual"])["val_acc"].to_dict()
     rows = []
-    done = runs[runs["status"] == "done"]
-    for _, cell in done.groupby(["dataset", "model", "residual", "augment"], observed=True):
+    for _, cell in runs.groupby(["dataset", "model", "residual", "augment"], observed=True):
         dataset, model, residual, augment = cell[["dataset", "model", "residual", "augment"]].iloc[0]
         low, high = statistics.t_interval(cell["val_acc"])
         test_low, test_high = statistics.t_interval(cell["test_acc"])
@@ -55,6 +62,7 @@ def table(runs: pd.DataFrame) -> Table:
 
 
 if __name__ == "__main__":
-    runs = kept(collect([Path(folder) for folder in sys.argv[1:]], with_layers=False).runs)
-    runs.round({"val_acc": 2, "test_acc": 2, "seconds": 1}).to_csv(HERE / "runs.csv", index=False)
+    csv = HERE / "runs.csv"
+    runs = merged(pd.read_csv(csv), kept(collect([Path(folder) for folder in sys.argv[1:]], with_layers=False).runs))
+    runs.to_csv(csv, index=False)
     (HERE / "table.md").write_text(markdown(table(runs)))
