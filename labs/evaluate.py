@@ -44,6 +44,9 @@ class Tested:
 
 def main(arguments: list[str]) -> None:
     """Test what the command line names and print it."""
+    if {"-h", "--help"} & set(arguments):
+        print(f"{(__doc__ or '').strip()}\n\nOverrides: {', '.join(CAN_DIFFER)}.")
+        return
     overrides = [argument for argument in arguments if re.match(r"[\w.]+=", argument) and not Path(argument).exists()]
     paths = [argument for argument in arguments if argument not in overrides]
     if not paths:

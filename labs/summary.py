@@ -21,7 +21,10 @@ from labs.errors import one_line_errors
 
 @dataclass(frozen=True)
 class Summary:
-    """`text` is for people; `params` counts trainable numbers, `mult_adds` the multiply-adds of one image's forward pass."""
+    """`text` is for people; `params` counts trainable numbers, `mult_adds` the multiply-adds of one image's forward pass.
+
+    The multiply-adds are as torchinfo counts them: those of biases and BatchNorm with them, the additions of skips not.
+    """
 
     text: str
     params: int

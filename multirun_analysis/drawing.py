@@ -4,6 +4,7 @@ Plain nets are orange, dashed and round, residual nets blue, solid and square, i
 axis cannot show, a zero, is marked at its foot; what was not recorded is a gap.
 """
 
+import math
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -56,13 +57,30 @@ def panels(
         sharey: "row" for one y axis a row.
     """
     rows = max(1, min(len(groups), MOST_GROUPS))
-    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
-    figure = Figure(figsize=(columns * size[0] + 0.9, rows * size[1] + 0.5), layout=layout)
+    figure = _figure(title, rows, columns, size)
     axes = figure.subplots(rows, columns, squeeze=False, sharey=sharey)
-    figure.suptitle(title, fontsize=11, fontweight="bold")
     if not groups:
         say(axes[0, 0], "no run to draw")
     return figure, axes
+
+
+def grid(title: str, groups: Sequence[str], size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
+    """A single panel a group, in up to three columns. Arguments as those of `panels`."""
+    shown = max(1, min(len(groups), MOST_GROUPS))
+    columns = 1 if shown == 1 else 2 if shown <= 4 else 3
+    rows = math.ceil(shown / columns)
+    figure = _figure(title, rows, columns, size)
+    axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
+    if not groups:
+        say(axes[0], "no run to draw")
+    return figure, axes
+
+
+def _figure(title: str, rows: int, columns: int, size: tuple[float, float]) -> Figure:
+    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
+    figure = Figure(figsize=(columns * size[0] + 0.9, rows * size[1] + 0.5), layout=layout)
+    figure.suptitle(title, fontsize=11, fontweight="bold")
+    return figure
 
 
 def finish(figure: Figure, caption: str, groups: Sequence[str]) -> Figure:
@@ -96,7 +114,7 @@ def depth_axis(ax: Axes, depths: pd.Series, models: pd.Series) -> Place:
     ax.set_xlabel(f"depth ({' or '.join(sorted({names.get(model, 'layers') for model in models.dropna()})) or 'layers'})")
 
     def place(depth: float, side: float) -> float:
-        shifted = (np.log(depth) if is_log else depth) + side * 0.012 * span
+        shifted = (np.log(depth) if is_log else depth) + side * 0.008 * span
         return float(np.exp(shifted) if is_log else shifted)
 
     return place

@@ -30,8 +30,8 @@ def test_accuracies(frames: Frames) -> Figure:
     runs = _drawable(frames.runs)
     runs = runs[runs["depth"].notna()]
     groups = _groups(runs)
-    figure, axes = drawing.panels("Test accuracy against depth", groups, 1, (4.8, 3.3))
-    for ax, group in zip(axes[:, 0], groups, strict=False):
+    figure, axes = drawing.grid("Test accuracy against depth", groups, (4.8, 3.3))
+    for ax, group in zip(axes, groups, strict=False):
         own = runs[runs["group"] == group]
         counted = own[own["counted"] & own["test_acc"].notna()]
         arms = [arm for arm in COLOUR if arm in set(own["arm"])]
@@ -65,7 +65,11 @@ def test_accuracies(frames: Frames) -> Figure:
         drawing.heading(ax, group)
         ax.set_ylabel("test accuracy (%)")
         ax.legend(handles=handles, loc="best")
-    return drawing.finish(figure, "line: mean and 95 % t-interval over seeds · dot: one seed", groups)
+    return drawing.finish(
+        figure,
+        "line: mean and 95 % t-interval over seeds · dot: one seed · what belongs to a depth stands side by side",
+        groups,
+    )
 
 
 def validation_losses(frames: Frames) -> Figure:
@@ -80,7 +84,7 @@ def gradient_magnitudes(frames: Frames) -> Figure:
 
 
 def layer_gradient_comparison(frames: Frames) -> Figure:
-    """Gradient norm by layer, plain against residual at the deepest cells, at initialisation and after training."""
+    """Gradient norm by layer, plain against residual at the deepest cells, at initialisation and in the last epoch."""
     runs = _deepest(frames)
     groups = _groups(runs)
     figure, axes = drawing.panels("Gradient by layer at the greatest depth", groups, 2, (3.9, 3.0), sharey="row")
@@ -90,7 +94,7 @@ def layer_gradient_comparison(frames: Frames) -> Figure:
         layers = frames.layers[frames.layers["run"].isin(own["run"])]
         by_number = layers.groupby("run")["layer"].max().nunique() == 1  # else by fraction, which compares nets of any length
         last = layers.groupby("run")["epoch"].transform("max")
-        moments = {"at initialisation": layers["epoch"] == 0, "after training": (layers["epoch"] == last) & (last > 0)}
+        moments = {"at initialisation": layers["epoch"] == 0, "last epoch": (layers["epoch"] == last) & (last > 0)}
         position = "layer" if by_number else "fraction"
         tables = {name: layers[rows].pivot(index=position, columns="run", values="grad_norm") for name, rows in moments.items()}
         foot = drawing.log_axis(row[0], np.concatenate([table.to_numpy().ravel() for table in tables.values()]))
@@ -106,7 +110,8 @@ def layer_gradient_comparison(frames: Frames) -> Figure:
             ax.set_xlabel("layer (0: first, last: head)" if by_number else "layer position (0: first, 1: head)")
         row[0].set_ylabel("gradient norm of the layer (L2)")
         row[1].legend(handles=[drawing.arm_handle(arm, own[own["counted"]], marker=False) for arm in arms])
-    return drawing.finish(figure, "thick: median over seeds · thin: one seed", groups)
+    caption = "thick: median over seeds · thin: one seed · last epoch: the last that a run reached, mean over its sampled steps"
+    return drawing.finish(figure, caption, groups)
 
 
 def gradient_flow(frames: Frames) -> Figure:

@@ -8,6 +8,7 @@ from multirun_analysis import theory
 from multirun_analysis.statistics import MARGIN, NOT_COUNTED
 from multirun_analysis.tables import number, p_value
 
+ALPHA = 0.05
 UNFINISHED = ("running", "interrupted", "missing")
 
 
@@ -41,7 +42,7 @@ def _group(cells: pd.DataFrame, differences: pd.DataFrame, shares: pd.DataFrame,
         return [f"No run has a test accuracy yet, so there is nothing to compare ({counts})."]
     arms = set(done["residual"].dropna())
     if differences["n"].sum():
-        return [_shortfall(shortfall.iloc[0]), *_behind(differences), _deepest(differences, shares)]
+        return [_shortfall(shortfall.iloc[0]), *_significant(differences), *_behind(differences), _deepest(differences, shares)]
     if len(shortfall) and shortfall["reference"].iloc[0] == "residual":  # the pairs there are have diverged in one arm
         return [_shortfall(shortfall.iloc[0]), "At no depth has a seed both runs done, so no accuracies are paired."]
     if arms == {True, False}:
@@ -98,8 +99,8 @@ def _shortfall(row: pd.Series) -> str:
         )
     before = f"not yet at depth {row['before']}; " if pd.notna(row["before"]) else "the shallowest one compared; "
     return (
-        f"Plain nets first fall short of {short_of} at depth {row['depth']}, by more than {MARGIN:g} points of test accuracy "
-        f"({before}{bounds})."
+        f"On average plain nets first fall more than {MARGIN:g} points of test accuracy short of {short_of} at depth "
+        f"{row['depth']} ({before}{bounds})."
     )
 
 
@@ -109,6 +110,21 @@ def _bootstrap(row: pd.Series) -> str:
     low, high = (f"deeper than {row['deepest']}" if math.isinf(end) else f"{end:.0f}" for end in (row["low"], row["high"]))
     span = f"{low} to {high}" if low != high else f"{low} alone" if not math.isinf(row["low"]) else low
     return f"95 % bootstrap interval of that depth over {row['n']} seeds: {span}"
+
+
+def _significant(differences: pd.DataFrame) -> list[str]:
+    """The depths at which the arms differ by more than seeds do, or why there are none."""
+    tested = differences[differences["p_holm"].notna()]
+    if not len(tested):
+        return []
+    depths = tested.loc[tested["p_holm"] < ALPHA, "depth"].astype(str).tolist()
+    if depths:
+        return [
+            f"The arms differ significantly (Holm-corrected p < {ALPHA}) at depth{'s' * (len(depths) > 1)} {', '.join(depths)}."
+        ]
+    lowest = min(1.0, len(tested) * 2.0 ** (1 - tested["n"].max()))  # all differences of one sign, and the smallest p of all
+    reason = f", and with so few seeds it cannot be: p is at least {p_value(lowest).text}" if lowest >= ALPHA else ""
+    return [f"At no depth is the difference significant (Holm-corrected p < {ALPHA}){reason}."]
 
 
 def _behind(differences: pd.DataFrame) -> list[str]:

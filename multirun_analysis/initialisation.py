@@ -61,9 +61,9 @@ def gradient_at_initialisation(frames: Frames) -> Figure:
     layers = frames.layers[(frames.layers["epoch"] == 0) & frames.layers["run"].isin(runs["run"])]
     runs = runs[runs["run"].isin(layers["run"].unique())]
     groups = list(dict.fromkeys(runs["group"]))
-    figure, axes = drawing.panels("Gradient at initialisation against theory", groups, 1, (5.2, 3.3))
+    figure, axes = drawing.grid("Gradient at initialisation against theory", groups, (5.2, 3.3))
     predictions = slopes(frames)
-    for ax, group in zip(axes[:, 0], groups, strict=False):
+    for ax, group in zip(axes, groups, strict=False):
         own = runs[runs["group"] == group]
         table = layers[layers["run"].isin(own["run"])].pivot(index="layer", columns="run", values="grad_norm")
         foot = drawing.log_axis(ax, table.to_numpy())
@@ -80,7 +80,7 @@ def gradient_at_initialisation(frames: Frames) -> Figure:
         handles: list[Any] = [drawing.arm_handle(arm, own.assign(arm=arm)[own["residual"] == (arm == "residual")], marker=False)
                               for arm in arms]  # fmt: skip
         if len(rows):
-            handles.append(Line2D([], [], color="black", linewidth=0.9, label=f"theory: {_range(rows['predicted'])} a layer"))
+            handles.append(Line2D([], [], color="black", linewidth=0.9, label=f"theory: {_range(rows['predicted'])} per layer"))
         drawing.heading(ax, group)
         ax.set(xlabel="layer (0: first, last: head)", ylabel="gradient norm of the layer (L2)")
         ax.legend(handles=handles, loc="best")
@@ -116,7 +116,7 @@ def gradient_slope_by_batch_size(frames: Frames) -> Figure | None:
     ax.set_xscale("log")
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xticks(sizes_there, [f"{size:g}" for size in sizes_there])
-    ax.set(xlabel="batch size (images)", ylabel="change of ln(gradient norm) a layer")
+    ax.set(xlabel="batch size (images)", ylabel="change of ln(gradient norm) per layer")
     ax.legend(loc="lower right")
     return drawing.finish(figure, "plain nets before any step · mean over seeds with its 95 % interval", ["all"])
 

@@ -23,7 +23,7 @@ DESCRIPTIONS = {
     "gradient_magnitudes": "Norm of the gradient against epoch on a logarithmic axis, one colour a depth, plain nets in one "
     "panel and residual nets in the other.",
     "layer_gradient_comparison": "Gradient norm of each layer at the greatest depth on a logarithmic axis, plain against "
-    "residual, at initialisation in one panel and after training in the other.",
+    "residual, at initialisation in one panel and in the last epoch in the other.",
     "gradient_at_initialisation": "Gradient norm of each layer before any step on a logarithmic axis, plain and residual, and "
     "the straight line that mean-field theory predicts for plain nets. The slopes are in the table of gradient slopes.",
     "gradient_slope_by_batch_size": "Slope of the logarithm of the gradient norm over layers before any step, against batch "
@@ -93,7 +93,7 @@ def published_tables(analysis: Analysis) -> list[Table]:
             f"{group}: {text}." for group, text in rows[["group", "protocol"]].drop_duplicates().itertuples(index=False) if text
         ]
         if known["protocol"] and not differing:
-            differing = ["Nothing known of their protocol differs from ours."]
+            differing = ["Nothing else known of their protocol differs from ours."]
         table = tables.published(rows, known["title"])
         note = " ".join([table.note, *known["notes"], *differing, f"Source: {known['source']}."])
         if table.rows:

@@ -1,8 +1,8 @@
 """The headline table from the runs: `python results/headline/table.py multirun/headline_* multirun/original_*`.
 
-Writes runs.csv, a row a run, and table.md, a row a network and protocol with n, epochs, means and 95 % t-intervals beside the
-published accuracy. Runs that are in runs.csv and not in the folders given stay, so that seeds can be added on another machine;
-a run that is in both is replaced. What has not been run has no row.
+Writes runs.csv, a row per run; table.md, a row per network and protocol with n, epochs, means and 95 % t-intervals beside the
+published accuracy; and paired.md, residual minus plain. Runs that are in runs.csv and not in the folders given stay, so that
+seeds can be added on another machine; a run that is in both is replaced. What has not been run has no row.
 """
 
 import sys
@@ -12,7 +12,7 @@ import pandas as pd
 
 from multirun_analysis import published, statistics
 from multirun_analysis.collect import collect
-from multirun_analysis.tables import Cell, Table, interval, markdown, number
+from multirun_analysis.tables import Cell, Table, interval, markdown, number, p_value
 
 HERE = Path(__file__).parent
 PROTOCOLS = {"none": "original", "standard": "ours"}  # what they differ in that everybody can name: the augmentation
@@ -61,8 +61,38 @@ def table(runs: pd.DataFrame) -> Table:
     return Table("Headline accuracies", columns, rows)
 
 
+def paired(runs: pd.DataFrame) -> Table:
+    """Residual minus plain over the seeds that both arms have, of those with two or more; Holm's family are the networks.
+
+    A row a network, protocol and measure: p is that of the exact sign-flip test.
+    """
+    theirs = published.headline_table().set_index(["dataset", "model", "residual"])["val_acc"].to_dict()
+    found = []
+    for _, cell in runs.groupby(["dataset", "model", "augment"], observed=True):
+        dataset, model, augment = cell[["dataset", "model", "augment"]].iloc[0]
+        gap = theirs[dataset, model, True] - theirs[dataset, model, False]
+        for metric, what, known in (("val_acc", "validation", gap), ("test_acc", "test", float("nan"))):
+            arms = cell.pivot(index="seed", columns="residual", values=metric).dropna()
+            if len(arms) > 1 and len(arms.columns) == 2:
+                difference = arms[True] - arms[False]
+                names = (f"{dataset} {model}", PROTOCOLS[augment], what)
+                found.append((*names, known, difference, statistics.sign_flip_test(difference)))
+    corrected = {what: iter(statistics.holm(row[-1] for row in found if row[2] == what)) for what in ("validation", "test")}
+    columns = ["Network", "Protocol", "Accuracy", "n", "Published", "Residual minus plain", "95 % interval", "p", "p (Holm)"]
+    rows = []
+    for network, protocol, what, known, difference, p in found:
+        low, high = statistics.t_interval(difference)
+        rows.append([
+            Cell(network), Cell(protocol), Cell(what), Cell(str(len(difference)), len(difference)),
+            number(known, 1, signed=True), number(difference.mean(), signed=True),
+            interval(low, high, len(difference), signed=True), p_value(p), p_value(next(corrected[what])),
+        ])  # fmt: skip
+    return Table("Residual minus plain", columns, rows)
+
+
 if __name__ == "__main__":
     csv = HERE / "runs.csv"
     runs = merged(pd.read_csv(csv), kept(collect([Path(folder) for folder in sys.argv[1:]], with_layers=False).runs))
     runs.to_csv(csv, index=False)
     (HERE / "table.md").write_text(markdown(table(runs)))
+    (HERE / "paired.md").write_text(markdown(paired(runs)))

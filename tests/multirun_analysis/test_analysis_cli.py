@@ -49,7 +49,7 @@ def test_from_a_study_to_the_report(finished):
     assert (report / "test_accuracies.png").read_bytes().startswith(b"\x89PNG")
     assert out.startswith("Test accuracy, %\nDepth         Plain (n)      Residual (n)  Difference")
     assert "17 runs: 12 done, 1 failed, 4 missing; 12 counted" in out
-    assert "Plain nets first fall short of their residual twins at depth 100" in out
+    assert "short of their residual twins at depth 100" in out
     assert out.endswith(f"report: {report / 'report.html'}\n")
     results = pd.read_pickle(report / "final_results.pkl")
     assert isinstance(results, pd.DataFrame)

@@ -99,7 +99,7 @@ def test_layers_are_of_the_deepest_depth_with_both_arms(tmp_path):
     write_run(tmp_path / "s", 50, True)
     figure = figures.layer_gradient_comparison(collect([tmp_path]))
     assert [ax.get_title() for ax in figure.axes] == [
-        "mlp on digits, depth 20, at initialisation", "mlp on digits, depth 20, after training",
+        "mlp on digits, depth 20, at initialisation", "mlp on digits, depth 20, last epoch",
     ]  # fmt: skip
     assert labels(figure.axes[1]) == ["plain (n = 1)", "residual (n = 1)"]
 

@@ -62,7 +62,7 @@ def test_the_figure_draws_the_predicted_line_beside_each_arm(tmp_path):
     figure = initialisation.gradient_at_initialisation(collect([tmp_path]))
     ax = figure.axes[0]
     assert [text.get_text() for text in ax.get_legend().get_texts()] == [
-        "plain (n = 2)", "residual (n = 2)", f"theory: {theory.slope(128):.3f} a layer"
+        "plain (n = 2)", "residual (n = 2)", f"theory: {theory.slope(128):.3f} per layer"
     ]  # fmt: skip
     line = next(line for line in ax.lines if line.get_color() == "black")
     x, y = line.get_data()

@@ -74,7 +74,7 @@ def test_the_finding_comes_first(study):
     html, page = page_of(study)
     finding = analyse(collect([study])).finding[0]
     assert finding in page.words("p")
-    assert html.index("Plain nets first fall short") < html.index("<table")
+    assert html.index("On average plain nets first fall") < html.index("<table")
 
 
 def test_figures_are_inline_with_a_description(study):
