@@ -122,7 +122,7 @@ def train_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progre
                 "hash": hashed, "depth": depth_of(models[0], replicas.layers),
                 "residual": cfg.model.get("residual"),
                 "params": summary.params, "mult_adds": summary.mult_adds, "layers": replicas.layers,
-                "num_classes": len(test_part.classes), "num_threads": threads,
+                "num_classes": len(test_part.classes), "data": f"{fingerprint:08x}", "num_threads": threads,
                 "versions": versions(), "error": None,
             }  # fmt: skip
             results.append(result)

@@ -46,6 +46,7 @@ RUN_COLUMNS = {
     "params": "Int64",
     "mult_adds": "Int64",
     "num_classes": "Int64",
+    "data": "str",
     "model": "str",
     "dataset": "str",
     "study": "str",
@@ -108,6 +109,7 @@ def collect(directories: Sequence[Path], *, with_layers: bool = True) -> Frames:
         rows += [_missing_row(path, row, base, plan) for path, row in unstarted(folder, plan, started)]
     rows = [_cleaned(row) for row in rows]
     runs = groups.assign(typed(pd.DataFrame(rows, columns=_columns(rows))))
+    problems += _different_data(runs)
     order = groups.sorted_order(runs)
     runs = runs.iloc[order].reset_index(drop=True)
     runs["run"] = np.arange(len(runs))
@@ -178,6 +180,7 @@ def _row(run: Run, base: Path, plans: dict[Path, Plan]) -> dict[str, Any]:
         "depth": _depth(model) if run.result.get("depth") is None else run.result["depth"],
         "residual": _if(bool, model.get("residual")) if run.result.get("residual") is None else run.result["residual"],
         "num_classes": run.result.get("num_classes"),
+        "data": _if(str, run.result.get("data")),
         "seed": run.seed,
         "status": run.status,
         "model": _if(str, model.get("name")) or _if(str, model.get("_target_")),
@@ -195,6 +198,16 @@ def _row(run: Run, base: Path, plans: dict[Path, Plan]) -> dict[str, Any]:
         **{f"config.{key}": value for key, value in _flat(config).items()},
         **{f"versions.{key}": str(value) for key, value in (run.result.get("versions") or {}).items()},
     }
+
+
+def _different_data(runs: pd.DataFrame) -> list[str]:
+    """A line for each group whose runs did not see the same training images, as happens when a folder of images changes."""
+    versions = runs.groupby("group", sort=False)["data"].nunique()
+    return [
+        f"{group}: its runs were trained on {count} different versions of the images, so their accuracies do not compare"
+        for group, count in versions.items()
+        if count > 1
+    ]
 
 
 def _tell_depths(rows: list[dict[str, Any]]) -> None:

@@ -52,7 +52,7 @@ def _group(cells: pd.DataFrame, differences: pd.DataFrame, shares: pd.DataFrame,
         ]
     if arms == {False}:
         several = done["depth"].nunique() > 1
-        trend = _shortfall(shortfall.iloc[0]) if several else _range(done, "Their mean test accuracy")
+        trend = _shortfall(shortfall.iloc[0]) if several and len(shortfall) else _range(done, "Their mean test accuracy")
         return ["Only plain nets are done, so there is nothing to compare them with.", trend]
     if arms == {True}:
         return [

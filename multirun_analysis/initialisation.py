@@ -5,6 +5,7 @@ from the input: a straight line through the layers from a tenth of the depth (at
 layers before are left out, since the prediction holds past the first few and where the widths are equal.
 """
 
+import json
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from multirun_analysis.statistics import t_interval
 FIRST_LAYER = 4
 FEWEST_LAYERS = 10
 BATCH_SIZE = "config.trainer.batch_size"
+WIDTHS = "config.model.widths"
 COLUMNS = ["group", "depth", "residual", "epoch", "n", "slope", "sd", "low", "high", "predicted", "ratio"]
 
 
@@ -30,7 +32,8 @@ def slopes(frames: Frames) -> pd.DataFrame:
 
     n counts seeds. `slope`, `sd`, `low` and `high` are the mean, the standard deviation and the 95 % t-interval over seeds, per
     layer. `predicted` is -ln(lambda(B))/2 for plain MLPs at initialisation, and missing elsewhere: the theory says nothing of
-    skips, convolutions and training. `ratio` is measured over predicted. Nets with fewer than ten layers to fit have no row.
+    skips, convolutions and training, nor of widths that go on changing and of batches of less than four. `ratio` is measured
+    over predicted. Nets with fewer than ten layers to fit have no row.
     """
     runs = frames.runs[frames.runs["counted"]]
     layers = frames.layers[frames.layers["run"].isin(runs["run"])]
@@ -43,7 +46,7 @@ def slopes(frames: Frames) -> pd.DataFrame:
         values = cell["slope"].to_numpy(dtype=float)
         low, high = t_interval(values)
         predicted = np.nan
-        if epoch == 0 and residual is not pd.NA and not residual and set(cell["model"]) == {"mlp"} and BATCH_SIZE in cell:
+        if epoch == 0 and residual is not pd.NA and not residual and _is_covered(cell):
             predicted = theory.slope(int(cell[BATCH_SIZE].iloc[0]))
         rows.append({
             "group": group, "depth": depth, "residual": residual, "epoch": epoch, "n": len(values), "slope": values.mean(),
@@ -144,7 +147,15 @@ def _fitted(count: int) -> slice:
 
 
 def _present(runs: pd.DataFrame) -> list[str]:
-    return [BATCH_SIZE] if BATCH_SIZE in runs else []
+    return [column for column in (BATCH_SIZE, WIDTHS) if column in runs]
+
+
+def _is_covered(cell: pd.DataFrame) -> bool:
+    """Whether the theory speaks of these runs: MLPs, equal widths where the line is fitted, four images per batch or more."""
+    if set(cell["model"]) != {"mlp"} or BATCH_SIZE not in cell or int(cell[BATCH_SIZE].iloc[0]) < theory.SMALLEST_BATCH:
+        return False
+    widths = json.loads(cell[WIDTHS].iloc[0]) if WIDTHS in cell and pd.notna(cell[WIDTHS].iloc[0]) else None
+    return widths is None or len(set(widths[_fitted(len(widths) + 1)])) == 1
 
 
 def _range_of_counts(counts: pd.Series) -> str:

@@ -141,7 +141,8 @@ def paired_differences(runs: pd.DataFrame, metric: str = "test_acc") -> pd.DataF
 def trainability(runs: pd.DataFrame) -> pd.DataFrame:
     """Share of the seeds that train at all, by cell, with its exact interval.
 
-    A net trains if its best validation accuracy comes at least a tenth of the way from chance to 100 %: 19 % with 10 classes.
+    A net trains if its test accuracy comes at least a tenth of the way from chance to 100 %: 19 % with 10 classes. (The best of
+    many validation accuracies would pass by luck where images are few.)
     `n` counts the runs that ended by themselves, done or diverged, and `trained` those that train; a diverged run does not.
     Cells of which the number of classes is unknown have no row.
     """
@@ -152,8 +153,8 @@ def trainability(runs: pd.DataFrame) -> pd.DataFrame:
         if chance.isna().any():
             continue
         threshold = chance + TRAINS_SHARE * (100 - chance)
-        judged = cell[cell["val_acc"].notna() | ~cell["counted"]]
-        trained = int((judged["counted"] & (judged["val_acc"] >= threshold[judged.index])).sum())
+        judged = cell[cell["test_acc"].notna() | ~cell["counted"]]
+        trained = int((judged["counted"] & (judged["test_acc"] >= threshold[judged.index])).sum())
         low, high = proportion_interval(trained, len(judged))
         rows.append({
             "group": group, "depth": depth, "residual": residual, "n": len(judged), "trained": trained,

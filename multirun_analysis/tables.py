@@ -309,7 +309,7 @@ SLOPE_NOTE = (
     "from the batch size; it says nothing of skips or of trained nets."
 )
 TRAINED_NOTE = (
-    "A net trains if its best validation accuracy comes at least a tenth of the way from chance (100 % / classes) to 100 %; a "
+    "A net trains if its test accuracy comes at least a tenth of the way from chance (100 % / classes) to 100 %; a "
     "run that diverged does not. The interval is Clopper and Pearson's at 95 %. Not shown where the classes are not known."
 )
 PUBLISHED_NOTE = (

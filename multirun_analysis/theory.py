@@ -27,6 +27,8 @@ and together lambda(B) = (B - 2 + J0 + J1) / ((B - 3)(1 - J1)), with the limit p
 
 import math
 
+SMALLEST_BATCH = 4
+
 
 def growth_per_layer(batch_size: int) -> float:
     """lambda(B): the factor by which the squared gradient norm grows from a layer to the one before it.
@@ -37,7 +39,7 @@ def growth_per_layer(batch_size: int) -> float:
     Raises:
         ValueError: if the batch is smaller.
     """
-    if batch_size < 4:
+    if batch_size < SMALLEST_BATCH:
         raise ValueError(f"batch_size={batch_size}: the growth is finite from 4 images a batch")
     rho = -1 / (batch_size - 1)
     j0, j1 = _arc_cosine_kernels(rho)

@@ -20,20 +20,28 @@ KEPT = {
     "study": "study", "dataset": "dataset", "model": "model", "residual": "residual", "config.dataset.augment": "augment",
     "seed": "seed", "status": "status", "params": "params", "config.trainer.precision": "precision",
     "config.trainer.epochs": "epochs", "epochs_run": "epochs_run", "best_epoch": "best_epoch", "val_acc": "val_acc",
-    "test_acc": "test_acc", "seconds": "seconds",
+    "test_acc": "test_acc", "seconds": "seconds", "hash": "hash",
 }  # fmt: skip
 
 IDENTITY = ["study", "dataset", "model", "residual", "augment", "seed"]
 
 
 def kept(runs: pd.DataFrame) -> pd.DataFrame:
-    """The finished runs and the columns that the table rests on."""
-    return runs[runs["status"] == "done"][list(KEPT)].rename(columns=KEPT).round({"val_acc": 2, "test_acc": 2, "seconds": 1})
+    """The runs that the analysis counts, and the columns that the table rests on."""
+    return runs[runs["counted"]][list(KEPT)].rename(columns=KEPT).round({"val_acc": 2, "test_acc": 2, "seconds": 1})
 
 
 def merged(before: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """Both, where a run of `runs` replaces its like in `before`, in the order of the published table."""
+    """Both, where a run of `runs` replaces its like in `before`, in the order of the published table.
+
+    Raises:
+        SystemExit: if runs of two configurations would share a row.
+    """
     frame = pd.concat([before, runs.astype(before.dtypes)]).drop_duplicates(IDENTITY, keep="last")
+    for _, cell in frame.groupby(IDENTITY[:-1]):
+        if cell["hash"].nunique() > 1:
+            first = cell.drop_duplicates("hash")[["study", "residual", "seed", "hash"]].to_string(index=False)
+            raise SystemExit(f"runs of different configurations in one row of the table; leave one of them out:\n{first}")
     frame["dataset"] = pd.Categorical(frame["dataset"], ["mnist", "cifar10"])
     return frame.sort_values(["dataset", "model", "residual", "augment", "seed"], ignore_index=True)
 
@@ -42,7 +50,7 @@ def table(runs: pd.DataFrame) -> Table:
     """A row a network and protocol."""
     theirs = published.headline_table().set_index(["dataset", "model", "residual"])["val_acc"].to_dict()
     rows = []
-    for _, cell in runs.groupby(["dataset", "model", "residual", "augment"], observed=True):
+    for _, cell in runs.groupby(["dataset", "model", "residual", "augment"], sort=False):
         dataset, model, residual, augment = cell[["dataset", "model", "residual", "augment"]].iloc[0]
         low, high = statistics.t_interval(cell["val_acc"])
         test_low, test_high = statistics.t_interval(cell["test_acc"])
@@ -68,7 +76,7 @@ def paired(runs: pd.DataFrame) -> Table:
     """
     theirs = published.headline_table().set_index(["dataset", "model", "residual"])["val_acc"].to_dict()
     found = []
-    for _, cell in runs.groupby(["dataset", "model", "augment"], observed=True):
+    for _, cell in runs.groupby(["dataset", "model", "augment"], sort=False):
         dataset, model, augment = cell[["dataset", "model", "augment"]].iloc[0]
         gap = theirs[dataset, model, True] - theirs[dataset, model, False]
         for metric, what, known in (("val_acc", "validation", gap), ("test_acc", "test", float("nan"))):
@@ -92,7 +100,10 @@ def paired(runs: pd.DataFrame) -> Table:
 
 if __name__ == "__main__":
     csv = HERE / "runs.csv"
-    runs = merged(pd.read_csv(csv), kept(collect([Path(folder) for folder in sys.argv[1:]], with_layers=False).runs))
+    folders = [Path(folder) for folder in sys.argv[1:]]
+    runs = pd.read_csv(csv)
+    if folders:
+        runs = merged(runs, kept(collect(folders, with_layers=False).runs))
     runs.to_csv(csv, index=False)
     (HERE / "table.md").write_text(markdown(table(runs)))
     (HERE / "paired.md").write_text(markdown(paired(runs)))

@@ -256,3 +256,15 @@ def test_reading_one_run_never_raises_on_arbitrary_bytes(tmp_path):
 
 def test_cell_names_of_the_factory_follow_the_contract():
     assert cell_name(config(5, True)).startswith("mlp-digits-depth=5-residual-")
+
+
+def test_runs_on_different_images_are_told(tmp_path):
+    for seed, data in enumerate(["00c0ffee", "00c0ffee", None]):
+        write_run(tmp_path, 5, seed=seed, result={"data": data})
+    assert not collect([tmp_path]).problems
+    write_run(tmp_path, 5, seed=3, result={"data": "0badcafe"})
+    (problem,) = collect([tmp_path]).problems
+    assert (
+        problem
+        == "mlp on digits: its runs were trained on 2 different versions of the images, so their accuracies do not compare"
+    )

@@ -164,3 +164,8 @@ def test_groups_have_a_paragraph_each():
     text = said(rows)
     assert "dataset=digits: Up to depth 5" in text
     assert "dataset=mnist: Up to depth 5" in text
+
+
+def test_only_plain_of_which_no_seed_is_known():
+    rows = [{"depth": depth, "residual": False, "seed": None, "test_acc": 91.0} for depth in (5, 50)]
+    assert "Their mean test accuracy: 91.0 % at depth 5 (n = 1), 91.0 % at depth 50 (n = 1)." in said(rows)

@@ -91,3 +91,12 @@ def test_slopes_by_batch_size_are_points_beside_the_predicted_curve(tmp_path):
     ]
     one = collect([path for path in tmp_path.iterdir() if '"batch_size": 8' in next(path.glob("*/config.json")).read_text()])
     assert initialisation.gradient_slope_by_batch_size(one) is None
+
+
+@pytest.mark.parametrize(("changes", "covered"), [
+    ({"trainer__batch_size": 3}, False), ({"trainer__batch_size": 4}, True),
+    ({"model__widths": [64, *[32] * 19]}, True), ({"model__widths": [512 - 20 * i for i in range(20)]}, False),
+])  # fmt: skip
+def test_the_theory_speaks_of_equal_widths_and_four_images_or_more(tmp_path, changes, covered):
+    falling(tmp_path, 20, False, 0, -0.2, **changes)
+    assert initialisation.slopes(collect([tmp_path]))["predicted"].notna().tolist() == [covered, False]

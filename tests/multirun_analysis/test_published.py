@@ -47,3 +47,10 @@ def test_headline_takes_the_depth_with_the_best_validation_accuracy(tmp_path):
     runs = collect([write_study(tmp_path / "s", depths=[5, 100], dataset__name="mnist")]).runs
     rows = published.compare(runs, summarise(runs)).query("table == 'headline_table'")
     assert rows[["depth", "residual", "theirs"]].to_numpy().tolist() == [[5, False, 97.4], [5, True, 98.2]]
+
+
+def test_other_widths_are_another_protocol(tmp_path):
+    write_study(tmp_path, depths=[5], seeds=range(2), dataset__name="mnist", model__width=1000)
+    runs = collect([tmp_path]).runs
+    rows = published.compare(runs, summarise(runs)).query("table == 'depth_table'")
+    assert rows["protocol"].str.contains("model.width").all()

@@ -146,9 +146,13 @@ class TestTrainability:
         assert (row["low"], row["high"]) == pytest.approx(statistics.proportion_interval(2, 4))
 
     def test_chance_comes_from_the_run_before_the_data_set(self):
-        runs = frame([{"depth": 5, "val_acc": 54.0, "dataset": "coins", "num_classes": 2}])
+        runs = frame([{"depth": 5, "test_acc": 54.0, "dataset": "coins", "num_classes": 2}])
         assert statistics.trainability(runs)["trained"].item() == 0  # threshold 55
-        assert statistics.trainability(frame([{"depth": 5, "val_acc": 54.0, "dataset": "coins"}])).empty
+        assert statistics.trainability(frame([{"depth": 5, "test_acc": 54.0, "dataset": "coins"}])).empty
+
+    def test_the_best_of_many_validation_accuracies_is_not_asked(self):
+        runs = frame([{"depth": 5, "test_acc": 50.0, "val_acc": 60.0, "dataset": "coins", "num_classes": 2}])
+        assert statistics.trainability(runs)["trained"].item() == 0
 
 
 class TestFirstShortfall:
