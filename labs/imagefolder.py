@@ -15,11 +15,12 @@ from labs.data import Images, stratified_split
 from labs.errors import UserError
 
 SPLIT_SEED = 0
+VALIDATION = ("val", "valid", "validation")
 
 
 def class_names(cfg: DictConfig) -> list[str]:
     """The class folders, sorted."""
-    return _find(_train_root(cfg))[0]
+    return _find(_roots(cfg)[0])[0]
 
 
 def check(cfg: DictConfig) -> None:
@@ -28,8 +29,9 @@ def check(cfg: DictConfig) -> None:
     Raises:
         UserError: the folder, class or image that cannot be used.
     """
-    classes, samples = _find(_train_root(cfg))
-    if (test := _test_root(cfg)) is not None:
+    train, test = _roots(cfg)
+    classes, samples = _find(train)
+    if test is not None:
         test_classes, test_samples = _find(test)
         if test_classes != classes:
             raise UserError(f"{test}: its classes {test_classes} differ from the training classes {classes}")
@@ -47,11 +49,8 @@ def check(cfg: DictConfig) -> None:
 
 def load(cfg: DictConfig, *, train: bool) -> Images:
     """Read one part, as uint8 images of shape (N, channels, resize, resize)."""
-    test_root = _test_root(cfg)
-    if train or test_root is None:
-        classes, samples = _find(_train_root(cfg))
-    else:
-        classes, samples = _find(test_root)
+    train_root, test_root = _roots(cfg)
+    classes, samples = _find(train_root if train or test_root is None else test_root)
     if test_root is None:
         labels = torch.tensor([label for _, label in samples])
         size = max(1, round(cfg.test_fraction * len(samples)))
@@ -63,16 +62,33 @@ def load(cfg: DictConfig, *, train: bool) -> Images:
     return Images(images, torch.tensor([label for _, label in samples]), classes)
 
 
-def _train_root(cfg: DictConfig) -> Path:
+def _roots(cfg: DictConfig) -> tuple[Path, Path | None]:
+    """Where the training and the test images lie; without a folder of its own (None) the test set is held out."""
     root = Path(cfg.folder).expanduser()
     if not root.is_dir():
         raise UserError(f"dataset.folder={root}: no such folder; it must hold one folder of images a class")
-    return root / "train" if (root / "train").is_dir() and (root / "test").is_dir() else root
+    train, test = root / "train", root / "test"
+    has_test = test.is_dir()
+    unread = [name for name in VALIDATION if train.is_dir() and (root / name).is_dir()]
+    if unread:
+        name_it = "" if has_test else f"; without test/ beside it, name it: dataset.folder={train}"
+        raise UserError(
+            f"{root / unread[0]}: nothing reads this folder; move its images into train/, of which dataset.val_size holds out "
+            f"the validation images{name_it}"
+        )
+    if train.is_dir() and has_test:
+        return train, test
+    for part, other in ((train, test), (test, train)):
+        if _holds_folders(part):  # one that holds images is a class of that name, railway trains for one
+            raise UserError(
+                f"{root}: holds {part.name}/ without {other.name}/; give both, or one folder of images a class, of which "
+                "dataset.test_fraction holds out the test images"
+            )
+    return root, None
 
 
-def _test_root(cfg: DictConfig) -> Path | None:
-    root = _train_root(cfg)
-    return root.parent / "test" if root != Path(cfg.folder).expanduser() else None
+def _holds_folders(folder: Path) -> bool:
+    return folder.is_dir() and any(entry.is_dir() and not entry.name.startswith(".") for entry in folder.iterdir())
 
 
 def _find(root: Path) -> tuple[list[str], list[tuple[str, int]]]:

@@ -216,6 +216,35 @@ def test_train_and_test_folders_are_the_two_parts(tmp_path: Path) -> None:
         datasets.prepare(cfg)
 
 
+@pytest.mark.parametrize(
+    ("parts", "line"),
+    [
+        (("train",), "{root}: holds train/ without test/; give both, or one folder of images a class, of which "
+                     "dataset.test_fraction holds out the test images"),
+        (("test",), "{root}: holds test/ without train/; give both, or one folder of images a class, of which "
+                    "dataset.test_fraction holds out the test images"),
+        (("train", "val"), "{root}/val: nothing reads this folder; move its images into train/, of which dataset.val_size "
+                           "holds out the validation images; without test/ beside it, name it: dataset.folder={root}/train"),
+        (("train", "test", "valid"), "{root}/valid: nothing reads this folder; move its images into train/, of which "
+                                     "dataset.val_size holds out the validation images"),
+    ],
+)  # fmt: skip
+def test_parts_are_never_taken_for_classes_nor_left_out(tmp_path: Path, parts: tuple[str, ...], line: str) -> None:
+    for part in parts:
+        for i in range(8):
+            paint(tmp_path / part / "blue" / f"{i}.png", (0, 0, 200 + i))
+            paint(tmp_path / part / "red" / f"{i}.png", (200 + i, 0, 0))
+    with pytest.raises(UserError) as caught:
+        datasets.prepare(config("imagefolder", tmp_path))
+    assert str(caught.value) == line.format(root=tmp_path)
+
+
+def test_a_class_may_be_called_train(pictures: Path) -> None:
+    (pictures / "red").rename(pictures / "train")
+    datasets.prepare(config("imagefolder", pictures))
+    assert imagefolder.class_names(config("imagefolder", pictures)) == ["blue", "train"]
+
+
 def test_images_are_resized_on_the_shorter_side_and_cut_to_the_centre(tmp_path: Path) -> None:
     wide = Image.new("RGB", (32, 16), (0, 0, 0))
     wide.paste((255, 255, 255), (8, 0, 24, 16))  # the centre square is white
