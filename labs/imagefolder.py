@@ -4,6 +4,8 @@ With `train/` and `test/` inside, those are the two parts; otherwise a fixed, st
 out as the test set. Images are resized to `dataset.resize` on the shorter side and cut to the centre square.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -37,12 +39,9 @@ def check(cfg: DictConfig) -> None:
             raise UserError(f"{test}: its classes {test_classes} differ from the training classes {classes}")
         samples = samples + test_samples
     for path, _ in samples:
-        try:
-            with Image.open(path) as image:
-                image.load()  # to the last pixel: a truncated test image must not be found after hours of training
-                mode = image.mode
-        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-            raise UserError(f"{path}: not a readable image; repair or remove it") from error
+        with _readable(path), Image.open(path) as image:
+            ImageOps.exif_transpose(image)  # reads to the last pixel: a damaged test image must not be found after training
+            mode = image.mode
         if mode.startswith(("I", "F")):
             raise UserError(f"{path}: has more than 8 bits a channel ({mode}); convert it to 8 bits")
 
@@ -109,12 +108,20 @@ def _find(root: Path) -> tuple[list[str], list[tuple[str, int]]]:
 def _read(path: Path, size: int, channels: int) -> Tensor:
     from torchvision.transforms.v2 import functional as F
 
-    try:
-        with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file)  # upright, as it is shown
-            if image.has_transparency_data:
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-            tensor = F.pil_to_tensor(image.convert("RGB" if channels == 3 else "L"))
-    except OSError as error:
-        raise UserError(f"{path}: not a readable image; repair or remove it") from error
+    with _readable(path), Image.open(path) as file:
+        image = ImageOps.exif_transpose(file)  # upright, as it is shown
+        if image.has_transparency_data:
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+        tensor = F.pil_to_tensor(image.convert("RGB" if channels == 3 else "L"))
     return F.center_crop(F.resize(tensor, [size], antialias=True), [size, size])
+
+
+@contextmanager
+def _readable(path: str | Path) -> Iterator[None]:
+    """Raise UserError for a damaged image: Pillow's formats raise nearly any exception there is."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise UserError(f"{path}: not a readable image; repair or remove it") from error

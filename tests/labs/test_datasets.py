@@ -290,6 +290,34 @@ def test_a_truncated_image_is_found_before_training(pictures: Path) -> None:
         datasets.prepare(config("imagefolder", pictures))
 
 
+DAMAGED = {
+    "png": b"\x89PNG\r\n\x1a\n" + struct.pack(">I4s", 4, b"IHDR") + bytes(8),  # ValueError: Truncated IHDR chunk
+    "ppm": b"P6 8 eight 255\n",  # ValueError: Non-decimal-ASCII found in header
+    "jpg": b"\xff\xd8\xff\xe0",
+    "tif": b"II*\x00",
+}
+
+
+@pytest.mark.parametrize("suffix", DAMAGED)
+def test_a_damaged_image_is_named_whatever_pillow_says(pictures: Path, suffix: str) -> None:
+    (pictures / "red" / f"0.{suffix}").write_bytes(DAMAGED[suffix])
+    for read in (datasets.prepare, lambda cfg: datasets.load(cfg, train=True)):
+        with pytest.raises(UserError, match=rf"red/0.{suffix}: not a readable image; repair or remove it"):
+            read(config("imagefolder", pictures, test_fraction=0.01))
+
+
+@pytest.mark.parametrize("error", [TypeError, KeyError, struct.error, MemoryError])
+def test_any_error_of_pillow_but_lack_of_memory_is_the_images(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def load(image: Image.Image) -> None:
+        raise error
+
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", load)
+    with pytest.raises(MemoryError if error is MemoryError else UserError):
+        datasets.prepare(config("imagefolder", pictures))
+
+
 def test_an_unknown_data_set_is_refused() -> None:
     with pytest.raises(UserError, match=r"dataset.name=svhn: must be one of digits, mnist"):
         datasets.image_shape(config("svhn"))
