@@ -307,7 +307,7 @@ def _check_training(cfg: DictConfig) -> None:
         raise UserError(f"scheduler.T_max=0: must be {RANGES['scheduler.T_max'][1]}")
     if str(cfg.scheduler.get("_target_")).endswith(".ConstantLR") and cfg.scheduler.get("factor") != 1:
         raise UserError(f"scheduler.factor={cfg.scheduler.factor}: must be 1 for a constant schedule; set optimizer.lr instead")
-    if cfg.optimizer.get("nesterov") and cfg.optimizer.momentum == 0:
+    if cfg.optimizer.get("nesterov") and cfg.optimizer.get("momentum", 1) == 0:
         raise UserError("optimizer.nesterov=true: needs optimizer.momentum above 0")
     if cfg.logger.get("artifact") and not cfg.logger.wandb:
         raise UserError("logger.artifact=true: needs logger.wandb=true")

@@ -259,7 +259,7 @@ def test_batchnorm_needs_two_images(model: str) -> None:
 
 
 def test_ranges_hold_for_what_is_ours_or_torchs_and_for_nothing_else() -> None:
-    cfg = composed()
+    cfg = copy.deepcopy(composed())
     mine = {"_target_": "my.Model", "hidden": [16, 8], "depth": "deep", "filters": 3, "residual": True, "kernel_size": 2}
     cfg.model = OmegaConf.create(mine)
     cfg.optimizer = OmegaConf.create({"_target_": "my.Optimizer", "lr": "auto", "momentum": 2})
@@ -311,6 +311,12 @@ def test_nesterov_needs_momentum() -> None:
     overrides = ("optimizer=sgd", "optimizer.nesterov=true")
     assert refusal(composed(*overrides, "optimizer.momentum=0")) == "optimizer.nesterov=true: needs optimizer.momentum above 0"
     config.check(composed(*overrides))
+
+
+def test_an_optimizer_with_a_momentum_of_its_own_needs_no_key_for_it() -> None:
+    cfg = copy.deepcopy(composed())
+    cfg.optimizer = OmegaConf.create({"_target_": "torch.optim.Muon", "lr": 0.02, "nesterov": True})
+    config.check(cfg)
 
 
 # ── conf/ ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
