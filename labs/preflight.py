@@ -44,8 +44,32 @@ def check_networks(configs: list[DictConfig], *, here: bool = True) -> None:
         if here:
             choose_device(cfg.device)
         build(cfg)
-        weights = [torch.nn.Parameter(torch.zeros(1, 1))]
-        instantiate(cfg.scheduler, instantiate(cfg.optimizer, weights, _convert_="all"), _convert_="all")
+        try_optimizer(cfg, on_cpu=here and choose_device(cfg.device).type == "cpu")
+
+
+def try_optimizer(cfg: DictConfig, *, on_cpu: bool) -> None:
+    """Build what trains the network on a single weight, and take a step with a gradient of zero, on the CPU.
+
+    Args:
+        cfg: of the job.
+        on_cpu: whether it runs there too. An optimizer for GPUs may refuse, and only a step that asks for more is wrong then.
+
+    Raises:
+        UserError: if the optimizer cannot take the step.
+    """
+    weight = nn.Parameter(torch.zeros(1, 1))
+    weight.grad = torch.zeros(1, 1)
+    optimizer = instantiate(cfg.optimizer, [weight], _convert_="all")
+    instantiate(cfg.scheduler, optimizer, _convert_="all")
+    try:
+        optimizer.step()
+    except Exception as error:
+        if on_cpu or isinstance(error, TypeError):  # such as "missing 1 required positional argument: 'closure'"
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"optimizer._target_={cfg.optimizer._target_}: cannot take a step ({reason}); "
+                "choose one that needs the gradients and nothing else"
+            ) from error
 
 
 def parameters(job: Job) -> int:
