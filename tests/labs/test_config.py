@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from labs import cells, config
 from labs.errors import UserError, explain
+from multirun_analysis import collect
 
 CONF = Path(__file__).parents[2] / "conf"
 FOLDER = "dataset.folder=pictures"
@@ -55,7 +56,8 @@ def refusal(cfg: DictConfig) -> str:
 
 BIG = 2**31 - 1
 NOT_FINITE = [math.nan, math.inf, -math.inf]
-BAD_NAMES = ["", ".", "..", ".hidden", "-m", "_x", "a/b", "../a", "a\\b", "a b", "a\n", "a:b", "x" * 101, "𝔘" * 100]
+BAD_NAMES = ["", ".", "..", ".hidden", "-m", "_x", "a/b", "../a", "a\\b", "a b", "a\n", "a:b", "x" * 101, "𝔘" * 100,
+             *sorted(name for name in collect.SKIPPED if not name.startswith("."))]  # fmt: skip
 
 # key: (values just outside, values just inside)
 CASES: dict[str, tuple[list[Any], list[Any]]] = {
