@@ -1,4 +1,4 @@
-"""From a checked configuration to finished runs: the only file that instantiates.
+"""From a checked configuration to finished runs: what is instantiated here, `labs/preflight.py` has tried.
 
 `train` assembles data, networks, optimizers and schedulers, fits them, tests the best weights once, and writes `result.json`.
 """
