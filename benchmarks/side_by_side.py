@@ -2,10 +2,10 @@
 
     python -m benchmarks.side_by_side [--pairs 3] [--only mlp seeds diagnostics cnn] [--write benchmarks/results.md]
 
-Needs MNIST and CIFAR-10, `pip install -e '.[bench]'` for Lightning (left out where it is not installed), and a machine with
-nothing else to do: about 25 minutes on two cores. Before anything is timed the first step of the plain recipe must agree with
-this project's, loss and gradient. Each figure is from a fresh process; contenders take turns, and a ratio is the median over
-pairs of neighbours in time, with the smallest and the largest.
+Needs MNIST and CIFAR-10, `pip install -c constraints.txt -e '.[bench]'` for Lightning (left out where it is not installed),
+and a machine with nothing else to do: about 25 minutes on two cores. Before anything is timed the first step of the plain
+recipe must agree with this project's, loss and gradient. Each figure is from a fresh process; contenders take turns, and a
+ratio is the median over pairs of neighbours in time, with the smallest and the largest.
 """
 
 import argparse

@@ -150,6 +150,7 @@ class Config:
 
 
 WANDB_MODES = ("offline", "online", "disabled")
+NOT_STUDIES = ("checkpoints", "report", "tensorboard", "wandb")  # multirun_analysis.collect.SKIPPED
 GROUPS = ("model", "dataset", "optimizer", "scheduler", "trainer", "logger")
 
 
@@ -203,8 +204,10 @@ def _one_of(*names: str) -> Test:
 # key: (test, what is allowed). A key the composed configuration lacks (another model's) is passed over, and so are arguments of
 # a model, optimizer or scheduler that is neither ours nor torch's, where the same name may mean something else.
 RANGES: dict[str, tuple[Test, str]] = {
-    "study": (_optional(lambda v: re.fullmatch(r"[^\W_][\w.-]{0,99}", v) is not None and len(v.encode()) <= 255),
-              "a name of at most 100 letters, digits, '.', '_' and '-' (255 bytes) that starts with a letter or digit"),
+    "study": (_optional(lambda v: re.fullmatch(r"[^\W_][\w.-]{0,99}", v) is not None and len(v.encode()) <= 255
+                        and v not in NOT_STUDIES),
+              "a name of at most 100 letters, digits, '.', '_' and '-' (255 bytes) that starts with a letter or digit, "
+              f"but not {', '.join(NOT_STUDIES)}, where no runs are looked for"),
     "seed": (_integers(0), "an integer from 0 to 2147483647"),
     "replicas": (_integers(1, 10_000), "an integer from 1 to 10000"),
     "device": (lambda v: re.fullmatch(r"auto|cpu|cuda(:\d+)?", v) is not None, "auto, cpu, cuda or cuda:<index>"),
@@ -307,7 +310,7 @@ def _check_training(cfg: DictConfig) -> None:
         raise UserError(f"scheduler.T_max=0: must be {RANGES['scheduler.T_max'][1]}")
     if str(cfg.scheduler.get("_target_")).endswith(".ConstantLR") and cfg.scheduler.get("factor") != 1:
         raise UserError(f"scheduler.factor={cfg.scheduler.factor}: must be 1 for a constant schedule; set optimizer.lr instead")
-    if cfg.optimizer.get("nesterov") and cfg.optimizer.momentum == 0:
+    if cfg.optimizer.get("nesterov") and cfg.optimizer.get("momentum", 1) == 0:
         raise UserError("optimizer.nesterov=true: needs optimizer.momentum above 0")
     if cfg.logger.get("artifact") and not cfg.logger.wandb:
         raise UserError("logger.artifact=true: needs logger.wandb=true")

@@ -92,14 +92,15 @@ def split_validation(everything: Images, val_size: int | float, seed: int) -> tu
         seed: `dataset.split_seed`.
 
     Raises:
-        UserError: if no training image would be left, or too few validation images to hold one of each class.
+        UserError: if a class would be left without an image to train on, or there are fewer validation images than classes
+            (as many may still hold none of a rare class).
     """
     size = round(val_size * len(everything)) if val_size < 1 else int(val_size)
     low, high = len(everything.classes), len(everything) - 2
     if not low <= size <= high:
         raise UserError(
-            f"dataset.val_size={val_size}: {size} of the {len(everything)} images; must be from {low}, one a class, "
-            f"to {high}, which leaves two to train on"
+            f"dataset.val_size={val_size}: {size} of the {len(everything)} images; must be from {low}, "
+            f"as many as there are classes, to {high}, which leaves two to train on"
         )
     rest, held_out = stratified_split(everything.labels, size, seed)
     if absent := set(range(low)) - set(everything.labels[rest].tolist()):

@@ -3,14 +3,16 @@
 import errno
 import os
 import re
+import shlex
 import signal
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
@@ -103,7 +105,7 @@ def explain(error: Exception) -> str:
         if isinstance(link, UserError):
             return str(link)
         if isinstance(link, OverrideParseException):
-            return f"{link.override}: not of the form key=value ({link.message.splitlines()[0]})"
+            return f"{link.override}: not of the form key=value ({link.message.splitlines()[0]}){_quoted(link.override)}"
         if isinstance(link, MissingConfigException) and link.missing_cfg_file:
             group, _, name = link.missing_cfg_file.rpartition("/")
             if extra := EXTRAS.get(f"{group}={name}"):
@@ -130,6 +132,19 @@ def explain(error: Exception) -> str:
 def _closest(name: str, options: Sequence[str]) -> str:
     matches = get_close_matches(name, options, n=1, cutoff=0.5)
     return f", did you mean {matches[0]}?" if matches else ""
+
+
+def _quoted(override: str) -> str:
+    """How to write an override whose value is text with letters, spaces or brackets that Hydra's grammar lacks; or nothing."""
+    key, _, value = override.partition("=")
+    if not value or "," in value or re.match(r"""['"[{(]|\w+\(""", value):  # a list, a mapping, a function: not meant as text
+        return ""
+    escaped = value.replace('"', '\\"')
+    quoted = f'{key}="{escaped}"'
+    with suppress(HydraException):
+        if OverridesParser.create().parse_override(quoted).value() == value:
+            return f"; quote the value: {shlex.quote(quoted)}"
+    return ""
 
 
 def _lost_a_job(error: Exception) -> bool:

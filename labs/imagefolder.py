@@ -4,6 +4,8 @@ With `train/` and `test/` inside, those are the two parts; otherwise a fixed, st
 out as the test set. Images are resized to `dataset.resize` on the shorter side and cut to the centre square.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -15,11 +17,12 @@ from labs.data import Images, stratified_split
 from labs.errors import UserError
 
 SPLIT_SEED = 0
+VALIDATION = ("val", "valid", "validation")
 
 
 def class_names(cfg: DictConfig) -> list[str]:
     """The class folders, sorted."""
-    return _find(_train_root(cfg))[0]
+    return _find(_roots(cfg)[0])[0]
 
 
 def check(cfg: DictConfig) -> None:
@@ -28,30 +31,25 @@ def check(cfg: DictConfig) -> None:
     Raises:
         UserError: the folder, class or image that cannot be used.
     """
-    classes, samples = _find(_train_root(cfg))
-    if (test := _test_root(cfg)) is not None:
+    train, test = _roots(cfg)
+    classes, samples = _find(train)
+    if test is not None:
         test_classes, test_samples = _find(test)
         if test_classes != classes:
             raise UserError(f"{test}: its classes {test_classes} differ from the training classes {classes}")
         samples = samples + test_samples
     for path, _ in samples:
-        try:
-            with Image.open(path) as image:
-                image.load()  # to the last pixel: a truncated test image must not be found after hours of training
-                mode = image.mode
-        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-            raise UserError(f"{path}: not a readable image; repair or remove it") from error
+        with _readable(path), Image.open(path) as image:
+            ImageOps.exif_transpose(image)  # reads to the last pixel: a damaged test image must not be found after training
+            mode = image.mode
         if mode.startswith(("I", "F")):
             raise UserError(f"{path}: has more than 8 bits a channel ({mode}); convert it to 8 bits")
 
 
 def load(cfg: DictConfig, *, train: bool) -> Images:
     """Read one part, as uint8 images of shape (N, channels, resize, resize)."""
-    test_root = _test_root(cfg)
-    if train or test_root is None:
-        classes, samples = _find(_train_root(cfg))
-    else:
-        classes, samples = _find(test_root)
+    train_root, test_root = _roots(cfg)
+    classes, samples = _find(train_root if train or test_root is None else test_root)
     if test_root is None:
         labels = torch.tensor([label for _, label in samples])
         size = max(1, round(cfg.test_fraction * len(samples)))
@@ -63,16 +61,33 @@ def load(cfg: DictConfig, *, train: bool) -> Images:
     return Images(images, torch.tensor([label for _, label in samples]), classes)
 
 
-def _train_root(cfg: DictConfig) -> Path:
+def _roots(cfg: DictConfig) -> tuple[Path, Path | None]:
+    """Where the training and the test images lie; without a folder of its own (None) the test set is held out."""
     root = Path(cfg.folder).expanduser()
     if not root.is_dir():
         raise UserError(f"dataset.folder={root}: no such folder; it must hold one folder of images a class")
-    return root / "train" if (root / "train").is_dir() and (root / "test").is_dir() else root
+    train, test = root / "train", root / "test"
+    has_test = test.is_dir()
+    unread = [name for name in VALIDATION if train.is_dir() and (root / name).is_dir()]
+    if unread:
+        name_it = "" if has_test else f"; without test/ beside it, name it: dataset.folder={train}"
+        raise UserError(
+            f"{root / unread[0]}: nothing reads this folder; move its images into train/, of which dataset.val_size holds out "
+            f"the validation images{name_it}"
+        )
+    if train.is_dir() and has_test:
+        return train, test
+    for part, other in ((train, test), (test, train)):
+        if _holds_folders(part):  # one that holds images is a class of that name, railway trains for one
+            raise UserError(
+                f"{root}: holds {part.name}/ without {other.name}/; give both, or one folder of images a class, of which "
+                "dataset.test_fraction holds out the test images"
+            )
+    return root, None
 
 
-def _test_root(cfg: DictConfig) -> Path | None:
-    root = _train_root(cfg)
-    return root.parent / "test" if root != Path(cfg.folder).expanduser() else None
+def _holds_folders(folder: Path) -> bool:
+    return folder.is_dir() and any(entry.is_dir() and not entry.name.startswith(".") for entry in folder.iterdir())
 
 
 def _find(root: Path) -> tuple[list[str], list[tuple[str, int]]]:
@@ -93,12 +108,20 @@ def _find(root: Path) -> tuple[list[str], list[tuple[str, int]]]:
 def _read(path: Path, size: int, channels: int) -> Tensor:
     from torchvision.transforms.v2 import functional as F
 
-    try:
-        with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file)  # upright, as it is shown
-            if image.has_transparency_data:
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-            tensor = F.pil_to_tensor(image.convert("RGB" if channels == 3 else "L"))
-    except OSError as error:
-        raise UserError(f"{path}: not a readable image; repair or remove it") from error
+    with _readable(path), Image.open(path) as file:
+        image = ImageOps.exif_transpose(file)  # upright, as it is shown
+        if image.has_transparency_data:
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+        tensor = F.pil_to_tensor(image.convert("RGB" if channels == 3 else "L"))
     return F.center_crop(F.resize(tensor, [size], antialias=True), [size, size])
+
+
+@contextmanager
+def _readable(path: str | Path) -> Iterator[None]:
+    """Raise UserError for a damaged image: Pillow's formats raise nearly any exception there is."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise UserError(f"{path}: not a readable image; repair or remove it") from error

@@ -5,10 +5,12 @@ import time
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
+from torch import nn
 
 from labs import datasets
 from labs.cells import config_hash
 from labs.data import split_validation
+from labs.errors import UserError
 from labs.loop import replica_losses, steps_per_epoch
 from labs.plan import Job
 from labs.replicas import Replicas
@@ -29,7 +31,7 @@ def check_data(configs: list[DictConfig]) -> None:
 
 
 def check_networks(configs: list[DictConfig], *, here: bool = True) -> None:
-    """Look for each device, build each network without memory, and try what trains it on a single weight.
+    """Look for each device, build each network, and try what trains it on a single weight.
 
     Args:
         configs: of the jobs.
@@ -41,16 +43,53 @@ def check_networks(configs: list[DictConfig], *, here: bool = True) -> None:
     for cfg in {config_hash(cfg): cfg for cfg in configs}.values():
         if here:
             choose_device(cfg.device)
-        with torch.device("meta"):
-            build_model(cfg, seed=0)
-        weights = [torch.nn.Parameter(torch.zeros(1, 1))]
-        instantiate(cfg.scheduler, instantiate(cfg.optimizer, weights, _convert_="all"), _convert_="all")
+        build(cfg)
+        try_optimizer(cfg, on_cpu=here and choose_device(cfg.device).type == "cpu")
+
+
+def try_optimizer(cfg: DictConfig, *, on_cpu: bool) -> None:
+    """Build what trains the network on a single weight, and take a step with a gradient of zero, on the CPU.
+
+    Args:
+        cfg: of the job.
+        on_cpu: whether it runs there too. An optimizer for GPUs may refuse, and only a step that asks for more is wrong then.
+
+    Raises:
+        UserError: if the optimizer cannot take the step.
+    """
+    weight = nn.Parameter(torch.zeros(1, 1))
+    weight.grad = torch.zeros(1, 1)
+    optimizer = instantiate(cfg.optimizer, [weight], _convert_="all")
+    instantiate(cfg.scheduler, optimizer, _convert_="all")
+    try:
+        optimizer.step()
+    except Exception as error:
+        if on_cpu or isinstance(error, TypeError):  # such as "missing 1 required positional argument: 'closure'"
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"optimizer._target_={cfg.optimizer._target_}: cannot take a step ({reason}); "
+                "choose one that needs the gradients and nothing else"
+            ) from error
 
 
 def parameters(job: Job) -> int:
     """Trainable parameters of the job's network."""
-    with torch.device("meta"):
-        return sum(p.numel() for p in build_model(job.cfg, seed=0)[0].parameters() if p.requires_grad)
+    return sum(p.numel() for p in build(job.cfg).parameters() if p.requires_grad)
+
+
+def build(cfg: DictConfig) -> nn.Module:
+    """The configuration's network without memory, or on the CPU where its `__init__` reads values, which `meta` has none of.
+
+    Raises:
+        UserError: the network's own; what else it raises on the CPU is raised as it is.
+    """
+    try:
+        with torch.device("meta"):
+            return build_model(cfg, seed=0)[0]
+    except UserError:
+        raise
+    except Exception:
+        return build_model(cfg, seed=0)[0]
 
 
 def probe(job: Job) -> float:

@@ -1,4 +1,4 @@
-"""From a checked configuration to finished runs: the only file that instantiates.
+"""From a checked configuration to finished runs: what is instantiated here, `labs/preflight.py` has tried.
 
 `train` assembles data, networks, optimizers and schedulers, fits them, tests the best weights once, and writes `result.json`.
 """
@@ -24,6 +24,7 @@ from labs.data import EvaluationBatches, Images, Normalizer, TrainingBatches, sp
 from labs.errors import UserError
 from labs.files import write_json
 from labs.loop import Run, evaluate, fit, measure, steps_per_epoch
+from labs.models.blocks import Block
 from labs.progress import EpochProgress
 from labs.replicas import Replicas
 from labs.sinks import RunInfo, RunLog
@@ -80,6 +81,8 @@ def train_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progre
 
     # ── networks, and what trains them ─────────────────────────────────────────────────────────────────────────────────
     models = [build_model(cfg, seed)[0] for seed in seeds]
+    if cfg.model.get("residual") and without_skips(models[0]):
+        log.warning("model.residual=true: depth %d has no place for a skip: this is the plain network", models[0].depth)
     summary = summarize(models[0], shape, cfg.trainer.batch_size)
     (cell / "summary.txt").write_text(summary.text)
     bf16 = cfg.trainer.precision == "bf16"
@@ -232,6 +235,12 @@ def outcome(run: Run, test: tuple[float | None, float | None]) -> dict[str, Any]
         "test_acc": test[1],
         "seconds": run.seconds,
     }
+
+
+def without_skips(model: nn.Module) -> bool:
+    """Whether this is a network of ours in which no block has a skip; what one of the user's own does is not known."""
+    ours = type(model).__module__.startswith("labs.models.")
+    return ours and all(block.shortcut is None for block in model.modules() if isinstance(block, Block))
 
 
 def depth_of(model: nn.Module, layers: list[str]) -> int:

@@ -40,7 +40,7 @@ class RunInfo:
     depth: int
     residual: bool | None
     params: int
-    mult_adds: int
+    mult_adds: int | None
     summary: str
 
 

@@ -45,7 +45,9 @@ class WandbMirror:
                 tags=tags,
                 config=info.config | {"cell": info.cell, "depth": info.depth, "residual": info.residual},
             )
-        self._run.summary.update({"params": info.params, "mult_adds": info.mult_adds, "flops": 2 * info.mult_adds})
+        self._run.summary["params"] = info.params
+        if info.mult_adds is not None:
+            self._run.summary.update({"mult_adds": info.mult_adds, "flops": 2 * info.mult_adds})
         if not self._run.disabled:
             summary = Path(self._run.dir) / "summary.txt"
             summary.write_text(info.summary)

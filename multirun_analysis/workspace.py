@@ -20,7 +20,7 @@ from typing import Any
 
 from multirun_analysis.wandb_run import PROJECT
 
-INSTALL = "pip install 'depth-labs[workspace]', or wandb-workspaces"
+INSTALL = "pip install -c constraints.txt -e '.[workspace]'"
 
 
 def build(entity: str, project: str, study: str | None) -> Any:

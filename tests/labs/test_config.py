@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from labs import cells, config
 from labs.errors import UserError, explain
+from multirun_analysis import collect
 
 CONF = Path(__file__).parents[2] / "conf"
 FOLDER = "dataset.folder=pictures"
@@ -55,7 +56,8 @@ def refusal(cfg: DictConfig) -> str:
 
 BIG = 2**31 - 1
 NOT_FINITE = [math.nan, math.inf, -math.inf]
-BAD_NAMES = ["", ".", "..", ".hidden", "-m", "_x", "a/b", "../a", "a\\b", "a b", "a\n", "a:b", "x" * 101, "𝔘" * 100]
+BAD_NAMES = ["", ".", "..", ".hidden", "-m", "_x", "a/b", "../a", "a\\b", "a b", "a\n", "a:b", "x" * 101, "𝔘" * 100,
+             *sorted(name for name in collect.SKIPPED if not name.startswith("."))]  # fmt: skip
 
 # key: (values just outside, values just inside)
 CASES: dict[str, tuple[list[Any], list[Any]]] = {
@@ -259,7 +261,7 @@ def test_batchnorm_needs_two_images(model: str) -> None:
 
 
 def test_ranges_hold_for_what_is_ours_or_torchs_and_for_nothing_else() -> None:
-    cfg = composed()
+    cfg = copy.deepcopy(composed())
     mine = {"_target_": "my.Model", "hidden": [16, 8], "depth": "deep", "filters": 3, "residual": True, "kernel_size": 2}
     cfg.model = OmegaConf.create(mine)
     cfg.optimizer = OmegaConf.create({"_target_": "my.Optimizer", "lr": "auto", "momentum": 2})
@@ -311,6 +313,12 @@ def test_nesterov_needs_momentum() -> None:
     overrides = ("optimizer=sgd", "optimizer.nesterov=true")
     assert refusal(composed(*overrides, "optimizer.momentum=0")) == "optimizer.nesterov=true: needs optimizer.momentum above 0"
     config.check(composed(*overrides))
+
+
+def test_an_optimizer_with_a_momentum_of_its_own_needs_no_key_for_it() -> None:
+    cfg = copy.deepcopy(composed())
+    cfg.optimizer = OmegaConf.create({"_target_": "torch.optim.Muon", "lr": 0.02, "nesterov": True})
+    config.check(cfg)
 
 
 # ── conf/ ────────────────────────────────────────────────────────────────────────────────────────────────────────────────

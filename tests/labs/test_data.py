@@ -66,7 +66,7 @@ def test_validation_size_may_be_a_fraction() -> None:
 
 @pytest.mark.parametrize("val_size", [3, 39, 40, 1000, 0.01, 0.99])
 def test_validation_size_that_leaves_too_little_is_refused(val_size: float) -> None:
-    with pytest.raises(UserError, match=rf"dataset.val_size={val_size}: .* must be from 4, one a class, to 38"):
+    with pytest.raises(UserError, match=rf"dataset.val_size={val_size}: .* must be from 4, as many as .*, to 38,"):
         split_validation(ramp(40), val_size, seed=0)
 
 

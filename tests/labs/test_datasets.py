@@ -216,6 +216,35 @@ def test_train_and_test_folders_are_the_two_parts(tmp_path: Path) -> None:
         datasets.prepare(cfg)
 
 
+@pytest.mark.parametrize(
+    ("parts", "line"),
+    [
+        (("train",), "{root}: holds train/ without test/; give both, or one folder of images a class, of which "
+                     "dataset.test_fraction holds out the test images"),
+        (("test",), "{root}: holds test/ without train/; give both, or one folder of images a class, of which "
+                    "dataset.test_fraction holds out the test images"),
+        (("train", "val"), "{root}/val: nothing reads this folder; move its images into train/, of which dataset.val_size "
+                           "holds out the validation images; without test/ beside it, name it: dataset.folder={root}/train"),
+        (("train", "test", "valid"), "{root}/valid: nothing reads this folder; move its images into train/, of which "
+                                     "dataset.val_size holds out the validation images"),
+    ],
+)  # fmt: skip
+def test_parts_are_never_taken_for_classes_nor_left_out(tmp_path: Path, parts: tuple[str, ...], line: str) -> None:
+    for part in parts:
+        for i in range(8):
+            paint(tmp_path / part / "blue" / f"{i}.png", (0, 0, 200 + i))
+            paint(tmp_path / part / "red" / f"{i}.png", (200 + i, 0, 0))
+    with pytest.raises(UserError) as caught:
+        datasets.prepare(config("imagefolder", tmp_path))
+    assert str(caught.value) == line.format(root=tmp_path)
+
+
+def test_a_class_may_be_called_train(pictures: Path) -> None:
+    (pictures / "red").rename(pictures / "train")
+    datasets.prepare(config("imagefolder", pictures))
+    assert imagefolder.class_names(config("imagefolder", pictures)) == ["blue", "train"]
+
+
 def test_images_are_resized_on_the_shorter_side_and_cut_to_the_centre(tmp_path: Path) -> None:
     wide = Image.new("RGB", (32, 16), (0, 0, 0))
     wide.paste((255, 255, 255), (8, 0, 24, 16))  # the centre square is white
@@ -258,6 +287,34 @@ def test_a_truncated_image_is_found_before_training(pictures: Path) -> None:
     content = (pictures / "red" / "0.jpg").read_bytes()
     (pictures / "red" / "0.jpg").write_bytes(content[: len(content) // 2])
     with pytest.raises(UserError, match=r"red/0.jpg: not a readable image"):
+        datasets.prepare(config("imagefolder", pictures))
+
+
+DAMAGED = {
+    "png": b"\x89PNG\r\n\x1a\n" + struct.pack(">I4s", 4, b"IHDR") + bytes(8),  # ValueError: Truncated IHDR chunk
+    "ppm": b"P6 8 eight 255\n",  # ValueError: Non-decimal-ASCII found in header
+    "jpg": b"\xff\xd8\xff\xe0",
+    "tif": b"II*\x00",
+}
+
+
+@pytest.mark.parametrize("suffix", DAMAGED)
+def test_a_damaged_image_is_named_whatever_pillow_says(pictures: Path, suffix: str) -> None:
+    (pictures / "red" / f"0.{suffix}").write_bytes(DAMAGED[suffix])
+    for read in (datasets.prepare, lambda cfg: datasets.load(cfg, train=True)):
+        with pytest.raises(UserError, match=rf"red/0.{suffix}: not a readable image; repair or remove it"):
+            read(config("imagefolder", pictures, test_fraction=0.01))
+
+
+@pytest.mark.parametrize("error", [TypeError, KeyError, struct.error, MemoryError])
+def test_any_error_of_pillow_but_lack_of_memory_is_the_images(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def load(image: Image.Image) -> None:
+        raise error
+
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", load)
+    with pytest.raises(MemoryError if error is MemoryError else UserError):
         datasets.prepare(config("imagefolder", pictures))
 
 

@@ -1,12 +1,14 @@
 """Errors for the user: one line that names what is wrong, what there is, and what was probably meant."""
 
+import shlex
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
 import pytest
+from hydra.errors import OverrideParseException
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from labs import config, errors
 from labs.errors import UserError, disk_refuses, explain, one_line_errors
@@ -52,6 +54,20 @@ def test_what_hydra_refuses_becomes_one_line(compose_config: Compose, override: 
     with pytest.raises(Exception) as caught:  # noqa: PT011  whichever of its own Hydra raises
         compose_config(override)
     assert explain(caught.value).removesuffix(", submitit_local, submitit_slurm") == line  # these two come with an extra
+
+
+@pytest.mark.parametrize("override", ["study=über", "dataset.folder=/tmp/Übung (1)", "dataset.folder=/tmp/a (1)",
+    "dataset.folder=/tmp/the \"ü\"", "dataset.folder=/tmp/it's ü"])  # fmt: skip
+def test_text_that_hydra_cannot_read_is_shown_as_it_must_be_typed(compose_config: Compose, override: str) -> None:
+    folder = ["dataset=imagefolder"] if override.startswith("dataset") else []
+    with pytest.raises(OverrideParseException) as caught:
+        compose_config(*folder, override)
+    line = explain(caught.value)
+    assert line.startswith(f"{override}: not of the form key=value (")
+    typed = line.partition("; quote the value: ")[2]
+    key, _, value = override.partition("=")
+    assert OmegaConf.select(compose_config(*folder, *shlex.split(typed)), key) == value
+    assert override != "study=über" or typed == """'study="über"'"""
 
 
 @pytest.mark.skipif(find_spec("submitit") is not None, reason="the extra slurm is installed")

@@ -209,6 +209,26 @@ def test_each_setting_changes_the_numbers(compose_config: Compose, tmp_path: Pat
     assert numbers() != numbers(override)
 
 
+@pytest.mark.parametrize(("overrides", "plain"), [
+    (["model.depth=3", "model.residual=true"], True),
+    (["model.depth=4", "model.residual=true"], True),
+    (["model.widths=[8,6,4,3,2]", "model.residual=true"], True),
+    (["model=cnn", "model.filters=[4]", "model.residual=true"], True),
+    (["model.depth=3", "model.residual=false"], False),
+    (["model.depth=3", "model.residual=true", "model.shortcut=projection"], False),
+    (["model.depth=5", "model.residual=true"], False),
+    (["model=cnn", "model.filters=[4,8]", "model.residual=true"], False),
+])  # fmt: skip
+def test_a_residual_network_without_a_skip_says_that_it_is_the_plain_one(
+    compose_config: Compose, tmp_path: Path, caplog: pytest.LogCaptureFixture, overrides: list[str], plain: bool
+) -> None:
+    train(compose_config(*overrides, "trainer.epochs=0"), tmp_path)
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [line.partition(" has no place")[0] for line in warned] == (
+        [f"model.residual=true: depth {run.build_model(compose_config(*overrides), 0)[0].depth}"] if plain else []
+    )
+
+
 # ── the machine ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -342,8 +342,8 @@ def test_obstacles_fail_their_jobs_alone_and_are_left_untouched(study: Project) 
 @pytest.mark.parametrize(
     ("overrides", "line"),
     [
-        (["dataset.val_size=100,1436"], "error: dataset.val_size=1436: 1436 of the 1437 images; must be from 10, one a class, "
-                                        "to 1435, which leaves two to train on"),
+        (["dataset.val_size=100,1436"], "error: dataset.val_size=1436: 1436 of the 1437 images; must be from 10, "
+                                        "as many as there are classes, to 1435, which leaves two to train on"),
         (["device=cpu,cuda:99"], r"error: device=cuda:99: torch finds \d CUDA devices here; set device=cpu or device=auto"),
         (["model=cnn", "model.filters=[8,8],[8,8,8,8,8]"], r"error: model.filters=\[8, 8, 8, 8, 8\]: 4 max-pools leave nothing "
                                                            "of 8x8 pixels; give at most 4 filter counts"),

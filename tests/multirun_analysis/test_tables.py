@@ -39,6 +39,12 @@ def test_a_metric_that_some_runs_lack_shows_its_own_n():
     assert "0.5000 (n = 1)" in tables.markdown(table)
 
 
+def test_a_network_whose_operations_nobody_counted_has_none():
+    runs = frame([{"depth": 5, "seed": 0, "params": 650, "mult_adds": None}])
+    (table,) = tables.results(statistics.summarise(runs))
+    assert "| 650 | — |" in tables.markdown(table)
+
+
 def test_groups_have_tables_of_their_own_and_their_own_best():
     rows = [row | {"group": group} for group in "ab" for row in pairs(5, [90, 91], [92, 93])]
     titles = [table.title for table in tables.results(statistics.summarise(frame(rows)))]

@@ -136,4 +136,6 @@ def test_the_command_prints_without_an_account_and_refuses_in_one_line(tmp_path,
     assert error.count("\n") == 1
     monkeypatch.setitem(sys.modules, "wandb_workspaces.workspaces", None)
     assert workspace.main(["me"]) == 1
-    assert capsys.readouterr().err.startswith("error: wandb_workspaces.workspaces is not installed: pip install")
+    assert capsys.readouterr().err == (
+        "error: wandb_workspaces.workspaces is not installed: pip install -c constraints.txt -e '.[workspace]'\n"
+    )
