@@ -97,6 +97,8 @@ def configuration(run: Path, overrides: list[str]) -> DictConfig:
     content = read_json(run / "config.json")
     if not isinstance(content, dict) or not isinstance(content.get("config"), dict):
         raise UserError(f"{run}/config.json: absent or damaged; without it nobody knows which network the weights belong to")
+    if unresolved := next((text for text in strings(content["config"]) if "${" in text), None):
+        raise UserError(f"{run}/config.json: holds {unresolved[:100]!r}; a run writes values only, and no reference is read")
     cfg = DictConfig(content["config"])
     for override in overrides:
         if override.partition("=")[0] not in CAN_DIFFER:
@@ -114,6 +116,15 @@ def configuration(run: Path, overrides: list[str]) -> DictConfig:
         if not (isinstance(found, type) and issubclass(found, nn.Module)):
             raise UserError(f"{run}/config.json: model._target_={target}: is not a torch.nn.Module, and is not called")
     return cfg
+
+
+def strings(node: Any) -> list[str]:
+    """Every string in a tree of JSON, keys too."""
+    if isinstance(node, dict):
+        return [text for item in node.items() for text in strings(list(item))]
+    if isinstance(node, list):
+        return [text for value in node for text in strings(value)]
+    return [node] if isinstance(node, str) else []
 
 
 def targets(node: Any) -> list[str]:

@@ -123,3 +123,23 @@ def test_what_cannot_be_tested_is_one_line(compose_config: Compose, tmp_path: Pa
     assert not marker.exists()
     (directory / "config.json").write_text("{")
     assert refused(directory).endswith("without it nobody knows which network the weights belong to")
+
+
+def test_what_refers_to_another_place_of_a_foreign_configuration_is_not_followed(
+    compose_config: Compose, tmp_path: Path
+) -> None:
+    """Hydra would, and would call what it finds there, in place of what was looked at."""
+    [directory] = trained(compose_config(), tmp_path, 0)
+    note = json.loads((directory / "config.json").read_text())
+    marker = tmp_path / "made"
+    evil = {"_target_": "os.mkdir", "path": str(marker)}
+    honest = note["config"]
+    for changed in (
+        {"dataset": honest["dataset"] | {"name": evil}, "model": honest["model"] | {"name": "${dataset.name}"}},
+        {"study": evil, "model": honest["model"] | {"name": "${study}"}},
+        {"model": honest["model"] | {"more": [{"deep": "${oc.env:HOME}"}]}},
+        {"model": honest["model"] | {"${study}": 1}},
+    ):
+        write_json(directory / "config.json", note | {"config": honest | changed})
+        assert re.search(r"config\.json: holds '\$\{\S+\}'; a run writes values only, and", refused(directory))
+    assert not marker.exists()
