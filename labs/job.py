@@ -175,6 +175,8 @@ def start(directory: Path, cfg: DictConfig, seed: int) -> None:
     for part in directory.rglob(".*.part"):  # of a process that was killed while it wrote
         part.unlink(missing_ok=True)
     overrides = [*plan.without_seed(list(HydraConfig.get().overrides.task)), f"seed={seed}"]
+    if cfg.replicas != 1:  # which a file in conf/experiment/ may say, and would again
+        overrides.append("replicas=1")
     write_json(
         directory / "config.json",
         {
