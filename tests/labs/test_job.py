@@ -269,6 +269,20 @@ def test_another_configuration_is_never_overwritten(
     assert not (cell / "seed=0" / "config.json").exists()
 
 
+@pytest.mark.parametrize("damaged", ["", "{", "[]", None])
+def test_a_result_of_another_configuration_does_not_pass_as_ours_where_config_json_is_damaged(
+    start: Start, cell: Path, training: list[list[int]], caplog: pytest.LogCaptureFixture, damaged: str | None
+) -> None:
+    cfg = start()
+    result(cell, cfg, hash="0123456789")
+    if damaged is not None:
+        (cell / "seed=0" / "config.json").write_text(damaged)
+    assert "seed=0: holds a run of another configuration (hash 0123456789, not " in refused(cfg, caplog)
+    result(cell, cfg, val_acc=77.0)
+    assert job.run(cfg) == 77.0  # ours is finished, whatever became of config.json
+    assert training == []
+
+
 def test_a_run_in_other_hands_is_refused_and_free_again_afterwards(
     start: Start, cell: Path, training: list[list[int]], caplog: pytest.LogCaptureFixture
 ) -> None:
