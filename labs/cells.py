@@ -12,7 +12,7 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-# What does not decide the numbers, and so does not decide the directory either.
+# What does not decide the numbers beyond rounding, and so does not decide the directory either.
 NOT_IN_HASH = (
     "hydra", "study", "seed", "replicas", "device", "plan", "resume", "logger",
     "dataset.data_dir", "dataset.download",

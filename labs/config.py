@@ -201,16 +201,20 @@ def _one_of(*names: str) -> Test:
     return lambda value: value in names
 
 
+def _text(pattern: str) -> Test:
+    return lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None
+
+
 # key: (test, what is allowed). A key the composed configuration lacks (another model's) is passed over, and so are arguments of
 # a model, optimizer or scheduler that is neither ours nor torch's, where the same name may mean something else.
 RANGES: dict[str, tuple[Test, str]] = {
-    "study": (_optional(lambda v: re.fullmatch(r"[^\W_][\w.-]{0,99}", v) is not None and len(v.encode()) <= 255
+    "study": (_optional(lambda v: _text(r"[^\W_][\w.-]{0,99}")(v) and len(v.encode()) <= 255
                         and v not in NOT_STUDIES),
               "a name of at most 100 letters, digits, '.', '_' and '-' (255 bytes) that starts with a letter or digit, "
               f"but not {', '.join(NOT_STUDIES)}, where no runs are looked for"),
     "seed": (_integers(0), "an integer from 0 to 2147483647"),
     "replicas": (_integers(1, 10_000), "an integer from 1 to 10000"),
-    "device": (lambda v: re.fullmatch(r"auto|cpu|cuda(:\d+)?", v) is not None, "auto, cpu, cuda or cuda:<index>"),
+    "device": (_text(r"auto|cpu|cuda(:\d+)?"), "auto, cpu, cuda or cuda:<index>"),
     "resume": (_one_of("auto", "never", "must"), "auto, never or must"),
     "model.depth": (_integers(1, 10_000), "an integer from 1 to 10000"),
     "model.width": (_optional(_integers(1, 1_000_000)), "null or an integer of at least 1"),
@@ -251,7 +255,7 @@ RANGES: dict[str, tuple[Test, str]] = {
     "trainer.num_threads": (lambda v: v == "auto" or _integers(1, 4096)(v), "auto or an integer from 1 to 4096"),
     "trainer.diagnostics": (_one_of("off", "epoch", "every_n"), "off, epoch or every_n"),
     "trainer.diagnostics_every": (_integers(1), "an integer of at least 1"),
-    "logger.project": (lambda v: re.fullmatch(r"[^/\\#?%:]{1,128}", v) is not None,
+    "logger.project": (_text(r"[^/\\#?%:]{1,128}"),
                        "a name of at most 128 characters without / \\ # ? % :"),
 }  # fmt: skip
 

@@ -130,7 +130,7 @@ def epochs_run(directory: Path) -> int:
 
 
 def refuse_other_configuration(directory: Path, cfg: DictConfig) -> None:
-    """Raise UserError if the directory holds the run of another configuration.
+    """Raise UserError if the directory holds the run of another configuration, as config.json or result.json says.
 
     A run that failed before its first epoch holds nothing, and does not count.
     """
@@ -140,9 +140,11 @@ def refuse_other_configuration(directory: Path, cfg: DictConfig) -> None:
         directory / "metrics.jsonl",
     )
     empty = isinstance(result, dict) and result.get("status") == "failed" and not (metrics.exists() and metrics.stat().st_size)
-    if isinstance(before, dict) and before.get("hash") != cells.config_hash(cfg) and not empty:
+    ours = cells.config_hash(cfg)
+    others = [note.get("hash") for note in (before, result) if isinstance(note, dict) and note.get("hash") != ours]
+    if others and not empty:
         raise UserError(
-            f"{directory}: holds a run of another configuration (hash {before.get('hash')}, not {cells.config_hash(cfg)}) "
+            f"{directory}: holds a run of another configuration (hash {others[0]}, not {ours}) "
             "and is left as it is; choose another directory, or delete it"
         )
 
@@ -175,6 +177,8 @@ def start(directory: Path, cfg: DictConfig, seed: int) -> None:
     for part in directory.rglob(".*.part"):  # of a process that was killed while it wrote
         part.unlink(missing_ok=True)
     overrides = [*plan.without_seed(list(HydraConfig.get().overrides.task)), f"seed={seed}"]
+    if cfg.replicas != 1:  # which a file in conf/experiment/ may say, and would again
+        overrides.append("replicas=1")
     write_json(
         directory / "config.json",
         {

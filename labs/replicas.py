@@ -1,7 +1,8 @@
 """S networks of one architecture, trained side by side: the leading axis of every tensor is the replica.
 
-Each replica keeps its own parameters, buffers and dropout stream, and what it computes does not depend on the others. Fully
-connected networks are computed by stacked operations (`labs/stacking.py`), any other `nn.Module` one after another.
+Each replica keeps its own parameters, buffers and dropout stream, and what it computes does not depend on the others beyond
+rounding. Fully connected networks are computed by stacked operations (`labs/stacking.py`), any other `nn.Module` one after
+another.
 
 All weights lie in one buffer of shape (S, P), and all gradients in another; a layer's are views of them. An optimizer that
 treats every number alike then updates a replica by a single small call.

@@ -1,4 +1,4 @@
-"""Going on after the newest epoch that all replicas of a process have on disk.
+"""Going on after the newest epoch that all replicas of a process have on disk, or with some of them first where there is none.
 
 What is found must be whole, of this configuration and seed, and agree with what `metrics.jsonl` and `layers.jsonl` hold up to
 its epoch. Otherwise an older checkpoint is taken, and where there is none the run starts again, which gives the same numbers.
@@ -22,10 +22,11 @@ log = logging.getLogger(__name__)
 State = dict[str, Any]
 
 
-def find(directories: dict[int, Path], config_hash: str, data: int, mode: str) -> dict[int, State]:
-    """The state from which each seed goes on; empty where all start at the beginning.
+def find(directories: dict[int, Path], config_hash: str, data: int, mode: str) -> dict[int, State | None]:
+    """Which of the seeds to train next, side by side, and the state from which each goes on; None where it begins.
 
-    What lies in the directories of later epochs is removed, and what cannot be used is set aside as `….unusable`.
+    These are all of them, unless some have got further than others. Of these, what lies in their directories of later epochs is
+    removed. What cannot be used is set aside as `….unusable`.
 
     Args:
         directories: the run directory of each seed.
@@ -35,21 +36,44 @@ def find(directories: dict[int, Path], config_hash: str, data: int, mode: str) -
     Raises:
         UserError: with `must`, if there is nothing to go on from; if a checkpoint cannot be read, or saw other images.
     """
-    found: dict[int, State] = {}
     options: dict[int, list[State]] = {seed: [] for seed in directories}
     for pattern in () if mode == "never" else (r"last", r"previous", r"epoch_\d+"):
         for seed, directory in directories.items():
-            options[seed] += usable(directory, seed, config_hash, data, pattern)
-        if found := at_newest_common_epoch(options):
+            if pattern != r"epoch_\d+":
+                options[seed] += usable(directory, seed, config_hash, data, pattern)
+            elif not options[seed]:
+                options[seed] += sorted(usable(directory, seed, config_hash, data, pattern), key=epoch_of)[-1:]
+        if at_newest_common_epoch(options):
             break
-    if mode == "must" and not found:
+    if mode == "must" and (without := [str(directories[seed]) for seed, states in options.items() if not states]):
         raise UserError(
-            f"resume=must: no checkpoint to go on from in {', '.join(str(directory) for directory in directories.values())}; "
-            "set resume=auto to start from the beginning"
+            f"resume=must: no checkpoint to go on from in {', '.join(without)}; set resume=auto to start from the beginning"
         )
-    for seed, directory in directories.items():
-        settle(directory / "checkpoints", found.get(seed))
+    found = next_together(options)
+    for seed, state in found.items():
+        settle(directories[seed] / "checkpoints", state)
     return found
+
+
+def next_together(options: dict[int, list[State]]) -> dict[int, State | None]:
+    """The states from which the next seeds go on: of all that have begun, or of those furthest on; then of those that have not.
+
+    Seeds of a process are at one epoch. Those that were begun by different jobs (such as those of a job that was interrupted,
+    and started again with more replicas) have none in common, and are trained one group after another so that none goes back.
+    """
+    begun = {seed: states for seed, states in options.items() if states}
+    if not begun:
+        return dict.fromkeys(options)
+    if common := at_newest_common_epoch(begun):
+        return dict(common)
+    newest = {seed: max(states, key=epoch_of) for seed, states in begun.items()}
+    furthest = max(map(epoch_of, newest.values()))
+    return {seed: state for seed, state in newest.items() if state["epoch"] == furthest}
+
+
+def epoch_of(state: State) -> int:
+    """The epoch after which it was saved."""
+    return int(state["epoch"])
 
 
 def at_newest_common_epoch(options: dict[int, list[State]]) -> dict[int, State]:
@@ -124,7 +148,7 @@ def settle(folder: Path, chosen: State | None) -> None:
         path.replace(folder / "last.pt")
 
 
-def restore(replicas: Replicas, runs: list[Run], states: dict[int, State], epochs: int) -> None:
+def restore(replicas: Replicas, runs: list[Run], states: dict[int, State | None], epochs: int) -> None:
     """Put weights, optimizers, schedulers and what each run has reached back.
 
     Args:
@@ -134,7 +158,7 @@ def restore(replicas: Replicas, runs: list[Run], states: dict[int, State], epoch
         UserError: if a state does not fit the network or what trains it.
     """
     for i, run in enumerate(runs):
-        if (state := states.get(run.seed)) is None:
+        if (state := states[run.seed]) is None:
             continue
         try:
             replicas.load_state_of(i, state["model"])

@@ -39,7 +39,7 @@ def train(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progress: bool)
     Args:
         cfg: the composed and checked configuration.
         cell: its directory; seed s writes into `cell/seed=<s>`.
-        seeds: which seeds; all in one process.
+        seeds: which seeds; all in one process, and side by side unless some have got further than others.
         show_progress: draw a progress bar, or lines where there is no terminal.
 
     Returns:
@@ -48,8 +48,12 @@ def train(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progress: bool)
     Raises:
         UserError: for anything the user can mend, from a missing file to a GPU without memory.
     """
+    results: dict[int, dict[str, Any]] = {}
     try:
-        return train_and_test(cfg, cell, seeds, show_progress=show_progress)
+        while waiting := [seed for seed in seeds if seed not in results]:
+            trained = train_and_test(cfg, cell, waiting, show_progress=show_progress)
+            results |= {result["seed"]: result for result in trained}
+        return [results[seed] for seed in seeds]
     except Exception as error:
         root = error if error.__cause__ is None else error.__cause__  # Hydra wraps what building a network raises
         gpu = isinstance(root, torch.cuda.OutOfMemoryError)
@@ -62,7 +66,7 @@ def train(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progress: bool)
 
 
 def train_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progress: bool) -> list[dict[str, Any]]:
-    """`train`, without a word for running out of memory."""
+    """`train` for those of the seeds that go on together, and without a word for running out of memory."""
     # ── data ───────────────────────────────────────────────────────────────────────────────────────────────────────────
     device = choose_device(cfg.device)
     datasets.prepare(cfg.dataset)
@@ -88,18 +92,23 @@ def train_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progre
     bf16 = cfg.trainer.precision == "bf16"
     threads = set_threads(cfg.trainer.num_threads, models[0])
     keep_freed_memory()
+    hashed = cells.config_hash(cfg)
+    states = resume.find({seed: cells.run_directory(cell, seed) for seed in seeds}, hashed, fingerprint, cfg.resume)
+    if waiting := [seed for seed in seeds if seed not in states]:
+        log.info("trained afterwards, not being as far: %s", ", ".join(f"seed {seed}" for seed in waiting))
+    models = [model for model, seed in zip(models, seeds, strict=True) if seed in states]
+    seeds = [seed for seed in seeds if seed in states]
     replicas = Replicas(models, seeds, device=device, bf16=bf16)
     if replicas.unstackable and len(seeds) > 1:
         log.info("the seeds are trained one after another: no stacked operation for %s", replicas.unstackable)
-    hashed = cells.config_hash(cfg)
-    states = resume.find({seed: cells.run_directory(cell, seed) for seed in seeds}, hashed, fingerprint, cfg.resume)
     runs = []
     for i, seed in enumerate(seeds):
         optimizer = instantiate(cfg.optimizer, replicas.parameters_of(i, flat=elementwise(cfg.optimizer)), _convert_="all")
         directory = cells.run_directory(cell, seed)
         scheduler = instantiate(cfg.scheduler, optimizer, _convert_="all")
         info = describe(cfg, cell, seed, depth_of(models[0], replicas.layers), summary)
-        run_log = RunLog(directory, cfg.logger, info, after=states[seed]["epoch"] if seed in states else 0)
+        state = states[seed]
+        run_log = RunLog(directory, cfg.logger, info, after=state["epoch"] if state else 0)
         runs.append(Run(seed, directory, run_log, optimizer, scheduler, hash=hashed, data=fingerprint))
     log.info(headline(cfg, models[0], summary, train_part, validation_part, device, threads, seeds))
     resume.restore(replicas, runs, states, cfg.trainer.epochs)

@@ -2,7 +2,8 @@
 
 The forward pass of a fully connected network is traced once (torch.fx) and every layer in it replaced by one that holds the S
 replicas' weights. Features lie feature-major, (S, features, B), so that a linear layer is one `baddbmm` and the BatchNorms of
-all replicas are one `batch_norm` over S * features channels, without a copy in between. Nothing is summed across replicas.
+all replicas are one `batch_norm` over S * features channels, without a copy in between. Nothing is summed across replicas; yet
+which kernel multiplies, and so how its sums are rounded, may depend on S where batches are small or there are several threads.
 
 What is called thousands of times a second are plain objects and not modules, whose calls and attributes cost as much as a
 small operation.

@@ -144,6 +144,33 @@ def check_directories(jobs: list[Job], study: str | None, directory: Path) -> No
     for place in [directory, *(job.cell for job in jobs)]:
         if place.exists() and not place.is_dir():
             raise UserError(f"{place}: a file is where a directory of this sweep belongs; move it away")
+    refuse_shared_runs(jobs)
+
+
+def refuse_shared_runs(jobs: list[Job]) -> None:
+    """Raise UserError if two jobs that differ would write the same run: the second would take the first's result for its own.
+
+    Jobs that are the same to the last value, such as those of `model.depth=5,5`, are one run, and pass.
+    """
+    first: dict[tuple[Path, int], Job] = {}
+    for job in jobs:
+        for seed in job.seeds:
+            other = first.setdefault((job.cell, seed), job)
+            if other is not job and cells.resolved(other.cfg) != cells.resolved(job.cfg):
+                raise UserError(
+                    f"jobs {other.name!r} and {job.name!r} would be one run, {cells.run_directory(job.cell, seed)}; "
+                    + how_to_part([one for one in jobs if one.cell == job.cell])
+                )
+
+
+def how_to_part(jobs: list[Job]) -> str:
+    """What keeps the jobs of one cell from each other: seeds further apart where replicas overlap, else other directories."""
+    seeds, replicas = sorted({job.cfg.seed for job in jobs}), {job.cfg.replicas for job in jobs}
+    if len(seeds) == len(jobs) and len(replicas) == 1:
+        [step] = replicas
+        end = seeds[0] + step * len(seeds)
+        return f"each trains {step} seeds: write 'seed=range({seeds[0]},{end},{step})' replicas={step}"
+    return "leave one of them out, or give each a directory of its own (study=)"
 
 
 def make(directory: Path) -> None:

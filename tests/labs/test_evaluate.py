@@ -2,12 +2,15 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import DictConfig
+from PIL import Image
 
 from labs import cells, checkpoint, datasets, evaluate, run
 from labs.errors import UserError
@@ -58,6 +61,41 @@ def test_a_difference_in_the_last_bit_is_told(
     with pytest.raises(UserError, match=r"seed=0: result\.json does not say the same$"):
         evaluate.main([str(directory)])
     assert re.search(r"^result\.json: loss \S+, accuracy \S+; here \S+, \S+$", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_with_overrides_the_numbers_are_compared_up_to_rounding(
+    compose_config: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Batches of another size are summed in another order."""
+    [directory] = trained(compose_config(), tmp_path, 0)
+    evaluate.main([str(directory), "trainer.eval_batch_size=7"])
+    assert capsys.readouterr().out.endswith("result.json: the same up to rounding\n")
+    evaluate.main([str(directory), "device=cpu"])
+    assert capsys.readouterr().out.endswith("result.json: the same, to the last bit\n")
+    result = read_json(directory / "result.json")
+    loss, accuracy = result["test_loss"], result["test_acc"]
+    for worse in ({"test_loss": loss * 1.0001}, {"test_acc": accuracy - 200 / 360}, {"test_loss": None}):
+        write_json(directory / "result.json", result | worse)
+        assert refused(directory, "trainer.eval_batch_size=7").endswith("seed=0: result.json does not say the same")
+    write_json(directory / "result.json", result | {"test_acc": accuracy - 100 / 360})
+    evaluate.main([str(directory), "trainer.eval_batch_size=7"])  # an image between two classes
+    assert refused(directory).endswith("seed=0: result.json does not say the same")
+
+
+def test_images_may_lie_in_another_folder(compose_config: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The folder is part of the configuration's hash, and the weights are that configuration's."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    rng = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (here / name).mkdir(parents=True)
+        for i in range(12):
+            Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).save(here / name / f"{i}.png")
+    cfg = compose_config("dataset=imagefolder", f"dataset.folder={here}", "dataset.resize=8")
+    [directory] = trained(cfg, tmp_path / "cell", 0)
+    shutil.move(here, there)
+    assert "no such folder" in refused(directory)
+    evaluate.main([str(directory), f"dataset.folder={there}"])
+    assert capsys.readouterr().out.endswith("result.json: the same, to the last bit\n")
 
 
 def test_a_checkpoint_is_found_from_its_own_folder_and_tested_with_the_threads_of_its_run(
@@ -114,12 +152,40 @@ def test_what_cannot_be_tested_is_one_line(compose_config: Compose, tmp_path: Pa
     assert refused(directory, "trainer.eval_batch_size=0") == "trainer.eval_batch_size=0: must be an integer of at least 1"
     assert "metrics.jsonl: not a readable checkpoint (File is not a zip file)" in refused(directory / "metrics.jsonl")
 
+    assert refused(directory, "device=") == "device=: needs a value; leave it out for the one of the run"
+    assert refused(directory, "dataset.data_dir=null").startswith("dataset.data_dir=null: needs a value")
+    assert refused(directory, "dataset.folder=x").endswith("seed=0 was not trained on a folder of images; leave it out")
+
     note = json.loads((directory / "config.json").read_text())
+    honest = note["config"] | {}
     marker = tmp_path / "made"
     for target in ("os.mkdir", "pathlib.Path", "no.such.thing"):
         note["config"]["model"] = {"_target_": target, "path": str(marker), "name": "x"}
         write_json(directory / "config.json", note)
         assert f"model._target_={target}: " in refused(directory)
     assert not marker.exists()
+    for key in ("device", "study"):
+        write_json(directory / "config.json", note | {"config": honest | {key: 5}})
+        assert refused(directory).startswith(f"{key}=5: must be ")
     (directory / "config.json").write_text("{")
     assert refused(directory).endswith("without it nobody knows which network the weights belong to")
+
+
+def test_what_refers_to_another_place_of_a_foreign_configuration_is_not_followed(
+    compose_config: Compose, tmp_path: Path
+) -> None:
+    """Hydra would, and would call what it finds there, in place of what was looked at."""
+    [directory] = trained(compose_config(), tmp_path, 0)
+    note = json.loads((directory / "config.json").read_text())
+    marker = tmp_path / "made"
+    evil = {"_target_": "os.mkdir", "path": str(marker)}
+    honest = note["config"]
+    for changed in (
+        {"dataset": honest["dataset"] | {"name": evil}, "model": honest["model"] | {"name": "${dataset.name}"}},
+        {"study": evil, "model": honest["model"] | {"name": "${study}"}},
+        {"model": honest["model"] | {"more": [{"deep": "${oc.env:HOME}"}]}},
+        {"model": honest["model"] | {"${study}": 1}},
+    ):
+        write_json(directory / "config.json", note | {"config": honest | changed})
+        assert re.search(r"config\.json: holds '\$\{\S+\}'; a run writes values only, and", refused(directory))
+    assert not marker.exists()

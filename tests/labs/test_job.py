@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import re
+import shlex
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -144,8 +145,24 @@ def test_a_run_notes_what_it_is_before_it_trains(start: Start, cell: Path, monke
     assert note["config"] == cells.resolved(cfg) | {"seed": 5, "replicas": 1}
     assert note["config"]["scheduler"]["T_max"] == cfg.trainer.epochs
     assert note["command"] == (
-        f"python train.py study=s model.depth=3 scheduler=cosine seed=5 hydra.mode=RUN 'hydra.run.dir=\"{cell}\"'"
+        f"python train.py study=s model.depth=3 scheduler=cosine seed=5 replicas=1 hydra.mode=RUN 'hydra.run.dir=\"{cell}\"'"
     )
+
+
+@pytest.mark.parametrize("experiment", [["experiment=headline_mnist_mlp"], ["experiment=depth_study", "replicas=10"], []])
+def test_the_noted_command_trains_this_seed_alone_and_in_its_place(
+    start: Start, cell: Path, training: list[list[int]], experiment: list[str]
+) -> None:
+    cfg = start(*experiment, "study=s")
+    job.run(cfg)
+    last = cells.seeds(cfg)[-1]
+    _, _, *overrides = shlex.split(read_json(cells.run_directory(cell, last) / "config.json")["command"])
+    hydra = GlobalHydra.instance().hydra
+    assert hydra is not None
+    again = hydra.compose_config("config", overrides, None, with_log_configuration=False)
+    assert cells.seeds(again) == [last]
+    assert cells.config_hash(again) == cells.config_hash(cfg)
+    assert Path(again.hydra.run.dir) == cell
 
 
 def test_the_outcome_of_an_earlier_attempt_is_gone_while_the_next_one_trains(
@@ -250,6 +267,20 @@ def test_another_configuration_is_never_overwritten(
     assert [path.name for path in (cell / "seed=1").iterdir()] == ["config.json"]
     assert read_json(cell / "seed=1" / "config.json") == {"hash": "0123456789"}
     assert not (cell / "seed=0" / "config.json").exists()
+
+
+@pytest.mark.parametrize("damaged", ["", "{", "[]", None])
+def test_a_result_of_another_configuration_does_not_pass_as_ours_where_config_json_is_damaged(
+    start: Start, cell: Path, training: list[list[int]], caplog: pytest.LogCaptureFixture, damaged: str | None
+) -> None:
+    cfg = start()
+    result(cell, cfg, hash="0123456789")
+    if damaged is not None:
+        (cell / "seed=0" / "config.json").write_text(damaged)
+    assert "seed=0: holds a run of another configuration (hash 0123456789, not " in refused(cfg, caplog)
+    result(cell, cfg, val_acc=77.0)
+    assert job.run(cfg) == 77.0  # ours is finished, whatever became of config.json
+    assert training == []
 
 
 def test_a_run_in_other_hands_is_refused_and_free_again_afterwards(

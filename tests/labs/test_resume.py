@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +222,51 @@ def test_a_diverged_replica_stays_diverged_while_the_others_go_on(
     assert without_time(ours) == without_time(theirs)
 
 
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The epoch of every step that is made."""
+    made: list[int] = []
+    monkeypatch.setattr(EpochProgress, "step", lambda self, epoch, step: made.append(epoch))
+    return made
+
+
+@pytest.mark.parametrize("at", [(4, 1), (6, 2)])
+def test_replicas_that_join_begin_while_the_others_go_on(
+    compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+    steps: list[int], at: tuple[int, int],
+) -> None:  # fmt: skip
+    overrides = ["trainer.epochs=8", "trainer.save_every=2", "trainer.patience=null"]
+    wider = compose_config(*overrides, "replicas=4")
+    train(wider, tmp_path / "undisturbed", (0, 1, 2, 3))
+    break_off(monkeypatch, compose_config(*overrides, "replicas=2"), tmp_path / "wider", at, 1, 2)
+    caplog.set_level("INFO")
+    steps.clear()
+    results = train(wider, tmp_path / "wider", (0, 1, 2, 3))
+    going_on = [message for message in caplog.messages if "going on" in message]
+    assert going_on == [f"seed {seed}: going on after epoch {at[0] - 1} of 8" for seed in (1, 2)]
+    assert [epoch for epoch, _ in groupby(steps)] == [*range(at[0], 9), *range(1, 9)]
+    assert [result["seed"] for result in results] == [0, 1, 2, 3]
+    for seed in range(4):
+        assert equal(left_behind(tmp_path / "wider", seed), left_behind(tmp_path / "undisturbed", seed))
+
+
+def test_seeds_of_different_jobs_go_on_from_where_each_was(
+    compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where an epoch that both have kept is older, and where the job of both is interrupted in turn."""
+    cfg = compose_config("trainer.epochs=9", "trainer.save_every=2", "trainer.patience=null", "replicas=3", "resume=must")
+    alone = compose_config("trainer.epochs=9", "trainer.save_every=2", "trainer.patience=null")
+    train(alone, tmp_path / "undisturbed", (0, 1, 2))
+    break_off(monkeypatch, alone, tmp_path / "joined", (7, 1), 0)
+    break_off(monkeypatch, alone, tmp_path / "joined", (3, 1), 1, 2)
+    break_off(monkeypatch, cfg, tmp_path / "joined", (4, 0), 0, 1, 2)
+    caplog.set_level("INFO")
+    train(cfg, tmp_path / "joined", (1, 2))
+    assert [m for m in caplog.messages if "going on" in m] == [f"seed {s}: going on after epoch 3 of 9" for s in (1, 2)]
+    for seed in range(3):
+        assert equal(left_behind(tmp_path / "joined", seed), left_behind(tmp_path / "undisturbed", seed))
+
+
 # ── what is damaged, foreign or absent ───────────────────────────────────────────────────────────────────────────────────
 
 
@@ -406,6 +452,8 @@ def test_resume_must_needs_something_to_go_on_from(
     with pytest.raises(UserError, match=r"^resume=must: no checkpoint to go on from in .*seed=0; set resume=auto to start"):
         train(cfg, tmp_path)
     break_off(monkeypatch, compose_config("trainer.epochs=3"), tmp_path, (3, 1))
+    with pytest.raises(UserError, match=r"no checkpoint to go on from in \S+seed=1; set resume=auto"):
+        train(cfg, tmp_path, (0, 1))
     assert train(cfg, tmp_path)[0]["epochs_run"] == 3
 
 

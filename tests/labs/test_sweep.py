@@ -344,7 +344,8 @@ def test_obstacles_fail_their_jobs_alone_and_are_left_untouched(study: Project) 
     [
         (["dataset.val_size=100,1436"], "error: dataset.val_size=1436: 1436 of the 1437 images; must be from 10, "
                                         "as many as there are classes, to 1435, which leaves two to train on"),
-        (["device=cpu,cuda:99"], r"error: device=cuda:99: torch finds \d CUDA devices here; set device=cpu or device=auto"),
+        (["model.depth=1,2", "device=cuda:99"], r"error: device=cuda:99: torch finds \d CUDA devices here; set device=cpu or "
+                                                r"device=auto"),
         (["model=cnn", "model.filters=[8,8],[8,8,8,8,8]"], r"error: model.filters=\[8, 8, 8, 8, 8\]: 4 max-pools leave nothing "
                                                            "of 8x8 pixels; give at most 4 filter counts"),
         (["model.depth=1,2", "+optimizer.beta=1"], "error: .*Adam.*unexpected keyword argument 'beta'.* optimizer"),
@@ -358,6 +359,42 @@ def test_what_a_later_job_would_stumble_over_stops_the_first(project: Project, o
     assert ended.out == ""
     assert ended.code == 1
     assert project.written() == []
+
+
+SHARED = r"error: jobs '{}' and '{}' would be one run, multirun/x/mlp-digits-depth=1-plain-\w+/seed={}; {}\n"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "one", "other", "seed", "advice"),
+    [
+        (["device=cpu,auto"], "device=cpu", "device=auto", 0,
+         "leave one of them out, or give each a directory of its own \\(study=\\)"),
+        (["trainer.eval_batch_size=10,1000", "seed=3"], "trainer.eval_batch_size=10", "trainer.eval_batch_size=1000", 3,
+         "leave one of them out, or give each a directory of its own \\(study=\\)"),
+        (["seed=0,1", "replicas=3"], "seed=0", "seed=1", 1,
+         "each trains 3 seeds: write 'seed=range\\(0,6,3\\)' replicas=3"),
+        (["replicas=1,2"], "replicas=1", "replicas=2", 0,
+         "leave one of them out, or give each a directory of its own \\(study=\\)"),
+    ],
+)  # fmt: skip
+def test_two_jobs_that_would_be_one_run_stop_the_sweep(
+    project: Project, overrides: list[str], one: str, other: str, seed: int, advice: str
+) -> None:
+    ended = project.train("-m", "model.depth=1", *overrides, "study=x", *QUICK)
+    assert re.fullmatch(SHARED.format(one, other, seed, advice), ended.err)
+    assert (ended.code, ended.out, project.written()) == (1, "", [])
+
+
+def test_what_a_sweep_names_twice_is_run_once_and_what_was_told_to_part_passes(project: Project) -> None:
+    ended = project.train("-m", "model.depth=1,1", "optimizer.lr=0.01,1e-2", "study=x", *QUICK)
+    assert (ended.code, ended.err, len(project.runs("x"))) == (0, "", 1)
+    assert "\ndone: 4\n" in ended.out
+    ended = project.train("-m", "model.depth=1", "seed=range(0,6,3)", "replicas=3", "study=y", *QUICK)
+    assert (ended.code, ended.err, len(project.runs("y"))) == (0, "", 6)
+    ended = project.train(
+        "-m", "model.depth=1", "trainer.eval_batch_size=10,1000", "hydra.sweep.subdir=${hydra.job.num}", "study=z", *QUICK
+    )
+    assert (ended.code, ended.err, len(project.runs("z"))) == (0, "", 2)
 
 
 def test_a_plan_lists_the_jobs_and_leaves_no_trace(study: Project) -> None:
