@@ -1,7 +1,8 @@
 """The first losses of three fixed configurations, as committed: a change that should not alter training does not.
 
-Other processors and torch versions round differently, and the rounding grows with every step: hence three epochs of a shallow
-network and a relative tolerance of 1e-3. To renew the numbers after a change that is meant to alter training, run
+Other processors and torch versions round differently, and the rounding grows with every step: hence three epochs of shallow
+networks. Between an Intel Xeon and an AMD EPYC MLPs differ by up to 7e-6 then, and the CNN, whose convolutions are other
+algorithms there, by up to 3e-3. To renew the numbers after a change that is meant to alter training, run
 `python tests/labs/test_golden_losses.py` and say why in the changelog.
 """
 
@@ -15,6 +16,7 @@ from hydra import compose, initialize_config_dir
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "losses.json"
 EPOCHS = 3
+TOLERANCE = {"mlp": 1e-4, "cnn": 1e-2}  # relative
 CONFIGURATIONS = {
     "residual mlp, adam, plateau": ["model=mlp", "model.residual=true"],
     "plain mlp, sgd, cosine, no augmentation": ["model=mlp", "optimizer=sgd", "scheduler=cosine", "dataset.augment=none"],
@@ -41,8 +43,9 @@ def test_first_losses_are_the_committed_ones(name: str, tmp_path: Path) -> None:
     golden: dict[str, Any] = json.loads(GOLDEN.read_text())
     measured = losses(CONFIGURATIONS[name], tmp_path)
     assert len(measured) == EPOCHS
+    tolerance = TOLERANCE["cnn" if "cnn" in name else "mlp"]
     for now, then in zip(measured, golden[name], strict=True):
-        assert now == pytest.approx(then, rel=1e-3)
+        assert now == pytest.approx(then, rel=tolerance)
 
 
 if __name__ == "__main__":
