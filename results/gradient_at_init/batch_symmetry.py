@@ -4,7 +4,8 @@ Mean-field theory takes the pre-activations of a batch to be exchangeable: past 
 squared norm over units. Here plain networks (depth 100, width 256) see Gaussian noise instead of images; for each batch size
 and layer the squared norms of the batch's normalised pre-activations are compared. Writes batch_symmetry.csv beside itself:
 `spread` is their standard deviation over the images relative to their mean, the mean of ten seeds; `slope` is that of the
-logarithm of the gradient norm from layer 10 to 30 and from 60 to 99.
+logarithm of the gradient norm from layer 10 to 30 and from 60 to 99. In the names of the spreads layer 1 is the first hidden
+one; gradients are counted from 0, as everywhere else.
 """
 
 import csv
