@@ -41,10 +41,9 @@ def check_networks(configs: list[DictConfig], *, here: bool = True) -> None:
         UserError: the first thing found that a job would stumble over.
     """
     for cfg in {config_hash(cfg): cfg for cfg in configs}.values():
-        if here:
-            choose_device(cfg.device)
+        on_cpu = here and choose_device(cfg.device).type == "cpu"
         build(cfg)
-        try_optimizer(cfg, on_cpu=here and choose_device(cfg.device).type == "cpu")
+        try_optimizer(cfg, on_cpu=on_cpu)
 
 
 def try_optimizer(cfg: DictConfig, *, on_cpu: bool) -> None:

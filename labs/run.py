@@ -84,6 +84,11 @@ def train_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progre
     validation = EvaluationBatches(validation_part, normalize, shape[1:], cfg.trainer.eval_batch_size)
 
     # ── networks, and what trains them ─────────────────────────────────────────────────────────────────────────────────
+    hashed = cells.config_hash(cfg)
+    states = resume.find({seed: cells.run_directory(cell, seed) for seed in seeds}, hashed, fingerprint, cfg.resume)
+    if waiting := [seed for seed in seeds if seed not in states]:
+        log.info("trained afterwards, not being as far: %s", ", ".join(f"seed {seed}" for seed in waiting))
+    seeds = [seed for seed in seeds if seed in states]
     models = [build_model(cfg, seed)[0] for seed in seeds]
     if cfg.model.get("residual") and without_skips(models[0]):
         log.warning("model.residual=true: depth %d has no place for a skip: this is the plain network", models[0].depth)
@@ -92,12 +97,6 @@ def train_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progre
     bf16 = cfg.trainer.precision == "bf16"
     threads = set_threads(cfg.trainer.num_threads, models[0])
     keep_freed_memory()
-    hashed = cells.config_hash(cfg)
-    states = resume.find({seed: cells.run_directory(cell, seed) for seed in seeds}, hashed, fingerprint, cfg.resume)
-    if waiting := [seed for seed in seeds if seed not in states]:
-        log.info("trained afterwards, not being as far: %s", ", ".join(f"seed {seed}" for seed in waiting))
-    models = [model for model, seed in zip(models, seeds, strict=True) if seed in states]
-    seeds = [seed for seed in seeds if seed in states]
     replicas = Replicas(models, seeds, device=device, bf16=bf16)
     if replicas.unstackable and len(seeds) > 1:
         log.info("the seeds are trained one after another: no stacked operation for %s", replicas.unstackable)

@@ -56,31 +56,32 @@ def panels(
         size: of a panel, in inches.
         sharey: "row" for one y axis a row.
     """
-    rows = max(1, min(len(groups), MOST_GROUPS))
-    figure = _figure(title, rows, columns, size)
-    axes = figure.subplots(rows, columns, squeeze=False, sharey=sharey)
-    if not groups:
-        say(axes[0, 0], "no run to draw")
-    return figure, axes
+    return _subplots(title, groups, _shown(groups), columns, size, sharey)
 
 
 def grid(title: str, groups: Sequence[str], size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
     """A single panel a group, in up to three columns. Arguments as those of `panels`."""
-    shown = max(1, min(len(groups), MOST_GROUPS))
+    shown = _shown(groups)
     columns = 1 if shown == 1 else 2 if shown <= 4 else 3
-    rows = math.ceil(shown / columns)
-    figure = _figure(title, rows, columns, size)
-    axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
-    if not groups:
-        say(axes[0], "no run to draw")
-    return figure, axes
+    figure, axes = _subplots(title, groups, math.ceil(shown / columns), columns, size)
+    return figure, list(axes.ravel())
 
 
-def _figure(title: str, rows: int, columns: int, size: tuple[float, float]) -> Figure:
+def _shown(groups: Sequence[str]) -> int:
+    return max(1, min(len(groups), MOST_GROUPS))
+
+
+def _subplots(
+    title: str, groups: Sequence[str], rows: int, columns: int, size: tuple[float, float],
+    sharey: Literal["none", "row"] = "none",
+) -> tuple[Figure, np.ndarray]:  # fmt: skip
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
     figure = Figure(figsize=(columns * size[0] + 0.9, rows * size[1] + 0.5), layout=layout)
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=sharey)
     figure.suptitle(title, fontsize=11, fontweight="bold")
-    return figure
+    if not groups:
+        say(axes[0, 0], "no run to draw")
+    return figure, axes
 
 
 def finish(figure: Figure, caption: str, groups: Sequence[str]) -> Figure:

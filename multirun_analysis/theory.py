@@ -40,7 +40,7 @@ def growth_per_layer(batch_size: int) -> float:
         ValueError: if the batch is smaller.
     """
     if batch_size < SMALLEST_BATCH:
-        raise ValueError(f"batch_size={batch_size}: the growth is finite from 4 images a batch")
+        raise ValueError(f"batch_size={batch_size}: the growth is finite from {SMALLEST_BATCH} images a batch")
     rho = -1 / (batch_size - 1)
     j0, j1 = _arc_cosine_kernels(rho)
     return (batch_size - 2 + j0 + j1) / ((batch_size - 3) * (1 - j1))
