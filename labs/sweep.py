@@ -46,6 +46,7 @@ class Sweep(Callback):
         with end_on_error(), signals.taken_over():
             launchers.refuse_in_single_run(config)
             check_all([config])
+            refuse_ignored(config, list(config.hydra.overrides.task))
             for run in sorted(Path(config.hydra.run.dir).glob("seed=*")):
                 refuse_other_configuration(run, config)
             preflight().check_networks([config])
@@ -62,6 +63,8 @@ class Sweep(Callback):
             directory = Path(config.hydra.sweep.dir)
             self.jobs = plan.expand(config)
             check_all([config] if self.jobs is None else [job.cfg for job in self.jobs])
+            for job in self.jobs or []:
+                refuse_ignored(job.cfg, job.overrides)
             if self.jobs is None:
                 prepare_search(config, directory)
                 return
@@ -126,6 +129,7 @@ def prepare_search(config: DictConfig, directory: Path) -> None:
     """Before a sweep whose jobs nobody knows yet: try what they start from, fetch the data, make the directory."""
     if config.plan:
         raise UserError("plan=true: the jobs of a search are not known before it runs")
+    refuse_ignored(config, list(config.hydra.overrides.task))
     preflight().check_networks([config], here=launchers.run_here(config))
     preflight().check_data([config])
     make(directory)
@@ -135,6 +139,21 @@ def check_all(configs: list[DictConfig]) -> None:
     """Check every configuration before any of them runs."""
     for cfg in configs:
         config.check(cfg)
+
+
+def refuse_ignored(cfg: DictConfig, overrides: list[str]) -> None:
+    """Raise UserError if an override changes nothing, since another value of the configuration takes its place."""
+    given = dict(override.lstrip("+").split("=", 1) for override in overrides if "=" in override)
+    if "model.depth" in given and (widths := cfg.model.get("widths")) is not None:
+        raise UserError(
+            f"model.depth={given['model.depth']}: changes nothing, as model.widths has {len(widths)} layers; "
+            "leave it out, or add model.widths=null"
+        )
+    if "trainer.diagnostics_every" in given and cfg.trainer.diagnostics != "every_n":
+        raise UserError(
+            f"trainer.diagnostics_every={given['trainer.diagnostics_every']}: changes nothing with "
+            f"trainer.diagnostics={cfg.trainer.diagnostics}; leave it out, or add trainer.diagnostics=every_n"
+        )
 
 
 def check_directories(jobs: list[Job], study: str | None, directory: Path) -> None:
