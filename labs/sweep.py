@@ -144,10 +144,9 @@ def check_all(configs: list[DictConfig]) -> None:
 def refuse_ignored(cfg: DictConfig, overrides: list[str]) -> None:
     """Raise UserError if an override changes nothing, since another value of the configuration takes its place."""
     given = dict(override.lstrip("+").split("=", 1) for override in overrides if "=" in override)
-    if "model.depth" in given and (widths := cfg.model.get("widths")) is not None:
+    if "model.depth" in given and cfg.model.get("widths") is not None:
         raise UserError(
-            f"model.depth={given['model.depth']}: changes nothing, as model.widths has {len(widths)} layers; "
-            "leave it out, or add model.widths=null"
+            f"model.depth={given['model.depth']}: changes nothing beside model.widths; leave it out, or add model.widths=null"
         )
     if "trainer.diagnostics_every" in given and cfg.trainer.diagnostics != "every_n":
         raise UserError(

@@ -57,7 +57,7 @@ ALONE = [
     (["model.depth"], "model.depth: not of the form key=value (Error parsing override 'model.depth')"),
     (
         ["model.widths=[8,8]", "model.depth=3"],
-        "model.depth=3: changes nothing, as model.widths has 2 layers; leave it out, or add model.widths=null",
+        "model.depth=3: changes nothing beside model.widths; leave it out, or add model.widths=null",
     ),
     (
         ["trainer.diagnostics_every=5"],
@@ -75,7 +75,7 @@ SWEPT = [  # with a good job before the bad one
      "trainer.foo: nothing reads this key; there is epochs, steps_per_epoch, batch_size, eval_batch_size, patience, "
      "save_every, log_every, precision, num_threads, diagnostics, diagnostics_every"),
     (["model.widths=null,[8,8]", "++model.depth=3"],
-     "model.depth=3: changes nothing, as model.widths has 2 layers; leave it out, or add model.widths=null"),
+     "model.depth=3: changes nothing beside model.widths; leave it out, or add model.widths=null"),
     (["model.depth=1,2", "study=a,b"], "study=a,b: a sweep has one name; start one for each"),
 ]  # fmt: skip
 
