@@ -6,17 +6,23 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from multirun_analysis.tables import markdown
+from multirun_analysis import statistics
+from multirun_analysis.tables import interval, markdown, number, p_value
 
-HEADLINE = Path(__file__).parents[1] / "results" / "headline"
+RESULTS = Path(__file__).parents[1] / "results"
+HEADLINE = RESULTS / "headline"
+
+
+def script_of(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture
 def script():
-    spec = importlib.util.spec_from_file_location("headline_table", HEADLINE / "table.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script_of(HEADLINE / "table.py")
 
 
 @pytest.fixture
@@ -42,3 +48,27 @@ def test_a_run_of_another_configuration_is_refused(script, runs):
     pilot = runs.iloc[[0]].assign(seed=99, hash="0123456789")
     with pytest.raises(SystemExit, match="different configurations"):
         script.merged(runs, pilot)
+
+
+def test_the_depth_study_page_has_the_numbers_of_its_runs():
+    folder = RESULTS / "depth_study_mnist"
+    page = (folder / "README.md").read_text()
+    runs = pd.read_csv(folder / "runs.csv")
+    summary = statistics.summarise(runs).set_index(["depth", "residual"])
+    paired = statistics.paired_differences(runs)
+    assert len(paired) == 6
+    for row in paired.itertuples():
+        arms = [summary.loc[row.depth, residual] for residual in (False, True)]
+        means = [f"{number(arm.test_acc_mean).text} ± {(arm.test_acc_high - arm.test_acc_low) / 2:.2f}" for arm in arms]
+        difference = f"{number(row.difference, signed=True).text} {interval(row.low, row.high, signed=True).text}"
+        assert f"| {row.depth} | {' | '.join(means)} | {difference} | {p_value(row.p_holm).text} |\n" in page
+
+
+def test_the_table_of_two_runs_follows_from_them():
+    folder, repeat = RESULTS / "depth_study_mnist", script_of(RESULTS / "repeat.py")
+    first, second = (pd.read_csv(folder / name) for name in ("runs_xeon.csv", "runs.csv"))
+    table = repeat.table(first, second)
+    assert markdown(table) in (folder / "README.md").read_text()
+    assert len(table.rows) == 12
+    itself = repeat.table(second, second)
+    assert [[cell.text for cell in (row[6], row[8])] for row in itself.rows] == [["0.00", "+1.00"]] * 12

@@ -1,0 +1,43 @@
+"""Two runs of one study, cell by cell: `python results/repeat.py FIRST/runs.csv SECOND/runs.csv`.
+
+Prints a row per depth and arm that both have: the mean test accuracies with 95 % t-intervals, the second minus the first with
+Welch's interval, and how the seeds of the one correlate with the same seeds of the other.
+"""
+
+import sys
+
+import pandas as pd
+from scipy.stats import ttest_ind
+
+from multirun_analysis import statistics
+from multirun_analysis.tables import Cell, Table, interval, markdown, number
+
+CELL = ["group", "depth", "residual"]
+COLUMNS = ["Depth", "Arm", "First", "95 % interval", "Second", "95 % interval", "Difference", "95 % interval", "Correlation"]
+
+
+def table(first: pd.DataFrame, second: pd.DataFrame) -> Table:
+    """The test accuracies of both, in percent; two seeds or more in each cell.
+
+    Args:
+        first: runs of a study, as in the runs.csv of its report.
+        second: those of the other.
+    """
+    runs = [frame[frame["counted"]].set_index([*CELL, "seed"])["test_acc"] for frame in (first, second)]
+    means = [scores.groupby(level=CELL).mean() for scores in runs]
+    rows = []
+    for cell in means[0].index.intersection(means[1].index):
+        one, other = (scores.loc[cell] for scores in runs)
+        low, high = ttest_ind(other, one, equal_var=False).confidence_interval()
+        rows.append([
+            Cell(str(cell[1]), cell[1]), Cell("residual" if cell[2] else "plain"),
+            number(one.mean()), interval(*statistics.t_interval(one)),
+            number(other.mean()), interval(*statistics.t_interval(other)),
+            number(other.mean() - one.mean(), signed=True), interval(low, high, signed=True),
+            number(one.corr(other), signed=True),
+        ])  # fmt: skip
+    return Table("Two runs", COLUMNS, rows)
+
+
+if __name__ == "__main__":
+    print(markdown(table(*map(pd.read_csv, sys.argv[1:3]))), end="")
