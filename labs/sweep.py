@@ -18,7 +18,7 @@ from types import FrameType, ModuleType
 from typing import Any
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from labs import cells, config, launchers, plan, signals
 from labs.errors import Interrupted, UserError, one_line_errors
@@ -46,13 +46,13 @@ class Sweep(Callback):
         with end_on_error(), signals.taken_over():
             launchers.refuse_in_single_run(config)
             check_all([config])
-            refuse_ignored(config, list(config.hydra.overrides.task))
+            job = single_job(config)
+            refuse_ignored([job])
             for run in sorted(Path(config.hydra.run.dir).glob("seed=*")):
                 refuse_other_configuration(run, config)
             preflight().check_networks([config])
             if config.plan:
-                overrides, cell = list(config.hydra.overrides.task), Path(config.hydra.run.dir)
-                show_plan([Job(overrides, config, cell, cells.seeds(config), cells.cell_name(config))], workers=1)
+                show_plan([job], workers=1)
             make(Path(config.hydra.run.dir))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -63,8 +63,7 @@ class Sweep(Callback):
             directory = Path(config.hydra.sweep.dir)
             self.jobs = plan.expand(config)
             check_all([config] if self.jobs is None else [job.cfg for job in self.jobs])
-            for job in self.jobs or []:
-                refuse_ignored(job.cfg, job.overrides)
+            refuse_ignored(self.jobs or [])
             if self.jobs is None:
                 prepare_search(config, directory)
                 return
@@ -125,11 +124,16 @@ def preflight() -> ModuleType:
     return preflight
 
 
+def single_job(config: DictConfig) -> Job:
+    """The one job of a run that is no sweep."""
+    overrides, cell = list(config.hydra.overrides.task), Path(config.hydra.run.dir)
+    return Job(overrides, config, cell, cells.seeds(config), cells.cell_name(config))
+
+
 def prepare_search(config: DictConfig, directory: Path) -> None:
     """Before a sweep whose jobs nobody knows yet: try what they start from, fetch the data, make the directory."""
     if config.plan:
         raise UserError("plan=true: the jobs of a search are not known before it runs")
-    refuse_ignored(config, list(config.hydra.overrides.task))
     preflight().check_networks([config], here=launchers.run_here(config))
     preflight().check_data([config])
     make(directory)
@@ -141,18 +145,20 @@ def check_all(configs: list[DictConfig]) -> None:
         config.check(cfg)
 
 
-def refuse_ignored(cfg: DictConfig, overrides: list[str]) -> None:
-    """Raise UserError if an override changes nothing, since another value of the configuration takes its place."""
-    given = dict(override.lstrip("+").split("=", 1) for override in overrides if "=" in override)
-    if "model.depth" in given and cfg.model.get("widths") is not None:
-        raise UserError(
-            f"model.depth={given['model.depth']}: changes nothing beside model.widths; leave it out, or add model.widths=null"
-        )
-    if "trainer.diagnostics_every" in given and cfg.trainer.diagnostics != "every_n":
-        raise UserError(
-            f"trainer.diagnostics_every={given['trainer.diagnostics_every']}: changes nothing with "
-            f"trainer.diagnostics={cfg.trainer.diagnostics}; leave it out, or add trainer.diagnostics=every_n"
-        )
+def refuse_ignored(jobs: list[Job]) -> None:
+    """Raise UserError for an override that changes nothing in any of the jobs, as another value takes its place in all."""
+    for key, reads, instead in (
+        ("model.depth", reads_depth, "beside model.widths; give one of the two"),
+        ("trainer.diagnostics_every", lambda cfg: cfg.trainer.diagnostics == "every_n", "without trainer.diagnostics=every_n"),
+    ):
+        given = [job for job in jobs if key in (override.lstrip("+").partition("=")[0] for override in job.overrides)]
+        if given and not any(reads(job.cfg) for job in given):
+            raise UserError(f"{key}={OmegaConf.select(given[0].cfg, key)}: changes nothing {instead}")
+
+
+def reads_depth(cfg: DictConfig) -> bool:
+    """Whether `model.depth` decides anything; what a network of somebody's own does with it is not known."""
+    return cfg.model.get("widths") is None or cfg.model.get("_target_") != "labs.models.mlp.MLP"
 
 
 def check_directories(jobs: list[Job], study: str | None, directory: Path) -> None:

@@ -40,4 +40,9 @@ def table(first: pd.DataFrame, second: pd.DataFrame) -> Table:
 
 
 if __name__ == "__main__":
-    print(markdown(table(*map(pd.read_csv, sys.argv[1:3]))), end="")
+    if len(sys.argv) != 3:
+        sys.exit("usage: python results/repeat.py FIRST/runs.csv SECOND/runs.csv")
+    compared = table(*map(pd.read_csv, sys.argv[1:]))
+    if not compared.rows:
+        sys.exit("the two have no group, depth and arm in common")
+    print(markdown(compared), end="")

@@ -16,6 +16,11 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
+from omegaconf import OmegaConf
+
+from labs.errors import UserError
+from labs.plan import Job
+from labs.sweep import refuse_ignored
 
 ROOT = Path(__file__).parents[2]
 QUICK = ["logger=none", "trainer.epochs=2"]
@@ -395,6 +400,28 @@ def test_what_a_sweep_names_twice_is_run_once_and_what_was_told_to_part_passes(p
         "-m", "model.depth=1", "trainer.eval_batch_size=10,1000", "hydra.sweep.subdir=${hydra.job.num}", "study=z", *QUICK
     )
     assert (ended.code, ended.err, len(project.runs("z"))) == (0, "", 2)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["model.widths=null,[8,8]", "++model.depth=3"],
+        ["trainer.diagnostics=epoch,every_n", "trainer.diagnostics_every=5"],
+    ],
+)
+def test_a_value_that_one_job_of_a_sweep_reads_passes(project: Project, overrides: list[str]) -> None:
+    ended = project.train("-m", *overrides, "plan=true", *QUICK)
+    assert (ended.code, ended.err) == (0, "")
+    assert len(ended.out.splitlines()) == 4
+
+
+def test_what_a_network_of_ones_own_does_with_its_depth_is_not_judged() -> None:
+    model = {"_target_": "my_package.MyNet", "depth": 3, "widths": [8, 8]}
+    cfg = OmegaConf.create({"model": model, "trainer": {"diagnostics": "epoch"}})
+    refuse_ignored([Job(["model.depth=3"], cfg, Path(), [0], "")])
+    cfg.model._target_ = "labs.models.mlp.MLP"
+    with pytest.raises(UserError, match=r"^model\.depth=3: changes nothing beside model\.widths; give one of the two$"):
+        refuse_ignored([Job(["model.depth=3"], cfg, Path(), [0], "")])
 
 
 def test_a_plan_lists_the_jobs_and_leaves_no_trace(study: Project) -> None:
