@@ -16,7 +16,7 @@ def program(folder: Path, *arguments: str, options: tuple[str, ...] = (), **env:
     """Run train.py in `folder`, as a user who has the project elsewhere."""
     return subprocess.run(
         [sys.executable, *options, str(TRAIN), *arguments],
-        cwd=folder, env=os.environ | env, capture_output=True, text=True, timeout=60,
+        cwd=folder, env=os.environ | env, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
 
 

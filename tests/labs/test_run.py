@@ -272,7 +272,7 @@ def step():
 for _ in range(3):
     step()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(4):
+for _ in range(16):
     step()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
@@ -283,7 +283,9 @@ def test_large_arrays_are_kept_from_step_to_step() -> None:
     def pages(how: str) -> int:
         return int(subprocess.run([sys.executable, "-c", FAULTS, how], check=True, capture_output=True, text=True).stdout)
 
-    assert pages("kept") < 100 < pages("not")  # where pages are huge, "not" takes few of them
+    # A small allocation may take a bit of the freed array, and the next one then needs new pages: now and then, not at every
+    # step. Where pages are huge, "not" takes few of them: hence a ratio.
+    assert pages("kept") < pages("not") / 4
 
 
 # ── real data ────────────────────────────────────────────────────────────────────────────────────────────────────────────
