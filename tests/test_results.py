@@ -3,9 +3,11 @@
 import importlib.util
 from pathlib import Path
 
+import hydra
 import pandas as pd
 import pytest
 
+from labs import cells
 from multirun_analysis import statistics
 from multirun_analysis.tables import interval, markdown, number, p_value
 
@@ -35,6 +37,14 @@ def test_the_headline_tables_follow_from_the_runs(script, runs):
     for name, table in (("table.md", script.table(runs)), ("paired.md", script.paired(runs))):
         assert (HEADLINE / name).read_text() == markdown(table)
         assert markdown(table).strip() in page
+
+
+@pytest.mark.usefixtures("compose_config")
+def test_each_row_of_the_headline_table_has_the_configuration_of_its_experiment(runs):
+    assert len(arms := runs.drop_duplicates(["study", "residual"])) == 16
+    for run in arms.itertuples():
+        overrides = [f"experiment={run.study}", f"model.residual={run.residual}", f"trainer.precision={run.precision}"]
+        assert (run.study, cells.config_hash(hydra.compose("config", overrides))) == (run.study, run.hash)
 
 
 def test_a_run_replaces_its_like_and_the_others_stay(script, runs):
