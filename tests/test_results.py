@@ -41,7 +41,8 @@ def test_the_headline_tables_follow_from_the_runs(script, runs):
 
 @pytest.mark.usefixtures("compose_config")
 def test_each_row_of_the_headline_table_has_the_configuration_of_its_experiment(runs):
-    assert len(arms := runs.drop_duplicates(["study", "residual"])) == 16
+    arms = runs.drop_duplicates(["study", "residual"])
+    assert len(arms) == 16
     for run in arms.itertuples():
         overrides = [f"experiment={run.study}", f"model.residual={run.residual}", f"trainer.precision={run.precision}"]
         assert (run.study, cells.config_hash(hydra.compose("config", overrides))) == (run.study, run.hash)
