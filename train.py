@@ -4,11 +4,14 @@ python train.py model=mlp model.residual=true
 python train.py -m model.depth=5,10,20 model.residual=true,false study=my_study
 """
 
+import sys
+
 import hydra
 from omegaconf import DictConfig
 
 from labs import cells, config, job
 from labs.errors import one_line_errors, take_over_from_hydra
+from labs.overrides import as_typed
 
 config.register()
 cells.register()
@@ -22,5 +25,6 @@ def main(cfg: DictConfig) -> float:
 
 if __name__ == "__main__":
     take_over_from_hydra()
+    sys.argv[1:] = as_typed(sys.argv[1:])
     with one_line_errors():
         main()

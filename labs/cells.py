@@ -22,8 +22,10 @@ NOT_IN_HASH = (
 
 def resolved(cfg: DictConfig) -> dict[str, Any]:
     """The composed configuration as plain Python, without Hydra's own node."""
-    plain = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
-    plain._set_parent(cfg._get_parent())
+    plain = cfg
+    if "hydra" in cfg:
+        plain = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+        plain._set_parent(cfg._get_parent())
     container = OmegaConf.to_container(plain, resolve=True)
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}

@@ -16,11 +16,13 @@ from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 
 from labs.errors import UserError
 
+Text = Any  # of names and folders: as `str`, OmegaConf makes text of the number that 2026_11_25 is in a file, without a word
+
 
 @dataclass
 class MLP:
     _target_: str = "labs.models.mlp.MLP"
-    name: str = MISSING
+    name: Text = MISSING
     depth: int = MISSING
     width: int | None = MISSING
     widths: list[int] | None = MISSING
@@ -31,7 +33,7 @@ class MLP:
 @dataclass
 class CNN:
     _target_: str = "labs.models.cnn.CNN"
-    name: str = MISSING
+    name: Text = MISSING
     filters: list[int] = MISSING
     blocks_per_stage: int = MISSING
     kernel_size: int = MISSING
@@ -43,8 +45,8 @@ class CNN:
 
 @dataclass
 class Dataset:
-    name: str = MISSING
-    data_dir: str = "${oc.env:LABS_DATA_DIR,data}"  # torchvision's `root`
+    name: Text = MISSING
+    data_dir: Text = "${oc.env:LABS_DATA_DIR,data}"  # torchvision's `root`
     download: bool = True  # fetch what is missing
     val_size: int | float = MISSING  # images, or a fraction of the training images if below 1
     split_seed: int = 0  # of the validation split: the same images for every seed of a study
@@ -57,7 +59,7 @@ class Dataset:
 
 @dataclass
 class ImageFolder(Dataset):
-    folder: str = MISSING
+    folder: Text = MISSING
     test_fraction: float = MISSING
     resize: int = MISSING
     channels: int = MISSING
@@ -127,7 +129,7 @@ class Logger:
 @dataclass
 class WandbLogger(Logger):
     wandb: bool = MISSING
-    project: str = MISSING
+    project: Text = MISSING
     artifact: bool = MISSING
 
 
@@ -141,7 +143,7 @@ class Config:
     scheduler: Any = MISSING
     trainer: Trainer = field(default_factory=Trainer)
     logger: Any = MISSING
-    study: str | None = None
+    study: Text = None
     seed: int = 0
     replicas: int = 1
     device: str = "auto"
@@ -151,6 +153,7 @@ class Config:
 
 WANDB_MODES = ("offline", "online", "disabled")
 NOT_STUDIES = ("checkpoints", "report", "tensorboard", "wandb")  # multirun_analysis.collect.SKIPPED
+FREE_TEXT = ("study", "model.name", "dataset.name", "dataset.data_dir", "dataset.folder", "logger.project")
 GROUPS = ("model", "dataset", "optimizer", "scheduler", "trainer", "logger")
 
 
@@ -270,11 +273,13 @@ def check(cfg: DictConfig) -> None:
         UserError: one line that names the key, its value and what is allowed.
     """
     _check_tree(cfg)
+    _check_text(cfg)
+    nodes = {"": cfg} | {group: cfg[group] for group in GROUPS}
+    known = {group for group, node in nodes.items() if _is_known(node)}
     for key, (test, allowed) in RANGES.items():
         group, _, leaf = key.rpartition(".")
-        node = OmegaConf.select(cfg, group) if group else cfg
-        if isinstance(node, DictConfig) and leaf in node and _is_known(node) and not test(node[leaf]):
-            raise UserError(f"{key}={_show(node[leaf])}: must be {allowed}")
+        if group in known and leaf in nodes[group] and not test(value := nodes[group][leaf]):
+            raise UserError(f"{key}={_show(value)}: must be {allowed}")
 
     if _is_known(cfg.model):
         _check_network(cfg.model, cfg.trainer)
@@ -284,6 +289,21 @@ def check(cfg: DictConfig) -> None:
 def _is_known(node: DictConfig) -> bool:
     target = node.get("_target_")
     return target is None or str(target).startswith(("labs.models.", "torch.optim."))
+
+
+def _check_text(cfg: DictConfig) -> None:
+    """Text that was not quoted in a file, or in code, and reads as something else there."""
+    for key in FREE_TEXT:
+        group, _, leaf = key.rpartition(".")
+        node = cfg[group] if group else cfg
+        if leaf not in node or node[leaf] is None or isinstance(value := node[leaf], str):
+            continue
+        if isinstance(value, bool | int | float):
+            raise UserError(
+                f"{key}={value}: is text, and was read as a {'number' if type(value) is not bool else 'truth value'}; "
+                f'put it in quotes, {key}=\'"…"\' on the command line, {leaf}: "…" in a file'
+            )
+        raise UserError(f"{key}={_show(value)}: must be text")
 
 
 def _check_network(model: DictConfig, trainer: DictConfig) -> None:
@@ -335,7 +355,7 @@ def _check_tree(cfg: DictConfig) -> None:
         node = cfg[group]
         if not isinstance(node, DictConfig):
             raise UserError(f"{group}={_show(node)}: must be one of the files in conf/{group}, without .yaml")
-        if missing := sorted(OmegaConf.missing_keys(node)):
+        if "???" in str(OmegaConf.to_container(node)) and (missing := sorted(OmegaConf.missing_keys(node))):  # which is slow
             raise UserError(f"{missing[0]} has no value: give it one, {missing[0]}=…")
         schema = OmegaConf.get_type(node)
         if "_target_" not in node and is_dataclass(schema):  # what has a target is checked by the target's own signature

@@ -18,7 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from labs import cells, plan, signals
+from labs import cells, rerun, signals
 from labs.errors import Interrupted, UserError, disk_refuses, refusal
 from labs.files import read_json, write_json
 
@@ -65,7 +65,7 @@ def run(cfg: DictConfig) -> float:
     except Interrupted as interrupted:
         if in_sweep:
             raise
-        command = plan.rerun_command(list(hydra.overrides.task), cfg, cell)
+        command = rerun.command(hydra, rerun.typed(hydra.overrides.task), cfg, cell)
         raise Interrupted(interrupted.number, f"interrupted; go on with: {command}") from None
     except Exception as raised:
         error = unwritable(cell, raised) or raised
@@ -176,7 +176,8 @@ def start(directory: Path, cfg: DictConfig, seed: int) -> None:
     (directory / "result.json").unlink(missing_ok=True)
     for part in directory.rglob(".*.part"):  # of a process that was killed while it wrote
         part.unlink(missing_ok=True)
-    overrides = [*plan.without_seed(list(HydraConfig.get().overrides.task)), f"seed={seed}"]
+    hydra = HydraConfig.get()
+    overrides = [*rerun.without_seed(rerun.typed(hydra.overrides.task)), f"seed={seed}"]
     if cfg.replicas != 1:  # which a file in conf/experiment/ may say, and would again
         overrides.append("replicas=1")
     write_json(
@@ -186,7 +187,7 @@ def start(directory: Path, cfg: DictConfig, seed: int) -> None:
             "study": cfg.study,
             "seed": seed,
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "command": plan.rerun_command(overrides, cfg, directory.parent),
+            "command": rerun.command(hydra, overrides, cfg, directory.parent),
             "config": cells.resolved(cfg) | {"seed": seed, "replicas": 1},
         },
     )

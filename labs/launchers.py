@@ -28,6 +28,11 @@ def refuse_in_single_run(master: DictConfig) -> None:
             raise UserError(f"{override}: is for a sweep, and this is a single run; add -m, or leave it out")
 
 
+def searches(master: DictConfig) -> bool:
+    """Whether the sweeper of a multirun decides its jobs as it goes, and not all of them before the first."""
+    return not str(master.hydra.sweeper._target_).endswith(".GridSweeper")
+
+
 def num_workers(master: DictConfig, jobs: int) -> int:
     """How many of so many jobs the launcher runs at a time; a cluster is taken to have room for all that it is given."""
     launcher, kind = master.hydra.launcher, _kind(master)

@@ -1,7 +1,7 @@
-"""What happens around Hydra's jobs: checks before the first, progress during, a summary after the last.
+"""What happens around Hydra's jobs: checks before the first, a summary after the last, and what a signal does in between.
 
-Hydra calls these hooks (`hydra.callbacks` in conf/config.yaml). An exception in one is only a warning to Hydra, so what must
-end the program ends it by SystemExit.
+Hydra calls the hooks of `Checks` (`hydra.callbacks` in conf/config.yaml). An exception in one is only a warning to Hydra, so
+what must end the program ends it by SystemExit. The rest is for the sweepers in hydra_plugins/depth_labs/.
 """
 
 import multiprocessing
@@ -12,7 +12,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
@@ -20,26 +20,19 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from labs import cells, config, launchers, plan, signals
+from labs import cells, config, launchers, plan, rerun, signals
 from labs.errors import Interrupted, UserError, one_line_errors
 from labs.job import held, refuse_other_configuration
+from labs.overrides import key_of
 from labs.plan import Job
-from labs.watch import Watch, clock
+from labs.rerun import shown
+from labs.watch import clock
 
 GRACE_SECONDS = 60.0  # for workers to end a step or a short epoch and to write their checkpoints
 
 
-class Sweep(Callback):
-    """The hooks of a single run and of a multirun."""
-
-    def __init__(self) -> None:
-        self.jobs: list[Job] | None = None
-        self.watch: Watch | None = None
-        self.until_the_end = ExitStack()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Launchers send the hooks to their workers; what this process knows of the sweep stays here."""
-        return {"jobs": None, "watch": None, "until_the_end": None}
+class Checks(Callback):
+    """The hooks of a single run, and of a search, whose jobs nobody knows yet. A grid is checked by its own sweeper."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse a bad configuration, or a directory that holds another one, before anything is written."""
@@ -56,54 +49,62 @@ class Sweep(Callback):
             make(Path(config.hydra.run.dir))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Know every job, refuse bad ones, say what is finished, fetch the data, write the plan."""
-        with end_on_error():
-            self.until_the_end.enter_context(signals.taken_over(self.stop))
+        """Refuse a launcher or a sweeper that cannot work here, and what a search starts from if that is bad."""
+        with end_on_error(), signals.taken_over():
             launchers.check(config)
-            directory = Path(config.hydra.sweep.dir)
-            self.jobs = plan.expand(config)
-            check_all([config] if self.jobs is None else [job.cfg for job in self.jobs])
-            refuse_ignored(self.jobs or [])
-            if self.jobs is None:
-                prepare_search(config, directory)
-                return
-            check_directories(self.jobs, config.study, directory)
-            if config.plan:
-                show_plan(self.jobs, launchers.num_workers(config, len(self.jobs)), here=launchers.run_here(config))
-            todo = [job for job in self.jobs if job.status() not in ("done", "diverged")]
-            if todo:
-                preflight().check_networks([job.cfg for job in todo], here=launchers.run_here(config))
-                preflight().check_data([job.cfg for job in todo])
-            make(directory)
-            plan.write(directory, config.study, shlex.join(["python", *sys.argv]), self.jobs)
-        finished = len(self.jobs) - len(todo)
-        print(f"{directory}: {len(self.jobs)} jobs, {finished} finished already, {len(todo)} to run", flush=True)
-        if not todo:
-            sys.exit(summarize(self.jobs, directory))
-        self.watch = Watch(self.jobs, launchers.num_workers(config, len(todo)))
-        self.watch.start()
+            if launchers.searches(config):
+                check_all([config])
+                prepare_search(config, Path(config.hydra.sweep.dir))
 
-    def stop(self, number: int, frame: FrameType | None) -> None:
-        """Pass a signal on to the workers, and let each write its checkpoint before the launcher ends them."""
+
+def prepare(config: DictConfig, jobs: list[Job], directory: Path) -> list[Job]:
+    """Refuse bad jobs, say what is finished, fetch the data, and write the plan.
+
+    Returns:
+        The jobs that are to be launched.
+
+    Raises:
+        UserError: the first thing found that a job would stumble over.
+        SystemExit: after `plan=true`.
+    """
+    check_all([job.cfg for job in jobs])
+    refuse_ignored(jobs)
+    check_directories(jobs, config.study, directory)
+    if config.plan:
+        show_plan(jobs, launchers.num_workers(config, len(jobs)), here=launchers.run_here(config))
+    todo = [job for job in jobs if job.status() not in ("done", "diverged")]
+    if todo:
+        preflight().check_networks([job.cfg for job in todo], here=launchers.run_here(config))
+        preflight().check_data([job.cfg for job in todo])
+    make(directory)
+    plan.write(directory, config.study, shlex.join(["python", *sys.argv]), jobs)
+    print(f"{shown(directory)}: {len(jobs)} jobs, {len(jobs) - len(todo)} finished already, {len(todo)} to run", flush=True)
+    return todo
+
+
+@contextmanager
+def stopped_gently(jobs: list[Job]) -> Iterator[None]:
+    """Pass a signal on to the workers of a launcher, and let each write its checkpoint before the launcher ends them.
+
+    Args:
+        jobs: of the sweep; a search adds to them as it goes.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
         if not signals.first(number):
             return
         workers = multiprocessing.active_children()
         for worker in workers:
             if worker.pid is not None:
                 os.kill(worker.pid, signal.SIGTERM)
-        runs = [cells.run_directory(job.cell, seed) for job in self.jobs or [] for seed in job.seeds]
+        runs = [cells.run_directory(job.cell, seed) for job in jobs for seed in job.seeds]
         ends = time.monotonic() + GRACE_SECONDS
         while workers and any(map(held, runs)) and time.monotonic() < ends:
             time.sleep(0.1)
         raise Interrupted(number)
 
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Say what came out; exit status 1 if any job failed."""
-        if self.watch is not None and self.jobs is not None:
-            with end_on_error():
-                self.watch.stop()
-                if status := summarize(self.jobs, Path(config.hydra.sweep.dir)):
-                    sys.exit(status)
+    with signals.taken_over(stop):
+        yield
 
 
 @contextmanager
@@ -126,7 +127,7 @@ def preflight() -> ModuleType:
 
 def single_job(config: DictConfig) -> Job:
     """The one job of a run that is no sweep."""
-    overrides, cell = list(config.hydra.overrides.task), Path(config.hydra.run.dir)
+    overrides, cell = rerun.typed(config.hydra.overrides.task), Path(config.hydra.run.dir).absolute()
     return Job(overrides, config, cell, cells.seeds(config), cells.cell_name(config))
 
 
@@ -151,7 +152,7 @@ def refuse_ignored(jobs: list[Job]) -> None:
         ("model.depth", reads_depth, "beside model.widths; give one of the two"),
         ("trainer.diagnostics_every", lambda cfg: cfg.trainer.diagnostics == "every_n", "without trainer.diagnostics=every_n"),
     ):
-        given = [job for job in jobs if key in (override.lstrip("+").partition("=")[0] for override in job.overrides)]
+        given = [job for job in jobs if key in map(key_of, job.overrides)]
         if given and not any(reads(job.cfg) for job in given):
             raise UserError(f"{key}={OmegaConf.select(given[0].cfg, key)}: changes nothing {instead}")
 
@@ -167,7 +168,7 @@ def check_directories(jobs: list[Job], study: str | None, directory: Path) -> No
         raise UserError(f"study={','.join(others)}: a sweep has one name; start one for each")
     for place in [directory, *(job.cell for job in jobs)]:
         if place.exists() and not place.is_dir():
-            raise UserError(f"{place}: a file is where a directory of this sweep belongs; move it away")
+            raise UserError(f"{shown(place)}: a file is where a directory of this sweep belongs; move it away")
     refuse_shared_runs(jobs)
 
 
@@ -182,7 +183,7 @@ def refuse_shared_runs(jobs: list[Job]) -> None:
             other = first.setdefault((job.cell, seed), job)
             if other is not job and cells.resolved(other.cfg) != cells.resolved(job.cfg):
                 raise UserError(
-                    f"jobs {other.name!r} and {job.name!r} would be one run, {cells.run_directory(job.cell, seed)}; "
+                    f"jobs {other.name!r} and {job.name!r} would be one run, {shown(cells.run_directory(job.cell, seed))}; "
                     + how_to_part([one for one in jobs if one.cell == job.cell])
                 )
 
@@ -205,7 +206,7 @@ def make(directory: Path) -> None:
         raise UserError(f"{directory}: cannot be made ({error.strerror})") from error
 
 
-def summarize(jobs: list[Job], directory: Path) -> int:
+def summarize(config: DictConfig, jobs: list[Job], directory: Path) -> int:
     """Print how many jobs ended how, each failure with its reason and the command that runs it again; the exit status."""
     counts: dict[str, int] = {}
     for job in jobs:
@@ -214,10 +215,10 @@ def summarize(jobs: list[Job], directory: Path) -> int:
     for job in jobs:
         if job.status() not in ("done", "diverged"):
             reasons = {(r.get("error") or {}).get("message", "") for r in job.results()} - {""}
-            reason = " ".join("; ".join(sorted(reasons)).split()) or f"no result, see {job.cell}/train.log"
+            reason = " ".join("; ".join(sorted(reasons)).split()) or f"no result, see {shown(job.cell)}/train.log"
             print(f"{'interrupted' if job.status() == 'interrupted' else 'failed'}  {job.name}: {reason}")
-            print(f"        again: {plan.rerun_command(job.overrides, job.cfg, job.cell)}")
-    print(f"analyse: python -m multirun_analysis {directory}")
+            print(f"        again: {rerun.command(config.hydra, job.overrides, job.cfg, job.cell)}")
+    print(f"analyse: {shlex.join(['python', '-m', 'multirun_analysis', shown(directory)])}")
     return 0 if set(counts) <= {"done", "diverged"} else 1
 
 

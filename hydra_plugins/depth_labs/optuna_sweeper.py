@@ -18,9 +18,11 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from labs import config as settings
-from labs import plan
+from labs import grid, plan
 from labs.errors import UserError
 from labs.files import write_json
+from labs.overrides import as_typed
+from labs.rerun import shown
 
 
 class OptunaSweeper(Sweeper):
@@ -39,40 +41,41 @@ class OptunaSweeper(Sweeper):
         """Run the trials, n_jobs at a time, with a line for each; then say which was the best, and what failed."""
         import optuna
 
-        from labs.sweep import summarize
+        from labs.sweep import stopped_gently, summarize
 
         assert self.config is not None
         assert self.launcher is not None
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        overrides = [f"{key}={value}" for key, value in self.params.items()] + arguments
+        overrides = as_typed([f"{key}={value}" for key, value in self.params.items()]) + arguments
         fixed, space = search_space(OverridesParser.create(config_loader=self.loader).parse_overrides(overrides))
         sampler = optuna.samplers.TPESampler(seed=self.seed, constant_liar=self.n_jobs > 1)
         study = optuna.create_study(direction="maximize", sampler=sampler)
-        directory, command = Path(self.config.hydra.sweep.dir), shlex.join(["python", *sys.argv])
+        directory, command = Path(self.config.hydra.sweep.dir).absolute(), shlex.join(["python", *sys.argv])
         jobs: list[plan.Job] = []
         record: list[dict[str, Any]] = []
-        print(f"{directory}: a search of {self.n_trials} trials over {', '.join(space)}", flush=True)
-        while len(jobs) < self.n_trials:
-            trials = [study.ask(space) for _ in range(min(self.n_jobs, self.n_trials - len(jobs)))]
-            proposed = [[f"{key}={value}" for key, value in trial.params.items()] for trial in trials]
-            batch = plan.compose(self.config, [fixed + values for values in proposed], first=len(jobs))
-            for job in batch:
-                settings.check(job.cfg)
-            jobs += batch
-            plan.write(directory, self.config.study, command, jobs)
-            returns = self.launcher.launch([job.overrides for job in batch], initial_job_idx=len(jobs) - len(batch))
-            for trial, job, values, returned in zip(trials, batch, proposed, returns, strict=True):
-                value = float(returned.return_value)
-                found = not math.isnan(value)
-                # Without a number a trial counts as worse than any with one: what diverges is not proposed again.
-                study.tell(trial, value if found else None, state=None if found else optuna.trial.TrialState.PRUNED)
-                record.append({"overrides": values, "val_acc": value if found else None, "dir": job.cell.name})
-                outcome = f"validation accuracy {value:6.2f} %" if found else job.status()
-                print(f"[{len(record)}/{self.n_trials}] {' '.join(values)}  {outcome}", flush=True)
-            write_json(directory / "search.json", {"command": command, "best": best(record), "trials": record})
+        print(f"{shown(directory)}: a search of {self.n_trials} trials over {', '.join(space)}", flush=True)
+        with stopped_gently(jobs):
+            while len(jobs) < self.n_trials:
+                trials = [study.ask(space) for _ in range(min(self.n_jobs, self.n_trials - len(jobs)))]
+                proposed = [[f"{key}={value}" for key, value in trial.params.items()] for trial in trials]
+                batch = grid.compose(self.config, [fixed + values for values in proposed], first=len(jobs))
+                for job in batch:
+                    settings.check(job.cfg)
+                jobs += batch
+                plan.write(directory, self.config.study, command, jobs)
+                returns = self.launcher.launch([job.overrides for job in batch], initial_job_idx=len(jobs) - len(batch))
+                for trial, job, values, returned in zip(trials, batch, proposed, returns, strict=True):
+                    value = float(returned.return_value)
+                    found = not math.isnan(value)
+                    # Without a number a trial counts as worse than any with one: what diverges is not proposed again.
+                    study.tell(trial, value if found else None, state=None if found else optuna.trial.TrialState.PRUNED)
+                    record.append({"overrides": values, "val_acc": value if found else None, "dir": job.cell.name})
+                    outcome = f"validation accuracy {value:6.2f} %" if found else job.status()
+                    print(f"[{len(record)}/{self.n_trials}] {' '.join(values)}  {outcome}", flush=True)
+                write_json(directory / "search.json", {"command": command, "best": best(record), "trials": record})
         if (winner := best(record)) is not None:
             print(f"best  {' '.join(winner['overrides'])}  validation accuracy {winner['val_acc']:6.2f} %  in {winner['dir']}")
-        if status := summarize(jobs, directory):
+        if status := summarize(self.config, jobs, directory):
             sys.exit(status)
 
 
@@ -92,7 +95,7 @@ def search_space(overrides: Sequence[Override]) -> tuple[list[str], dict[str, An
     for override in overrides:
         key = override.get_key_element()
         if not override.is_sweep_override():
-            fixed.append(f"{key}={override.get_value_element_as_str()}")
+            fixed.append(str(override.input_line))
         elif key in ("seed", "replicas"):
             raise UserError(f"{override.input_line}: is not for a search; replicas=3 makes it compare means over three seeds")
         elif override.is_interval_sweep():

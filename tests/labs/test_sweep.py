@@ -103,7 +103,8 @@ def new_project(folder: Path, forker: subprocess.Popen[str]) -> Project:
 
 @pytest.fixture(scope="module")
 def forker() -> Iterator[subprocess.Popen[str]]:
-    with subprocess.Popen([sys.executable, "-c", FORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    command, environment = [sys.executable, "-c", FORKER], os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as process:
         yield process
 
 

@@ -1,0 +1,49 @@
+"""What the tests of sweeps share: the configuration that Hydra composes before the first job."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+from omegaconf import DictConfig, open_dict
+
+from labs import cells, config, grid, rerun
+from labs.overrides import as_typed
+from labs.plan import Job
+
+CONF = Path(__file__).parents[2] / "conf"
+Multirun = Callable[..., DictConfig]
+
+
+@pytest.fixture
+def multirun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Multirun]:
+    """Compose what Hydra gives to a sweep before its first job, in a directory of its own."""
+    config.register()
+    cells.register()
+    monkeypatch.chdir(tmp_path)
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+
+        def compose(*overrides: str) -> DictConfig:
+            hydra = GlobalHydra.instance().hydra
+            assert hydra is not None
+            typed = as_typed(["study=s", *overrides])
+            cfg = hydra.compose_config("config", typed, RunMode.MULTIRUN, with_log_configuration=False)
+            with open_dict(cfg):
+                cfg.hydra.job.config_name = "config"
+            return cfg
+
+        yield compose
+
+
+@pytest.fixture
+def expand(multirun: Multirun) -> Callable[..., list[Job]]:
+    """The jobs of a sweep with these overrides."""
+
+    def jobs(*overrides: str) -> list[Job]:
+        master = multirun(*overrides)
+        return grid.compose(master, grid.overrides(master.hydra.sweeper.params, rerun.typed(master.hydra.overrides.task)))
+
+    return jobs
