@@ -7,7 +7,7 @@ outputs/<date>/<time>/seed=<s>/          a single run without one
 import hashlib
 import json
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -28,12 +28,20 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
         plain._set_parent(cfg._get_parent())
     container = OmegaConf.to_container(plain, resolve=True)
     assert isinstance(container, dict)
+    dataset = container.get("dataset")
+    if isinstance(dataset, dict) and isinstance(dataset.get("folder"), str):
+        dataset["folder"] = str(PurePosixPath(dataset["folder"]))  # imgs, imgs/ and ./imgs are one folder
     return {str(key): value for key, value in container.items()}
 
 
 def config_hash(cfg: DictConfig) -> str:
     """Ten hex digits of SHA-256 over everything in the configuration that decides the numbers, apart from the seed."""
-    decisive = resolved(cfg)
+    return digest(resolved(cfg))
+
+
+def digest(configuration: dict[str, Any]) -> str:
+    """`config_hash` of a configuration in plain Python, such as config.json holds, taken as it is."""
+    decisive: dict[str, Any] = json.loads(json.dumps(configuration))
     for key in NOT_IN_HASH:
         *groups, leaf = key.split(".")
         node: Any = decisive

@@ -1,77 +1,25 @@
 """The data sets, each read whole into memory as uint8 images and integer labels.
 
     digits                                     scikit-learn's bundled 8x8 digits, no download
-    mnist fashion_mnist cifar10 cifar100       torchvision's classes: downloaded if missing, every file checked
+    mnist fashion_mnist cifar10 cifar100       downloaded by torchvision if missing, every file checked (labs/published.py)
     imagefolder                                any folder with one folder of images a class (labs/imagefolder.py)
 
 The test part is loaded by a call of its own, after training. torchvision and scikit-learn are imported where they are used:
 each takes about a second to import, and no run needs both.
 """
 
-import gzip
-import hashlib
-import shutil
-import socket
-import tempfile
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
 from omegaconf import DictConfig
-from torch import Tensor
 
-from labs import imagefolder
+from labs import imagefolder, published
 from labs.data import Images, stratified_split
 from labs.errors import UserError
-from labs.files import write_atomically
+from labs.published import PUBLISHED
 
-DOWNLOAD_TIMEOUT_SECONDS = 20.0
 DIGITS_TEST_SIZE, DIGITS_SPLIT_SEED = 360, 0  # the bundled digits come without a test set: these are held out in every run
-
-
-@dataclass(frozen=True)
-class Published:
-    """A data set torchvision downloads: its class there, what an image is, and the MD5 of each file below `folder`."""
-
-    torchvision_class: str
-    shape: tuple[int, int, int]
-    num_classes: int
-    folder: str
-    files: dict[str, str]
-
-
-PUBLISHED = {
-    "mnist": Published("MNIST", (1, 28, 28), 10, "MNIST/raw", {
-        "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
-        "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
-        "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
-        "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
-    }),
-    # Checksums are published for the archives only; torchvision keeps them beside what it unpacks.
-    "fashion_mnist": Published("FashionMNIST", (1, 28, 28), 10, "FashionMNIST/raw", {
-        "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-        "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
-        "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
-        "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
-    }),
-    "cifar10": Published("CIFAR10", (3, 32, 32), 10, "cifar-10-batches-py", {
-        "data_batch_1": "c99cafc152244af753f735de768cd75f",
-        "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
-        "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
-        "data_batch_4": "634d18415352ddfa80567beed471001a",
-        "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
-        "test_batch": "40351d587109b95175f43aff81a1287e",
-        "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
-    }),
-    "cifar100": Published("CIFAR100", (3, 32, 32), 100, "cifar-100-python", {
-        "train": "16019d7e3df5f24257cddd939b257f8d",
-        "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
-        "meta": "7973b15100ade9c7d40fb424638fde48",
-    }),
-}  # fmt: skip
 NAMES = ("digits", *PUBLISHED, "imagefolder")
 
 
@@ -111,7 +59,7 @@ def prepare(cfg: DictConfig) -> None:
     if cfg.name == "imagefolder":
         imagefolder.check(cfg)
     elif cfg.name in PUBLISHED:
-        _prepare_published(cfg)
+        published.prepare(cfg.name, cfg.data_dir, download=cfg.download)
 
 
 def load(cfg: DictConfig, *, train: bool) -> Images:
@@ -120,7 +68,20 @@ def load(cfg: DictConfig, *, train: bool) -> Images:
         return imagefolder.load(cfg, train=train)
     if cfg.name == "digits":
         return _load_digits(train)
-    return _load_published(cfg, train)
+    return published.load(cfg.name, cfg.data_dir, train=train)
+
+
+def files_of(cfg: DictConfig) -> int:
+    """What tells whether the same files are there: 0 for a data set of which the files are known by checksum or bundled."""
+    return imagefolder.files_of(cfg) if cfg.name == "imagefolder" else 0
+
+
+def account(cfg: DictConfig) -> tuple[list[str], list[str]]:
+    """What the user should know of the data before training: lines of what was read as what, and lines of warnings."""
+    if cfg.name != "imagefolder":
+        return [], []
+    line, warnings = imagefolder.account(cfg)
+    return [line], warnings
 
 
 def _load_digits(train: bool) -> Images:
@@ -132,76 +93,3 @@ def _load_digits(train: bool) -> Images:
     rest, held_out = stratified_split(labels, DIGITS_TEST_SIZE, DIGITS_SPLIT_SEED)
     chosen = rest if train else held_out
     return Images(images[chosen], labels[chosen], [str(name) for name in bunch.target_names])
-
-
-def _load_published(cfg: DictConfig, train: bool) -> Images:
-    from torchvision import datasets
-
-    source = getattr(datasets, PUBLISHED[cfg.name].torchvision_class)(cfg.data_dir, train=train)
-    images = source.data if isinstance(source.data, Tensor) else torch.from_numpy(source.data)
-    images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2).contiguous()
-    return Images(images, torch.as_tensor(source.targets).long(), [str(name) for name in source.classes])
-
-
-def _prepare_published(cfg: DictConfig) -> None:
-    published, root = PUBLISHED[cfg.name], Path(cfg.data_dir).expanduser()
-    folder = root / published.folder
-    if not all((folder / name).exists() for name in published.files):
-        if not cfg.download:
-            raise UserError(f"{cfg.name}: {_wanted(published, folder)}; or set dataset.download=true")
-        _download(cfg.name, published, root)
-    for name, expected in published.files.items():
-        try:
-            found = hashlib.md5((folder / name).read_bytes()).hexdigest()
-        except OSError as error:
-            raise UserError(
-                f"{folder / name}: cannot be read ({error.strerror}); it must be a file of MD5 {expected}"
-            ) from error
-        if found != expected:
-            raise UserError(
-                f"{folder / name}: damaged, its MD5 is {found} and must be {expected}; "
-                "put the right file there, or delete it and start again to download it"
-            )
-        if name.endswith(".gz"):
-            _unpack(folder / name)
-
-
-def _unpack(archive: Path) -> None:
-    content, unpacked = gzip.decompress(archive.read_bytes()), archive.with_suffix("")
-    if not unpacked.exists() or unpacked.read_bytes() != content:
-        write_atomically(unpacked, content)
-
-
-def _download(name: str, published: Published, root: Path) -> None:
-    """Fetch the whole data set into a folder of its own, then move it into place; nothing partial is left behind."""
-    from torchvision import datasets
-
-    folder = root / published.folder
-    before = socket.getdefaulttimeout()
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / f".{name}.lock"):
-            if all((folder / file).exists() for file in published.files):
-                return  # another process was faster
-            for stale in root.glob(f".{name}-*"):  # of a process that was killed: whoever holds the lock is alone
-                shutil.rmtree(stale, ignore_errors=True)
-            print(f"{name}: downloading into {folder}", flush=True)
-            with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=root) as staging:
-                socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)
-                getattr(datasets, published.torchvision_class)(staging, download=True)
-                folder.mkdir(parents=True, exist_ok=True)
-                for file in (Path(staging) / published.folder).iterdir():
-                    shutil.move(file, folder / file.name)
-    except (OSError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{name}: the download failed ({reason}); {_wanted(published, folder)}") from error
-    finally:
-        socket.setdefaulttimeout(before)
-
-
-def _wanted(published: Published, folder: Path) -> str:
-    missing = [f"{name} (MD5 {md5})" for name, md5 in published.files.items() if not (folder / name).exists()]
-    return (
-        f"put {', '.join(missing)} into {folder.absolute()}, or name the folder that holds {published.folder} "
-        "with dataset.data_dir=… or LABS_DATA_DIR"
-    )

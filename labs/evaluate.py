@@ -5,16 +5,16 @@
     python -m labs.evaluate RUN_DIR device=cpu dataset.data_dir=/somewhere  on another machine
 
 Prints loss, accuracy, the accuracy of each class and the confusion matrix; the exit status is 1 where result.json does not
-say the same, to the last bit or, with overrides, up to rounding. The checkpoint is read with `weights_only=True`, and the
-configuration beside it may build networks only, of modules that can be imported: a directory from somebody else is safe to
-open from outside of it.
+say the same, to the last bit or, with overrides, up to rounding, or tells of other images. The checkpoint is read with
+`weights_only=True`, and the configuration beside it may build networks only, of modules that can be imported: a directory from
+somebody else is safe to open from outside of it.
 """
 
 import math
 import pkgutil
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +39,16 @@ ROUNDING = 1e-5  # of the loss, relative: sums in another order, or another devi
 
 @dataclass(frozen=True)
 class Tested:
-    """Per-sample mean loss in nats, accuracy in percent, and `confusion[i, j]`: images of class i taken for class j."""
+    """Per-sample mean loss in nats, accuracy in percent, and `confusion[i, j]`: images of class i taken for class j.
+
+    `images` are the fingerprints of the training images (by which all are normalised) and the test images, as in result.json.
+    """
 
     loss: float
     accuracy: float
     confusion: Tensor
     classes: list[str]
+    images: dict[str, str] = field(default_factory=dict)
 
 
 def main(arguments: list[str]) -> None:
@@ -64,7 +68,8 @@ def main(arguments: list[str]) -> None:
             hashed, cfg = cells.config_hash(configuration(run, [])), configuration(run, overrides)  # a folder is in the hash
             if cfg.trainer.num_threads == "auto" and "num_threads" in result:  # auto depends on the process that trained
                 cfg.trainer.num_threads = result["num_threads"]
-            if state.get("hash") != hashed:
+            as_noted = cells.digest(read_json(run / "config.json")["config"])  # earlier versions took imgs/ for another folder
+            if state.get("hash") not in (hashed, as_noted):
                 raise UserError(f"{file}: of configuration {state.get('hash')}, and {run}/config.json is {hashed}")
             tested = test(cfg, state["model"])
             print(f"{file}: epoch {state['epoch']}, seed {state['seed']}")
@@ -147,16 +152,20 @@ def test(cfg: DictConfig, weights: dict[str, Tensor]) -> Tested:
     """Test these weights as a run does at its end: with the same normalisation, batches, precision and threads."""
     device = choose_device(cfg.device)
     datasets.prepare(cfg.dataset)
-    training, _ = split_validation(datasets.load(cfg.dataset, train=True), cfg.dataset.val_size, cfg.dataset.split_seed)
+    everything = datasets.load(cfg.dataset, train=True)
+    training, _ = split_validation(everything, cfg.dataset.val_size, cfg.dataset.split_seed)
     normalize = Normalizer(training.to(device), enabled=cfg.dataset.normalize)
-    images = datasets.load(cfg.dataset, train=False).to(device)
+    images = datasets.load(cfg.dataset, train=False)
+    fingerprints = {"data": f"{everything.fingerprint():08x}", "test_data": f"{images.fingerprint():08x}"}
+    images = images.to(device)
     model, shape = build_model(cfg, cfg.seed)
     set_threads(cfg.trainer.num_threads, model)
     replica = Replicas([model], [cfg.seed], device=device, bf16=cfg.trainer.precision == "bf16")
     replica.load_state_of(0, weights)
     batches = EvaluationBatches(images, normalize, shape[1:], cfg.trainer.eval_batch_size)
     loss, accuracy = evaluate(replica, batches)
-    return Tested(loss.item(), accuracy.item(), confusion(replica, batches, len(images.classes)), images.classes)
+    table = confusion(replica, batches, len(images.classes))
+    return Tested(loss.item(), accuracy.item(), table, images.classes, fingerprints)
 
 
 @torch.inference_mode()
@@ -182,6 +191,8 @@ def compare(tested: Tested, result: dict[str, Any], *, exact: bool) -> str:
     """Whether result.json says the same, to the last bit or, unless `exact`, up to rounding."""
     if result.get("test_acc") is None:
         return "result.json: no test yet"
+    if other := other_images(tested, result):
+        return f"result.json: {' and '.join(other)} other images than there are now, so the numbers do not compare"
     if same(tested, result, exact=True):
         return "result.json: the same, to the last bit"
     if same(tested, result, exact=exact):
@@ -191,8 +202,16 @@ def compare(tested: Tested, result: dict[str, Any], *, exact: bool) -> str:
     )
 
 
+def other_images(tested: Tested, result: dict[str, Any]) -> list[str]:
+    """What was done on images that are not those of now; what result.json does not tell is not known to differ."""
+    did = {"data": "trained on", "test_data": "tested on"}
+    return [did[key] for key, value in tested.images.items() if (result.get(key) or value) != value]
+
+
 def same(tested: Tested, result: dict[str, Any], *, exact: bool) -> bool:
-    """Whether loss and accuracy are those of result.json: to the last bit, or within `ROUNDING` and one image."""
+    """Whether the images, loss and accuracy are those of result.json: to the last bit, or within `ROUNDING` and one image."""
+    if other_images(tested, result):
+        return False
     loss, accuracy = result["test_loss"], result["test_acc"]
     if exact or loss is None:  # null is a loss that was not finite
         return (tested.loss, tested.accuracy) == (loss, accuracy)

@@ -27,6 +27,9 @@ def check_data(configs: list[DictConfig]) -> None:
     """
     for dataset in {str(cfg.dataset): cfg.dataset for cfg in configs}.values():
         datasets.prepare(dataset)
+        lines, warnings = datasets.account(dataset)
+        for line in lines + warnings:
+            print(line, flush=True)
         split_validation(datasets.load(dataset, train=True), dataset.val_size, dataset.split_seed)
 
 

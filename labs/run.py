@@ -49,6 +49,10 @@ def train(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progress: bool)
         UserError: for anything the user can mend, from a missing file to a GPU without memory.
     """
     results: dict[int, dict[str, Any]] = {}
+    lines, warnings = datasets.account(cfg.dataset)
+    for level, said in ((logging.INFO, lines), (logging.WARNING if show_progress else logging.INFO, warnings)):
+        for line in said:  # a sweep has said all of it on the terminal before its first job
+            log.log(level, line)
     try:
         while waiting := [seed for seed in seeds if seed not in results]:
             trained = train_and_test(cfg, cell, waiting, show_progress=show_progress)
@@ -70,6 +74,7 @@ def train_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progre
     # ── data ───────────────────────────────────────────────────────────────────────────────────────────────────────────
     device = choose_device(cfg.device)
     datasets.prepare(cfg.dataset)
+    files = datasets.files_of(cfg.dataset)
     everything = datasets.load(cfg.dataset, train=True)
     train_part, validation_part = split_validation(everything, cfg.dataset.val_size, cfg.dataset.split_seed)
     fingerprint = everything.fingerprint()
@@ -123,7 +128,9 @@ def train_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progre
             else:
                 with signals.deferred():
                     fit(replicas, runs, training, validation, cfg.trainer, progress)
-        test_part = datasets.load(cfg.dataset, train=False).to(device)
+        test_part = load_test(cfg.dataset, files)
+        test_fingerprint = test_part.fingerprint()
+        test_part = test_part.to(device)
         test = EvaluationBatches(test_part, normalize, shape[1:], cfg.trainer.eval_batch_size)
         results = []
         tested = Replicas(models[:1], seeds[:1], device=device, bf16=bf16)
@@ -133,7 +140,8 @@ def train_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progre
                 "hash": hashed, "depth": depth_of(models[0], replicas.layers),
                 "residual": cfg.model.get("residual"),
                 "params": summary.params, "mult_adds": summary.mult_adds, "layers": replicas.layers,
-                "num_classes": len(test_part.classes), "data": f"{fingerprint:08x}", "num_threads": threads,
+                "num_classes": len(test_part.classes), "data": f"{fingerprint:08x}",
+                "test_data": f"{test_fingerprint:08x}", "num_threads": threads,
                 "versions": versions(), "error": None,
             }  # fmt: skip
             results.append(result)
@@ -142,6 +150,21 @@ def train_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progre
             write_json(run.directory / "result.json", result)
             log.info(epilogue(run, result))
     return results
+
+
+def load_test(dataset: DictConfig, files: int) -> Images:
+    """The test images, if the data set still has the files it had before training.
+
+    Raises:
+        UserError: if it has others, since the share held out for the test may then hold images that were trained on.
+    """
+    images = datasets.load(dataset, train=False)
+    if datasets.files_of(dataset) != files:
+        raise UserError(
+            f"dataset.folder={dataset.folder}: images were added, removed or moved while this run trained; it is not tested; "
+            "put them back and start again, which tests it, or start again with resume=never"
+        )
+    return images
 
 
 def build_model(cfg: DictConfig, seed: int) -> tuple[nn.Module, tuple[int, int, int]]:

@@ -69,8 +69,13 @@ def notices(frames: Frames) -> list[str]:
         lines.append(f"Runs of {len(studies)} studies ({', '.join(studies)}); seeds of one configuration count together.")
     if (number := runs["group"].nunique()) > 1:
         swept = {key.removeprefix("config.") for key in (groups.RESIDUAL, *groups.DEPTH)} | {"group", "depth", "residual"}
-        told = ", ".join(key for key in groups.differences(runs).columns if key not in swept) or "how they reach a depth"
-        lines.append(f"{number} groups of runs, never averaged or paired with each other; they differ in {told}.")
+        told = [key for key in groups.differences(runs).columns if key not in swept]
+        configurations = groups.by_configuration(runs).nunique()
+        if configurations > 1 and not told:
+            told = ["how they reach a depth"]
+        if configurations < number:
+            told.append("the images they were trained or tested on")
+        lines.append(f"{number} groups of runs, never averaged or paired with each other; they differ in {', '.join(told)}.")
     different = [key for key in runs.columns if key.startswith("versions.") and runs.loc[runs["counted"], key].nunique() > 1]
     if different:
         lines.append(

@@ -20,6 +20,7 @@ from multirun_analysis.analysis import Analysis
 from multirun_analysis.collect import EPOCH_COLUMNS, LAYER_COLUMNS, RUN_COLUMNS, Frames, typed_epochs, typed_layers
 
 DPI = 200
+LATER = ("test_data",)  # columns that reports of earlier versions lack
 PROBLEMS = "problems.txt"  # lines about unreadable folders; only there if there are any
 
 
@@ -72,10 +73,13 @@ def load(directory: Path) -> Frames:
         ValueError: where a file is damaged.
     """
     header = pd.read_csv(directory / "runs.csv", nrows=0).columns
-    if absent := [name for name in RUN_COLUMNS if name not in header]:
+    if absent := [name for name in RUN_COLUMNS if name not in header and name not in LATER]:
         raise ValueError(f"runs.csv has no column {absent[0]}")
     kinds = {name: RUN_COLUMNS.get(name, "str") for name in header}
     runs = pd.read_csv(directory / "runs.csv", dtype=kinds, keep_default_na=False, na_values=[""])
+    for name in LATER:
+        if name not in header:
+            runs[name] = pd.Series(None, runs.index, dtype="str")
     epochs = pd.read_csv(directory / "epochs.csv")
     layers = pd.read_csv(io.BytesIO(_unpacked(directory / "layers.csv.gz")))
     for name, frame, needed in (("epochs.csv", epochs, EPOCH_COLUMNS), ("layers.csv.gz", layers, LAYER_COLUMNS)):

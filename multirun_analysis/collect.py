@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,7 @@ RUN_COLUMNS = {
     "mult_adds": "Int64",
     "num_classes": "Int64",
     "data": "str",
+    "test_data": "str",
     "model": "str",
     "dataset": "str",
     "study": "str",
@@ -172,6 +173,8 @@ def _row(run: Run, base: Path, plans: dict[Path, Plan]) -> dict[str, Any]:
     """One row of `runs`: the result, the configuration it belongs to, and what is odd about it."""
     config: dict[str, Any] = run.config.get("config") or {}
     model, dataset = _if(dict, config.get("model")) or {}, _if(dict, config.get("dataset")) or {}
+    if folder := _if(str, dataset.get("folder")):
+        config = config | {"dataset": dataset | {"folder": str(PurePosixPath(folder))}}  # imgs, imgs/ and ./imgs are one folder
     cell = run.directory.parent
     study = next((folder for folder in cell.parents if folder in plans), None)
     error = run.result.get("error") or {}
@@ -181,6 +184,7 @@ def _row(run: Run, base: Path, plans: dict[Path, Plan]) -> dict[str, Any]:
         "residual": _if(bool, model.get("residual")) if run.result.get("residual") is None else run.result["residual"],
         "num_classes": run.result.get("num_classes"),
         "data": _if(str, run.result.get("data")),
+        "test_data": _if(str, run.result.get("test_data")),
         "seed": run.seed,
         "status": run.status,
         "model": _if(str, model.get("name")) or _if(str, model.get("_target_")),
@@ -201,11 +205,12 @@ def _row(run: Run, base: Path, plans: dict[Path, Plan]) -> dict[str, Any]:
 
 
 def _different_data(runs: pd.DataFrame) -> list[str]:
-    """A line for each group whose runs did not see the same training images, as happens when a folder of images changes."""
-    versions = runs.groupby("group", sort=False)["data"].nunique()
+    """A line for each configuration whose runs did not see the same images, as happens when a folder of images changes."""
+    by_configuration = runs.groupby(groups.by_configuration(runs), sort=False)
     return [
-        f"{group}: its runs were trained on {count} different versions of the images, so their accuracies do not compare"
-        for group, count in versions.items()
+        f"{group}: its runs were {did} {count} different versions of the images, so their accuracies do not compare"
+        for column, did in (("data", "trained on"), ("test_data", "tested on"))
+        for group, count in by_configuration[column].nunique().items()
         if count > 1
     ]
 

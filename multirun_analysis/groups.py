@@ -1,5 +1,6 @@
 """What may be compared with what: a group holds the cells that differ in depth and in `model.residual`, and in nothing else.
 
+Runs of one configuration that were trained or tested on different images (a folder that has changed) are different groups too.
 Runs that differ in anything else (data set, optimizer, epochs, …) are never averaged and never paired: they are another group,
 named by the configuration keys that tell the groups apart, such as `dataset=mnist, optimizer.lr=0.01`.
 """
@@ -26,6 +27,9 @@ RESIDUAL = "config.model.residual"
 # Keys that set the depth. They tell groups apart only where one depth is reached in several ways, as by two lists of widths.
 DEPTH = ("config.model.depth", "config.model.widths", "config.model.filters", "config.model.blocks_per_stage")
 # The order in which keys are tried for the name of a group: what a reader thinks of first.
+# Fingerprints of the images a run was trained and tested on, and what a group is called by them.
+IMAGES = {"data": "training images", "test_data": "test images"}
+UNKNOWN = "unknown"
 NAMED_FIRST = ("config.dataset.name", "config.model.name", "config.optimizer._target_", "config.model.shortcut")
 
 
@@ -35,9 +39,17 @@ def assign(runs: pd.DataFrame) -> pd.DataFrame:
     Statistics are over the runs with `counted` true: done, of a known configuration, and the only one counted of their group,
     depth, residual and seed. `reason` says why any other run is not counted.
     """
+    runs["group"] = _by_images(runs, by_configuration(runs))
+    runs["reason"] = pd.Series(_reasons(runs, _known(runs)), dtype="str", index=runs.index)
+    runs["counted"] = runs["reason"].isna()
+    return runs
+
+
+def by_configuration(runs: pd.DataFrame) -> pd.Series:
+    """The name of the group that each run would be in if all had seen the same images; missing without a configuration."""
     deciding = deciding_columns(runs)
     varying = [key for key in deciding if key != RESIDUAL and runs[key].nunique(dropna=False) > 1]
-    known = runs[deciding].notna().any(axis=1) if deciding else pd.Series(False, index=runs.index)
+    known = _known(runs)
     table = runs.loc[known, varying].fillna(ABSENT)
     ordinary = table[[key for key in varying if key not in DEPTH]]
     depth_keys = [key for key in varying if key in DEPTH]
@@ -51,10 +63,31 @@ def assign(runs: pd.DataFrame) -> pd.DataFrame:
             keys |= {row: (*key, *zip(ambiguous, table.loc[row, ambiguous], strict=True)) for row in rows}
 
     names = _names(list(dict.fromkeys(keys.values())), runs[known])
-    runs["group"] = pd.Series([names[keys[row]] if row in keys else None for row in runs.index], runs.index, dtype="str")
-    runs["reason"] = pd.Series(_reasons(runs, known), dtype="str", index=runs.index)
-    runs["counted"] = runs["reason"].isna()
-    return runs
+    return pd.Series([names[keys[row]] if row in keys else None for row in runs.index], runs.index, dtype="str")
+
+
+def _by_images(runs: pd.DataFrame, group: pd.Series) -> pd.Series:
+    """The groups, apart by the fingerprints of the images where a group has several.
+
+    A result without one, as older ones are, may have seen any of them, and is then apart as well; a run without a result will
+    see what the last one saw.
+    """
+    group = group.copy()
+    for column, what in IMAGES.items():
+        for name, own in runs.groupby(group, sort=False):
+            if own[column].nunique() < 2:
+                continue
+            ended = own["status"].isin(["done", "diverged"])
+            latest = own[own[column].notna()].sort_values("started", na_position="first", kind="stable")[column].iloc[-1]
+            version = own[column].fillna(UNKNOWN).where(ended | own[column].notna(), latest)
+            group[own.index] = f"{name}, {what}=" + version
+    return group
+
+
+def _known(runs: pd.DataFrame) -> pd.Series:
+    """Whether a run's configuration is known."""
+    deciding = deciding_columns(runs)
+    return runs[deciding].notna().any(axis=1) if deciding else pd.Series(False, index=runs.index)
 
 
 def deciding_columns(runs: pd.DataFrame) -> list[str]:

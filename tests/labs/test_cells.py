@@ -69,6 +69,21 @@ def test_the_hash_holds_what_decides_the_numbers_and_nothing_else(compose_config
     assert unchanged == DECIDES_NOTHING
 
 
+def test_a_folder_is_one_however_it_is_spelled(compose_config: Compose) -> None:
+    folders = ["imgs", "imgs/", "./imgs", "imgs/.", ".//imgs//"]
+    configs = [compose_config("dataset=imagefolder", f"dataset.folder={folder}") for folder in folders]
+    assert {cells.config_hash(cfg) for cfg in configs} == {cells.config_hash(configs[0])}
+    assert {cells.resolved(cfg)["dataset"]["folder"] for cfg in configs} == {"imgs"}
+    assert cells.digest({"dataset": {"folder": "imgs/"}}) != cells.digest({"dataset": {"folder": "imgs"}})
+
+
+@pytest.mark.parametrize("folder", ["imgs", "/a/b", "a/../imgs", "../imgs", "~/imgs", "."])
+def test_a_folder_that_is_spelled_normally_is_hashed_as_it_is(compose_config: Compose, folder: str) -> None:
+    """`a/../imgs` is another folder than imgs where a is a link."""
+    cfg = compose_config("dataset=imagefolder", f"dataset.folder='{folder}'")
+    assert cells.resolved(cfg)["dataset"]["folder"] == folder
+
+
 def test_a_new_key_decides() -> None:
     """Whoever adds a setting gets new directories, until they say that it decides nothing."""
     assert cells.config_hash(OmegaConf.create({"model": {"new": 1}})) != cells.config_hash(

@@ -1,6 +1,5 @@
 """Reading data sets, and what is said when one cannot be read."""
 
-import gzip
 import hashlib
 import shutil
 import struct
@@ -16,8 +15,8 @@ from PIL import Image
 from torchvision import datasets as tv
 
 from labs import datasets, imagefolder
-from labs.datasets import PUBLISHED, Published
 from labs.errors import UserError
+from labs.published import PUBLISHED, Published
 
 Compose = Callable[..., DictConfig]
 
@@ -152,20 +151,6 @@ def test_a_download_is_moved_into_place_whole(
     datasets.prepare(cfg)
     assert len(datasets.load(cfg, train=True)) == 6
     assert sorted(path.name for path in target.iterdir()) == [".mnist.lock", "MNIST"]
-
-
-def test_fashion_files_are_unpacked_from_their_verified_archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    archive = tmp_path / "FashionMNIST" / "raw" / "train-labels-idx1-ubyte.gz"
-    archive.parent.mkdir(parents=True)
-    archive.write_bytes(gzip.compress(b"content", mtime=0))
-    files = {archive.name: hashlib.md5(archive.read_bytes()).hexdigest()}
-    monkeypatch.setitem(PUBLISHED, "fashion_mnist", Published("FashionMNIST", (1, 28, 28), 10, "FashionMNIST/raw", files))
-    unpacked = archive.with_suffix("")
-    for before in (None, b"damaged"):
-        if before is not None:
-            unpacked.write_bytes(before)
-        datasets.prepare(config("fashion_mnist", tmp_path))
-        assert unpacked.read_bytes() == b"content"
 
 
 def test_larger_input_than_the_stored_images_is_refused() -> None:

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,43 @@ def test_images_may_lie_in_another_folder(compose_config: Compose, tmp_path: Pat
     shutil.move(here, there)
     assert "no such folder" in refused(directory)
     evaluate.main([str(directory), f"dataset.folder={there}"])
+    assert capsys.readouterr().out.endswith("result.json: the same, to the last bit\n")
+
+
+@pytest.mark.parametrize(("part", "words"), [("test", "tested on"), ("train", "trained on")])
+def test_other_images_than_those_of_the_run_are_told(
+    compose_config: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str], part: str, words: str
+) -> None:
+    rng = np.random.default_rng(0)
+    for path in [tmp_path / "images" / p / c / f"{i}.png" for p in ("train", "test") for c in ("cat", "dog") for i in range(8)]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).save(path)
+    cfg = compose_config("dataset=imagefolder", f"dataset.folder={tmp_path}/images", "dataset.resize=8", "dataset.val_size=4")
+    [directory] = trained(cfg, tmp_path / "cell", 0)
+    changed = tmp_path / "images" / part / "cat" / "0.png"
+    Image.open(changed).rotate(180).save(changed)
+    assert refused(directory).endswith("seed=0: result.json does not say the same")
+    said = capsys.readouterr().out
+    assert said.endswith(f"result.json: {words} other images than there are now, so the numbers do not compare\n")
+    result = read_json(directory / "result.json")
+    write_json(directory / "result.json", {key: value for key, value in result.items() if key not in ("data", "test_data")})
+    with suppress(UserError):  # the numbers may differ; what they were measured on is not known to
+        evaluate.main([str(directory)])
+    assert "other images" not in capsys.readouterr().out
+
+
+def test_a_run_of_a_folder_that_was_spelled_otherwise_is_tested(
+    compose_config: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Earlier versions took imgs/ for another folder than imgs, and hashed it so."""
+    [directory] = trained(compose_config(), tmp_path, 0)
+    note = read_json(directory / "config.json")
+    note["config"]["dataset"]["folder"] = "imgs/"
+    write_json(directory / "config.json", note)
+    path = directory / "checkpoints" / "best.pt"
+    state = {key: value for key, value in checkpoint.load(path).items() if key != "format"}
+    checkpoint.save(path, state | {"hash": cells.digest(note["config"])})
+    evaluate.main([str(directory)])
     assert capsys.readouterr().out.endswith("result.json: the same, to the last bit\n")
 
 

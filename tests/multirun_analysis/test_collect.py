@@ -268,3 +268,15 @@ def test_runs_on_different_images_are_told(tmp_path):
         problem
         == "mlp on digits: its runs were trained on 2 different versions of the images, so their accuracies do not compare"
     )
+
+
+def test_runs_tested_on_different_images_are_told(tmp_path):
+    for seed, data in enumerate(["00c0ffee", "00c0ffee", None]):
+        write_run(tmp_path, 5, seed=seed, result={"data": "feedc0de", "test_data": data})
+    assert not collect([tmp_path]).problems
+    write_run(tmp_path, 5, seed=3, result={"data": "feedc0de", "test_data": "0badcafe"})
+    (problem,) = collect([tmp_path]).problems
+    assert (
+        problem
+        == "mlp on digits: its runs were tested on 2 different versions of the images, so their accuracies do not compare"
+    )

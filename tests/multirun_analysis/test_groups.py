@@ -4,6 +4,7 @@ import pytest
 from synthetic import config, write_run, write_study
 
 from multirun_analysis import groups
+from multirun_analysis.analysis import analyse
 from multirun_analysis.collect import collect
 from multirun_analysis.statistics import paired_differences, summarise
 
@@ -38,6 +39,53 @@ def test_keys_that_decide_no_number_make_no_group(tmp_path, changes):
     write_run(tmp_path / "s", 5)
     write_run(tmp_path / "s", 20, **changes)
     assert collect([tmp_path]).runs["group"].nunique() == 1
+
+
+@pytest.mark.parametrize(("key", "what"), [("test_data", "test images"), ("data", "training images")])
+def test_runs_on_different_images_are_never_averaged_paired_or_compared(tmp_path, key, what):
+    for residual in (False, True):
+        for seed in range(6):
+            write_run(tmp_path, 5, residual, seed, result={key: "00c0ffee" if seed < 4 else "0badcafe"})
+    write_run(tmp_path, 5, True, 6, status="failed")  # it will see what the last one saw
+    frames = collect([tmp_path])
+    runs = frames.runs
+    names = [f"mlp on digits, {what}=00c0ffee", f"mlp on digits, {what}=0badcafe"]
+    assert sorted(runs["group"].unique()) == names
+    assert summarise(runs).groupby("group")["n"].sum().to_dict() == {names[0]: 8, names[1]: 4}
+    assert paired_differences(runs).set_index("group")["n"].to_dict() == {names[0]: 4, names[1]: 2}
+    assert runs.loc[runs["status"] == "failed", "group"].tolist() == [names[1]]
+    (line,) = [line for line in analyse(frames).notices if "groups of runs" in line]
+    assert line.endswith("paired with each other; they differ in the images they were trained or tested on.")
+
+
+def test_arms_tested_on_different_images_are_not_paired(tmp_path):
+    for seed in range(3):
+        write_run(tmp_path, 5, False, seed, result={"test_data": "00c0ffee"})
+        write_run(tmp_path, 5, True, seed, result={"test_data": "0badcafe"})
+    assert paired_differences(collect([tmp_path]).runs).empty
+
+
+def test_a_seed_trained_again_on_other_test_images_is_another_run(tmp_path):
+    write_run(tmp_path / "a", 5, result={"test_data": "00c0ffee"})
+    write_run(tmp_path / "b", 5, result={"test_data": "0badcafe"})
+    runs = collect([tmp_path]).runs
+    assert (runs["counted"].sum(), runs["group"].nunique()) == (2, 2)
+
+
+def test_older_results_say_nothing_of_their_test_images_and_stay_usable(tmp_path):
+    write_run(tmp_path, 5, seed=0, result={"data": "feedc0de"})
+    write_run(tmp_path, 5, seed=1, result={"data": "feedc0de", "test_data": "00c0ffee"})
+    assert summarise(collect([tmp_path]).runs)["n"].tolist() == [2]
+    write_run(tmp_path, 5, seed=2, result={"data": "feedc0de", "test_data": "0badcafe"})
+    runs = collect([tmp_path]).runs  # now nobody knows which of the two the older one saw
+    assert runs["group"].tolist() == [f"mlp on digits, test images={name}" for name in ("0badcafe", "00c0ffee", "unknown")]
+
+
+def test_a_folder_spelled_differently_is_one_group(tmp_path):
+    for seed, folder in enumerate(["imgs", "imgs/", "./imgs", "imgs/."]):
+        write_run(tmp_path / str(seed), 5, seed=seed, dataset__folder=folder)
+    write_run(tmp_path / "4", 5, seed=4, dataset__folder="other/../imgs")  # where other is a link that is another folder
+    assert summarise(collect([tmp_path]).runs)["n"].tolist() == [4, 1]
 
 
 def test_one_depth_reached_by_two_lists_of_widths_is_two_groups(tmp_path):

@@ -1,0 +1,324 @@
+"""Which files of a folder are the images of which class, in training and in test: names and links, never a pixel.
+
+A folder holds a folder of images a class, or two such folders under the usual names of a training and a test part. Everything
+it holds is either used or counted with the reason why not. Each image is used once, whatever links lead to it:
+
+- a link to a file or a folder that lies elsewhere stands for what it leads to;
+- a link to what is used anyway, or to a folder above, is passed over, so that no image is there twice or in a wrong class;
+- two links to one place elsewhere, from two classes or from both parts, contradict each other and are refused.
+
+What systems leave behind (hidden files, __MACOSX, Thumbs.db, …) is neither a class nor counted.
+"""
+
+import os
+import re
+import unicodedata
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from labs.errors import UserError
+
+# Image types that are read, of one frame or the first of several; Pillow may lack the library for some.
+SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".bmp", ".dib", ".webp", ".avif", ".tif", ".tiff", ".ppm",
+    ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".tga", ".qoi",
+)  # fmt: skip
+LIBRARIES = {".webp": "webp", ".avif": "avif", ".jp2": "jpg_2000", ".j2k": "jpg_2000"}
+LEFT_BEHIND = {
+    "__macosx", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r", "@eadir", "#recycle", "$recycle.bin",
+    "system volume information", "lost+found", "__pycache__",
+}  # fmt: skip
+PARTS = {
+    "train": "train", "training": "train", "test": "test", "testing": "test",
+    "val": "val", "valid": "val", "validation": "val",
+}  # fmt: skip
+READ_ALREADY = "a link to what is read already"
+Sample = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """What a folder holds.
+
+    Attributes:
+        classes: their names, sorted.
+        training: path and label of each image, in an order that depends on names alone.
+        test: the same, or None where there is no folder of test images and a share is to be held out.
+        parts: the names of the folders of training and of test images, if there are such.
+        skipped: how many files were passed over, by reason.
+        unread: folders beside those of the two parts.
+    """
+
+    classes: list[str]
+    training: list[Sample]
+    test: list[Sample] | None
+    parts: list[str]
+    skipped: dict[str, int]
+    unread: list[str]
+
+
+def find(root: Path) -> ImageFiles:
+    """Look through a folder of images.
+
+    Raises:
+        UserError: the folder that cannot be read, or that does not say which images are of which class and part.
+    """
+    if not root.is_dir():
+        raise UserError(f"dataset.folder={root}: no such folder; it must hold one folder of images a class")
+    train, test = part_folders(root)
+    parts = [part for part in (train, test) if part is not None] or [root]
+    if len({os.path.realpath(part) for part in parts}) < len(parts):
+        raise UserError(f"{test}: is the same folder as {train}; the test images must be others")
+    search = _Search(roots=[os.path.realpath(folder) for folder in dict.fromkeys((root, *parts))])
+    for part in parts:
+        search.look_into(part)
+    search.follow_links()
+    classes = [_classes(part, search) for part in parts]
+    if classes[-1] != classes[0]:
+        raise UserError(f"{test}: its classes {classes[-1]} differ from the training classes {classes[0]}")
+    training, *held_out = [search.samples(part, classes[0]) for part in parts]
+    beside = [entry for entry in _entries(root) if len(parts) == 2 and entry.path not in map(str, parts)]
+    search.count([entry for entry in beside if not _is_folder(entry)])
+    return ImageFiles(
+        classes[0], training, held_out[0] if held_out else None,
+        parts=[part.name for part in parts if part != root], skipped=dict(sorted(search.skipped.items())),
+        unread=[entry.name for entry in beside if _is_folder(entry)],
+    )  # fmt: skip
+
+
+# ── training, test and validation ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def part_folders(root: Path) -> tuple[Path | None, Path | None]:
+    """The folders of the training and of the test images; both None where `root` holds a folder a class.
+
+    Raises:
+        UserError: if one is there without the other, twice, or under a name that only looks like one.
+    """
+    folders = [entry.name for entry in _entries(root) if _is_folder(entry)]
+    named: dict[str, list[str]] = {}
+    for name in folders:
+        if part := PARTS.get(name.casefold()):
+            named.setdefault(part, []).append(name)
+    if len(named) == 1:  # one that holds images is a class of that name, railway trains for one
+        named = {part: names for part, names in named.items() if any(_holds_folders(root / name) for name in names)}
+    for part, names in named.items():
+        if len(names) > 1:
+            raise UserError(f"{root}: holds {' and '.join(f'{name}/' for name in names)}; which of them is {part}/? Keep one")
+    found = {part: root / names[0] for part, names in named.items()}
+    if "val" in found and "train" in found:
+        train = found["train"]
+        name_it = "" if "test" in found else f"; without test/ beside it, name it: dataset.folder={train}"
+        raise UserError(
+            f"{found['val']}: nothing reads this folder; move its images into {train.name}/, of which dataset.val_size holds "
+            f"out the validation images{name_it}"
+        )
+    if found.keys() == {"train", "test"}:
+        return found["train"], found["test"]
+    if found:
+        part, folder = next((part, found[part]) for part in ("train", "test", "val") if part in found)
+        absent = {"train": "test/", "test": "train/", "val": "train/"}[part]
+        raise UserError(
+            f"{root}: holds {folder.name}/ without {absent}; give both, or one folder of images a class, of which "
+            "dataset.test_fraction holds out the test images"
+        )
+    _refuse_what_looks_like_parts(root, folders)
+    return None, None
+
+
+def _refuse_what_looks_like_parts(root: Path, folders: list[str]) -> None:
+    """Raise UserError for folders such as training_set/ and test_set/, or one of them that holds folders of images."""
+    alike = {name: part for name in folders if (part := _looks_like(name))}
+    for name, part in alike.items():
+        if len(set(alike.values())) > 1 or _holds_folders(root / name):
+            raise UserError(
+                f"{root}: {name}/ looks like a part of the data set ({part}) and not like a class; call the folders of the "
+                "training and the test images train/ and test/, or rename the class"
+            )
+
+
+def _looks_like(name: str) -> str | None:
+    """The part that is a word of this name, as in training_set, seg_train and trainA."""
+    for word in re.findall(r"[A-Z]*[a-z]+|[A-Z]+", name):
+        plain = re.sub(r"(set|data|images|imgs)$", "", word.casefold())
+        if part := PARTS.get(plain):
+            return part
+    return None
+
+
+def _holds_folders(folder: Path) -> bool:
+    return any(map(_is_folder, _entries(folder)))
+
+
+# ── classes and images ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where something was found: of which part and class, and whether a link led there."""
+
+    path: str
+    owner: tuple[Path, str]
+    linked: bool
+
+
+@dataclass
+class _Search:
+    """What has been found so far. `roots` are the real paths of the folder and of its parts."""
+
+    roots: list[str]
+    found: dict[str, _Place] = field(default_factory=dict)  # images, by their real path
+    folders: dict[str, _Place] = field(default_factory=dict)  # those that were looked into, by their real path
+    classes: dict[Path, set[str]] = field(default_factory=dict)
+    links: deque[tuple[str, tuple[Path, str], bool]] = field(default_factory=deque)
+    skipped: Counter[str] = field(default_factory=Counter)
+    suffixes: set[str] = field(default_factory=lambda: readable_suffixes())
+
+    def look_into(self, part: Path) -> None:
+        """Find the classes of a part and the images in them; links wait until all that lies here is known."""
+        self.classes[part] = set()
+        entries = _entries(part)
+        for entry in filter(_is_folder, entries):
+            owner = part, normal(entry.name)
+            if entry.is_symlink():
+                self.links.append((entry.path, owner, True))
+            else:
+                _refuse_parts_within(entry.path)
+                self.classes[part].add(owner[1])
+                self.walk(entry.path, os.path.realpath(entry.path), owner, linked=False)
+        self.count([entry for entry in entries if not _is_folder(entry)])
+
+    def follow_links(self) -> None:
+        """Take up what links lead to, where that is neither here nor above."""
+        while self.links:
+            path, owner, is_class = self.links.popleft()
+            try:
+                target = os.path.realpath(path, strict=True)
+            except OSError:
+                self.skipped["a broken link"] += 1
+                continue
+            if os.path.isfile(target):
+                self.take(path, target, owner, linked=True)
+            elif not os.path.isdir(target):
+                self.skipped["a pipe, socket or device"] += 1
+            elif any(os.path.commonpath([root, target]) == target for root in self.roots):
+                self.skipped["a link to a folder above"] += 1
+            else:
+                if is_class and target not in self.folders:
+                    self.classes[owner[0]].add(owner[1])
+                self.walk(path, target, owner, linked=True)
+
+    def walk(self, folder: str, real: str, owner: tuple[Path, str], *, linked: bool) -> None:
+        """Look through a folder and those below it, each once."""
+        waiting = [(folder, real)]
+        while waiting:
+            folder, real = waiting.pop()
+            if self.is_new(self.folders, folder, real, owner, linked):
+                for entry in _entries(folder):
+                    if entry.is_symlink():
+                        self.links.append((entry.path, owner, False))
+                    elif entry.is_dir(follow_symlinks=False):
+                        waiting.append((entry.path, os.path.join(real, entry.name)))
+                    elif entry.is_file():
+                        self.take(entry.path, os.path.join(real, entry.name), owner, linked=linked)
+                    else:
+                        self.skipped["a pipe, socket or device"] += 1
+
+    def take(self, path: str, real: str, owner: tuple[Path, str], *, linked: bool) -> None:
+        """Use a file if it is an image of a type that can be read, and was not met before."""
+        suffix = os.path.splitext(path)[1].lower()
+        if suffix in self.suffixes:
+            self.is_new(self.found, path, real, owner, linked)
+        elif suffix and re.fullmatch(r"\.\w{1,10}", suffix):
+            self.skipped[f"of type {suffix}"] += 1
+        else:
+            self.skipped["without a suffix"] += 1
+
+    def is_new(self, met: dict[str, _Place], path: str, real: str, owner: tuple[Path, str], linked: bool) -> bool:
+        """Note this place, or count it if it was met before.
+
+        Raises:
+            UserError: if links alone lead there, from two classes or two parts.
+        """
+        before = met.setdefault(real, _Place(path, owner, linked))
+        if before.path == path:
+            return True
+        if before.linked and before.owner != owner:
+            raise UserError(
+                f"{path}: leads to the same place as {before.path}, in another class or part; remove one of the two links"
+            )
+        self.skipped[READ_ALREADY] += 1
+        return False
+
+    def count(self, beside: list[os.DirEntry[str]]) -> None:
+        """Count the files that lie beside the folders of the classes."""
+        if beside:
+            self.skipped["outside the folders of the classes"] += len(beside)
+
+    def samples(self, part: Path, classes: list[str]) -> list[Sample]:
+        """The images of a part with their labels, by class, then folder, then name."""
+        label = {name: number for number, name in enumerate(classes)}
+        chosen = [(label[place.owner[1]], place.path) for place in self.found.values() if place.owner[0] == part]
+        return [(path, number) for number, path in sorted(chosen, key=lambda pair: (pair[0], *_order(pair[1])))]
+
+
+def readable_suffixes() -> set[str]:
+    """The suffixes of the image types that Pillow can read here."""
+    from PIL import features
+
+    return {suffix for suffix in SUFFIXES if suffix not in LIBRARIES or features.check(LIBRARIES[suffix])}
+
+
+def normal(name: str) -> str:
+    """The name in the one form (NFC) of those in which Unicode can compose it: macOS and Linux write é differently."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _classes(part: Path, search: _Search) -> list[str]:
+    classes = sorted(search.classes[part])
+    if len(classes) < 2:
+        held = f"one class folder only ({classes[0]})" if classes else "no class folder"
+        raise UserError(f"{part}: holds {held}; classification needs two or more")
+    if empty := set(classes) - {place.owner[1] for place in search.found.values() if place.owner[0] == part}:
+        raise UserError(
+            f"{part}: Found no valid file for the classes {', '.join(sorted(empty))}; remove their folders, or put images "
+            f"there ({' '.join(sorted(search.suffixes))})"
+        )
+    return classes
+
+
+def _refuse_parts_within(folder: str) -> None:
+    """Raise UserError for the parts in the class, cats/train and cats/test, where the classes belong in the parts."""
+    folders = [entry.name for entry in _entries(folder) if _is_folder(entry)]
+    inside = {part: name for name in folders if (part := PARTS.get(name.casefold()))}
+    if len(inside) > 1:
+        first, second, *_ = sorted(inside.values())
+        name = os.path.basename(folder)
+        raise UserError(
+            f"{folder}: holds {first}/ and {second}/, parts within a class; have classes within parts, {first}/{name}/ and "
+            f"{second}/{name}/"
+        )
+
+
+def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
+    """What a folder holds, by name, without hidden files and what systems leave behind.
+
+    Raises:
+        UserError: if it cannot be read.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            shown = [entry for entry in entries if not entry.name.startswith(".") and entry.name.casefold() not in LEFT_BEHIND]
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read ({error.strerror})") from error
+    return sorted(shown, key=lambda entry: (normal(entry.name), entry.name))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    return os.path.isdir(entry.path)  # where a link leads to itself, entry.is_dir() raises
+
+
+def _order(path: str) -> tuple[str, str, str]:
+    folder, name = os.path.split(path)
+    return normal(folder), normal(name), path
