@@ -98,7 +98,7 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
     "trainer.batch_size": ([0, -1], [2, BIG]),
     "trainer.eval_batch_size": ([0, -1], [1, BIG]),
     "trainer.patience": ([0, -1], [None, 1, BIG]),
-    "trainer.save_every": ([0, -1], [None, 1, BIG]),
+    "trainer.save_every": ([0, -1, "automatic", "5"], ["auto", None, 1, BIG]),
     "trainer.log_every": ([0, -1], [1, BIG]),
     "trainer.precision": (["", "fp16", "FP32"], ["fp32", "bf16"]),
     "trainer.num_threads": (["", "all", "4", 0, -1, 4097], ["auto", 1, 4096]),

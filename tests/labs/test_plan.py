@@ -11,10 +11,10 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
+from written import write_result
 
-from labs import cells, config, plan
+from labs import cells, config, plan, results
 from labs.errors import UserError
-from labs.files import write_json
 
 CONF = Path(__file__).parents[2] / "conf"
 Multirun = Callable[..., DictConfig]
@@ -127,7 +127,9 @@ def test_hydras_own_settings_for_directories_are_followed(multirun: Multirun) ->
 def test_the_plan_on_disk_has_a_cell_once_with_all_its_seeds(multirun: Multirun, tmp_path: Path) -> None:
     jobs = expand(multirun("model.depth=1,2", "seed=3,0", "replicas=2", "trainer.epochs=1"))
     plan.write(Path("multirun/s"), "s", "python train.py -m …", jobs)
-    assert json.loads((tmp_path / "multirun/s/study.json").read_text()) == {
+    written = json.loads((tmp_path / "multirun/s/study.json").read_text())
+    assert written.pop("checksum") == results.checksum(written)
+    assert written == {
         "study": "s",
         "command": "python train.py -m …",
         "cells": [
@@ -162,7 +164,7 @@ def job(tmp_path: Path) -> plan.Job:
 
 
 def result(job: plan.Job, seed: int, **entries: Any) -> None:
-    write_json(cells.run_directory(job.cell, seed) / "result.json", {"hash": job.hash} | entries)
+    write_result(job.cell, job.hash, seed, **entries)
 
 
 @pytest.mark.parametrize(
