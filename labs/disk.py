@@ -22,6 +22,7 @@ from labs.saving import epochs_between
 
 LINE, NUMBER = 250, 22  # bytes: of a line of metrics.jsonl, and of a number in layers.jsonl
 QUANTITIES = 3  # of a layer
+REST = 2000  # bytes of what else a checkpoint says
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,18 @@ def of_run(cfg: DictConfig, *, in_sweep: bool) -> Disk:
     weights = replica.state_of(0)
     best = written({"model": weights})
     over = written({"model": weights, "best_model": replica.state_of(0)})
+    if cfg.trainer.epochs == 0:  # saves no weights
+        return Disk(lines_of(cfg, replica), lines_of(cfg, replica))
     every = epochs_between(cfg.trainer.save_every, in_sweep=in_sweep)
-    epochs = cfg.trainer.epochs
-    lines = epochs * (LINE + (cfg.trainer.diagnostics != "off") * QUANTITIES * NUMBER * len(replica.layers))
-    kept = best + lines + (over if epochs else 0) + (best * (epochs // every) if every else 0)
+    kept = best + over + lines_of(cfg, replica) + (best * (cfg.trainer.epochs // every) if every else 0)
     going_on = written({"model": weights, "best_model": replica.state_of(0), "optimizer": optimizer_state(cfg, replica)})
-    return Disk(kept, kept - over + 3 * going_on if epochs else kept)  # last.pt, previous.pt, and the next one half written
+    return Disk(kept, kept - over + 3 * going_on)  # last.pt, previous.pt, and the next one half written
+
+
+def lines_of(cfg: DictConfig, replica: Replicas) -> int:
+    """Bytes of metrics.jsonl and layers.jsonl, with a record of the initial weights."""
+    numbers = (cfg.trainer.diagnostics != "off") * QUANTITIES * len(replica.layers)
+    return cfg.trainer.epochs * LINE + (cfg.trainer.epochs + 1) * numbers * NUMBER
 
 
 def optimizer_state(cfg: DictConfig, replica: Replicas) -> object:
@@ -92,7 +99,7 @@ def written(state: dict[str, object]) -> int:
     """How many bytes a checkpoint with this state has."""
     counter = _Counter()
     torch.save({"format": checkpoint.FORMAT, **state}, counter)
-    return counter.length
+    return counter.length + REST
 
 
 def free(directory: Path) -> int:

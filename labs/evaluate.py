@@ -94,8 +94,7 @@ def runs_of(path: Path) -> list[Path]:
 def lacks_best(run: Path) -> bool:
     """Whether a run that is finished, as its result.json says, has lost the weights that it tested."""
     result = read_json(run / "result.json")
-    finished = isinstance(result, dict) and result.get("status") in results.FINISHED
-    return finished and result.get("best_epoch") is not None and not results.best_of(run).is_file()
+    return isinstance(result, dict) and "status" in result and results.without_best(run, result)
 
 
 def checkpoints(path: Path) -> list[Path]:

@@ -44,6 +44,13 @@ class Job:
         paths = [cells.run_directory(self.cell, seed) / "result.json" for seed in self.seeds]
         return [f"{path}: {flaw}" for path, (_, flaw) in zip(paths, self._read(), strict=True) if flaw]
 
+    def lost(self) -> list[Path]:
+        """The best.pt of each finished run that has lost it, but not of one without any checkpoints, as in an archive."""
+        runs = [cells.run_directory(self.cell, seed) for seed in self.seeds]
+        found = [(run, result) for run, (result, _) in zip(runs, self._read(), strict=True) if result is not None]
+        return [results.best_of(run) for run, result in found
+                if results.without_best(run, result) and results.best_of(run).parent.is_dir()]  # fmt: skip
+
     def status(self) -> str:
         """done, diverged or failed if all seeds have a result (the worst of them), else missing."""
         statuses = [result["status"] for result in self.results()]

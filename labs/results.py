@@ -66,8 +66,8 @@ def finished(directory: Path, seed: int, config_hash: str) -> bool:
 
 
 def without_best(directory: Path, result: dict[str, Any]) -> bool:
-    """Whether the weights that this finished run has tested are gone."""
-    return result["status"] in FINISHED and result["best_epoch"] is not None and not best_of(directory).is_file()
+    """Whether the weights that this finished run has tested are gone. One that was only measured (epoch 0) saved none."""
+    return result["status"] in FINISHED and bool(result.get("best_epoch")) and not best_of(directory).is_file()
 
 
 def best_of(directory: Path) -> Path:

@@ -220,6 +220,9 @@ def summarize(jobs: list[Job], directory: Path) -> int:
             reason = " ".join("; ".join(sorted(reasons)).split()) or f"no result, see {job.cell}/train.log"
             print(f"{'interrupted' if status == 'interrupted' else 'failed'}  {job.name}: {reason}")
             print(f"        again: {plan.rerun_command(job.overrides, job.cfg, job.cell)}")
+    if lost := [path for job in jobs for path in job.lost()]:
+        more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+        print(f"{lost[0]}{more}: gone; the numbers stand, and to have it back delete result.json and start the sweep again")
     print(f"analyse: python -m multirun_analysis {directory}")
     return 0 if set(counts) <= {"done", "diverged"} else 1
 

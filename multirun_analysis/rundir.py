@@ -91,7 +91,7 @@ def read_run(directory: Path, *, with_layers: bool = True) -> Run:
     run.notes += damaged
 
     folder = directory / "checkpoints"  # which who archives a study may leave out
-    if run.result.get("best_epoch") is not None and folder.is_dir() and not (folder / "best.pt").is_file():
+    if run.result.get("best_epoch") and folder.is_dir() and not (folder / "best.pt").is_file():
         run.notes.append("checkpoints/best.pt is gone, so its weights cannot be tested again")
 
     run.epochs = _read_epochs(directory / "metrics.jsonl", run.notes)

@@ -125,6 +125,58 @@ def test_a_damaged_result_is_not_finished(tmp_path: Path, content: str) -> None:
     assert results.read(tmp_path, 0, "0123456789")[1].startswith("is damaged (")
 
 
+@pytest.mark.parametrize("damage", ["another seed's", "made up", "a digit"])
+def test_a_result_that_is_not_this_runs_own_is_set_aside_with_a_line(
+    start: Start, cell: Path, training: list[list[int]], caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    cfg = start("replicas=2")
+    job.run(cfg)
+    training.clear()
+    path = cell / "seed=1" / "result.json"
+    text = path.read_text()
+    wrong = {"another seed's": (cell / "seed=0" / "result.json").read_text(), "made up": '{"status": "done"}',
+             "a digit": text.replace("91.0", "92.0")}[damage]  # fmt: skip
+    assert wrong != text
+    path.write_text(wrong)
+    caplog.clear()
+    assert job.run(cfg) == 90.5
+    assert training == [[1]]
+    [record] = [record for record in caplog.records if "set aside" in record.getMessage()]
+    assert record.levelname == "WARNING"
+    assert record.getMessage().startswith(f"{path}: ")
+    assert record.getMessage().endswith("; it is set aside as result.json.unusable, and the run goes on without it")
+    assert (cell / "seed=1" / "result.json.unusable").read_text() == wrong
+
+
+def test_best_weights_that_a_finished_run_has_lost_are_told(
+    start: Start, cell: Path, training: list[list[int]], caplog: pytest.LogCaptureFixture
+) -> None:
+    cfg = start()
+    job.run(cfg)
+    caplog.clear()
+    job.run(cfg)
+    [record] = caplog.records
+    assert record.getMessage().startswith(f"{cell}/seed=0/checkpoints/best.pt is gone; the numbers stand")
+    (cell / "seed=0" / "checkpoints").mkdir()
+    (cell / "seed=0" / "checkpoints" / "best.pt").touch()
+    caplog.clear()
+    job.run(cfg)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("name", [*job.OF_A_RUN, ".lock"])
+def test_a_folder_where_a_file_belongs_is_one_line_before_anything_is_trained(
+    start: Start, cell: Path, training: list[list[int]], caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    (cell / "seed=0" / name).mkdir(parents=True)
+    assert math.isnan(job.run(start()))
+    [record] = caplog.records
+    assert f"{cell}/seed=0" in record.getMessage()
+    assert "\n" not in record.getMessage()
+    assert record.exc_info in (None, False)
+    assert training == []
+
+
 # ── config.json ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

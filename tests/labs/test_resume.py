@@ -420,6 +420,37 @@ def test_when_the_last_checkpoint_is_written_all_that_it_needs_is_on_disk(
     assert equal(left_behind(tmp_path / "killed"), left_behind(tmp_path / "undisturbed"))
 
 
+@pytest.mark.parametrize("damage", [Path.unlink, truncate])
+def test_best_weights_that_are_lost_after_the_last_epoch_are_told_and_written_again(
+    compose_config: Compose, tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], None]
+) -> None:
+    cfg = compose_config()
+    train(cfg, tmp_path)
+    before = left_behind(tmp_path)
+    (tmp_path / "seed=0" / "result.json").unlink()
+    best = tmp_path / "seed=0" / "checkpoints" / "best.pt"
+    damage(best)
+    train(cfg, tmp_path)
+    [line] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert line.startswith(f"{best}: ")
+    assert "; written again from last.pt, with the weights of epoch " in line
+    assert equal(left_behind(tmp_path), before)
+
+
+def test_a_checkpoint_of_the_format_before_goes_on(
+    compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cfg = compose_config("trainer.epochs=4")
+    train(cfg, tmp_path / "undisturbed")
+    break_off(monkeypatch, cfg, tmp_path / "killed", (4, 1))
+    last = tmp_path / "killed" / "seed=0" / "checkpoints" / "last.pt"
+    torch.save(checkpoint.load(last) | {"format": 3}, last)
+    caplog.set_level("INFO")
+    train(cfg, tmp_path / "killed")
+    assert "seed 0: going on after epoch 3 of 4" in caplog.messages
+    assert equal(left_behind(tmp_path / "killed"), left_behind(tmp_path / "undisturbed"))
+
+
 def test_what_another_program_wrote_is_one_clear_line(tmp_path: Path) -> None:
     path = tmp_path / "last.pt"
     torch.save({"state_dict": {}}, path)
