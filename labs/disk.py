@@ -22,7 +22,7 @@ from labs.saving import epochs_between
 
 LINE, NUMBER = 250, 22  # bytes: of a line of metrics.jsonl, and of a number in layers.jsonl
 QUANTITIES = 3  # of a layer
-REST = 2000  # bytes of what else a checkpoint says
+REST = 2000  # bytes of what else last.pt says
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,13 @@ def of_run(cfg: DictConfig, *, in_sweep: bool) -> Disk:
     replica = Replicas([build_model(cfg, cfg.seed)[0]], [cfg.seed])
     weights = replica.state_of(0)
     best = written({"model": weights})
-    over = written({"model": weights, "best_model": replica.state_of(0)})
+    over = written({"model": weights, "best_model": replica.state_of(0)}) + REST
     if cfg.trainer.epochs == 0:  # saves no weights
         return Disk(lines_of(cfg, replica), lines_of(cfg, replica))
     every = epochs_between(cfg.trainer.save_every, in_sweep=in_sweep)
     kept = best + over + lines_of(cfg, replica) + (best * (cfg.trainer.epochs // every) if every else 0)
     going_on = written({"model": weights, "best_model": replica.state_of(0), "optimizer": optimizer_state(cfg, replica)})
+    going_on += REST
     return Disk(kept, kept - over + 3 * going_on)  # last.pt, previous.pt, and the next one half written
 
 
@@ -99,7 +100,7 @@ def written(state: dict[str, object]) -> int:
     """How many bytes a checkpoint with this state has."""
     counter = _Counter()
     torch.save({"format": checkpoint.FORMAT, **state}, counter)
-    return counter.length + REST
+    return counter.length
 
 
 def free(directory: Path) -> int:

@@ -328,8 +328,11 @@ def test_obstacles_fail_their_jobs_alone_and_are_left_untouched(study: Project) 
     assert "\n[1/4] model.depth=2 seed=1  done  test accuracy" in ended.out
     assert "\ndone: 1  missing: 3\n" in ended.out
     for name, run in (("model.depth=1 seed=0", file), ("model.depth=1 seed=1", other), ("model.depth=2 seed=0", held)):
-        where = run.parent.relative_to(study.folder) / "train.log"
-        assert f"\nfailed  {name}: no result, see {where}\n" in ended.out
+        place = run.relative_to(study.folder)
+        reason = f"no result, see {place.parent / 'train.log'}"
+        if run == other:
+            reason = f"{place / 'result.json'}: does not agree with its own checksum, and so was changed or damaged"
+        assert f"\nfailed  {name}: {reason}\n" in ended.out
     assert all(reason in (file.parent / "train.log").read_text() for reason in reasons[:2])
 
     file.unlink()  # once they are out of the way, the commands work as they stand
