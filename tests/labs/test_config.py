@@ -184,7 +184,7 @@ WRONG = {
     int: [True, 1.5, "many", [1], None], float: [True, "much", [0.5], None], bool: ["maybe", [True], None],
     int | None: [True, 1.5, "many", [1]], list[int] | None: [3, "wide", [1.5], ["a"], [True], [[1]]],
     list[int]: [3, [1.5], [True]], list[float]: [0.9, ["a"], [True, 0.9]], int | float: [True, "half", None, [1]],
-    int | str: [True, 1.5, None, [1]],
+    int | str: [True, 1.5, None, [1]], int | str | None: [True, 1.5, [1]],
 }  # fmt: skip
 
 

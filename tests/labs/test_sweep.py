@@ -415,7 +415,7 @@ def test_what_a_sweep_names_twice_is_run_once_and_what_was_told_to_part_passes(p
 def test_a_value_that_one_job_of_a_sweep_reads_passes(project: Project, overrides: list[str]) -> None:
     ended = project.train("-m", *overrides, "plan=true", *QUICK)
     assert (ended.code, ended.err) == (0, "")
-    assert len(ended.out.splitlines()) == 4
+    assert len(ended.out.splitlines()) == 5
 
 
 def test_what_a_network_of_ones_own_does_with_its_depth_is_not_judged() -> None:
