@@ -43,9 +43,12 @@ def write_runs(study: Path, count: int) -> None:
                 file.write(
                     json.dumps({"epoch": epoch, "grad_norm": norms, "weight_norm": weights, "update_ratio": ratios}) + "\n"
                 )
-        result = {"status": "done", "seed": seed, "depth": model["depth"], "residual": bool(residual), "epochs_run": EPOCHS,
+        result = {"status": "done", "seed": seed, "hash": f"{cell:010x}", "depth": model["depth"], "residual": bool(residual),
+                  "epochs_run": EPOCHS,
                   "layers": [*(f"layers.{layer}" for layer in range(LAYERS - 1)), "head"], "params": 200_000,
-                  "val_acc": 90 + rng.random(), "test_acc": 90 + rng.random()}  # fmt: skip
+                  "val_acc": 90 + rng.random(), "test_acc": 90 + rng.random(), "seconds": 1.0, "best_epoch": EPOCHS,
+                  "train_loss": None, "train_acc": None, "val_loss": None, "test_loss": None, "mult_adds": None, "versions": {},
+                  "error": None}  # fmt: skip
         (run / "result.json").write_text(json.dumps(result))
 
 

@@ -10,7 +10,8 @@ import torch
 from labs.errors import UserError
 from labs.files import write_atomically
 
-FORMAT = 3
+FORMAT = 4
+READABLE = (3, 4)  # 3 had the optimizer's state also where a run was over, and in the epochs that are kept
 
 
 class UnusableError(UserError):
@@ -46,6 +47,6 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
     except Exception as error:  # a damaged file can fail anywhere in the reader, with almost any exception
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UnusableError(f"{path}: not a readable checkpoint ({reason})") from error
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
+    if not isinstance(state, dict) or state.get("format") not in READABLE:
         raise UnusableError(f"{path}: a checkpoint of another program or version; format {FORMAT} is needed")
     return state

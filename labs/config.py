@@ -113,7 +113,7 @@ class Trainer:
     batch_size: int = MISSING
     eval_batch_size: int = MISSING
     patience: int | None = MISSING
-    save_every: int | None = MISSING
+    save_every: int | str | None = MISSING
     log_every: int = MISSING
     precision: str = MISSING
     num_threads: int | str = MISSING
@@ -252,7 +252,7 @@ RANGES: dict[str, tuple[Test, str]] = {
     "trainer.batch_size": (_integers(1), "an integer of at least 1"),
     "trainer.eval_batch_size": (_integers(1), "an integer of at least 1"),
     "trainer.patience": (_optional(_integers(1)), "null or an integer of at least 1"),
-    "trainer.save_every": (_optional(_integers(1)), "null or an integer of at least 1"),
+    "trainer.save_every": (_optional(lambda v: v == "auto" or _integers(1)(v)), "auto, null or an integer of at least 1"),
     "trainer.log_every": (_integers(1), "an integer of at least 1"),
     "trainer.precision": (_one_of("fp32", "bf16"), "fp32 or bf16"),
     "trainer.num_threads": (lambda v: v == "auto" or _integers(1, 4096)(v), "auto or an integer from 1 to 4096"),

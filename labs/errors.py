@@ -20,7 +20,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 EXTRAS = {"hydra/launcher=submitit_slurm": "slurm", "hydra/launcher=submitit_local": "slurm"}  # options, by what brings them
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-REFUSALS = (*NO_ROOM, errno.EACCES, errno.EPERM, errno.EIO)  # by which a disk or a folder says no
+MISPLACED = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG, errno.ELOOP)
+REFUSALS = (*NO_ROOM, *MISPLACED, errno.EACCES, errno.EPERM, errno.EIO)  # by which a disk or a folder says no
 SHOW_TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
@@ -69,7 +70,7 @@ def one_line_errors() -> Iterator[None]:
         if SHOW_TRACEBACKS:
             raise
         if (refused := disk_refuses(error)) is not None:
-            sys.exit(f"error: {refused.filename or Path.cwd()}: {refusal(refused)}; mend that and start again")
+            sys.exit(f"error: {culprit(refused) or Path.cwd()}: {refusal(refused)}; mend that and start again")
         if _lost_a_job(error):
             reason = " ".join(str(error).split("\n")[:2]).partition(". ")[0]
             sys.exit(f"error: the process of a job died: {reason}; the same command again runs what is missing")
@@ -79,14 +80,23 @@ def one_line_errors() -> Iterator[None]:
 
 
 def disk_refuses(error: BaseException | None) -> OSError | None:
-    """The error at the root of this one by which the disk refuses: full, over a quota, read-only, not ours, broken; or None."""
+    """The error at the root of this one by which the disk refuses; None if there is no such error.
+
+    It is full, over a quota, read-only, not ours or broken, has a folder where a file belongs, or the name is too long.
+    """
+    refusals = [number for number in REFUSALS if not (isinstance(error, UserError) and number in MISPLACED)]
     seen: list[BaseException] = []  # a cause raised again is its own context's context
     while error is not None and error not in seen:
-        if isinstance(error, OSError) and error.errno in REFUSALS:
+        if isinstance(error, OSError) and error.errno in refusals:
             return error
         seen.append(error)
         error = error.__cause__ or error.__context__
     return None
+
+
+def culprit(error: OSError) -> str:
+    """The file that is refused; empty where it is not known. Of a file that was to be moved, where to."""
+    return str(error.filename2 or error.filename or "")
 
 
 def refusal(error: OSError) -> str:

@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor, nn
 
-from labs import cells, checkpoint, config, datasets
+from labs import cells, checkpoint, config, datasets, results
 from labs.data import EvaluationBatches, Normalizer, split_validation
 from labs.errors import UserError, one_line_errors
 from labs.files import read_json
@@ -60,12 +60,16 @@ def main(arguments: list[str]) -> None:
     paths = [argument for argument in arguments if argument not in overrides]
     if not paths:
         raise UserError("python -m labs.evaluate: name a run directory, …/seed=<s>, or a checkpoint")
-    differ = []
+    differ, gone = [], []
     for path in paths:
+        gone += [str(results.best_of(run)) for run in runs_of(Path(path)) if lacks_best(run)]
         for file in checkpoints(Path(path)):
             run = file.absolute().parents[1]
-            state, result = checkpoint.load(file), read_json(run / "result.json") or {}
+            state = checkpoint.load(file)
             hashed, cfg = cells.config_hash(configuration(run, [])), configuration(run, overrides)  # a folder is in the hash
+            named = re.fullmatch(r"seed=(\d+)", run.name)
+            found, flaw = results.read(run, int(named[1]) if named else cfg.seed, hashed)
+            result = found or {}
             if cfg.trainer.num_threads == "auto" and "num_threads" in result:  # auto depends on the process that trained
                 cfg.trainer.num_threads = result["num_threads"]
             as_noted = cells.digest(read_json(run / "config.json")["config"])  # earlier versions took imgs/ for another folder
@@ -74,12 +78,28 @@ def main(arguments: list[str]) -> None:
             tested = test(cfg, state["model"])
             print(f"{file}: epoch {state['epoch']}, seed {state['seed']}")
             print(text(tested))
-            if file.name == "best.pt":
+            if flaw:
+                print(f"result.json: {flaw}")
+                differ.append(str(run))
+            elif file.name == "best.pt":
                 print(compare(tested, result, exact=not overrides))
                 if result.get("test_acc") is not None and not same(tested, result, exact=not overrides):
                     differ.append(str(run))
-    if differ:
-        raise UserError(f"{', '.join(differ)}: result.json does not say the same")
+    if differ or gone:
+        said = [f"{', '.join(differ)}: result.json does not say the same"] if differ else []
+        said += [f"{', '.join(gone)}: gone, and not tested"] if gone else []
+        raise UserError("; ".join(said))
+
+
+def runs_of(path: Path) -> list[Path]:
+    """The run directories of a run or a cell."""
+    return [path] if (path / "config.json").is_file() else sorted(path.glob("seed=*"))
+
+
+def lacks_best(run: Path) -> bool:
+    """Whether a run that is finished, as its result.json says, has lost the weights that it tested."""
+    result = read_json(run / "result.json")
+    return isinstance(result, dict) and "status" in result and results.without_best(run, result)
 
 
 def checkpoints(path: Path) -> list[Path]:
@@ -92,6 +112,10 @@ def checkpoints(path: Path) -> list[Path]:
         return [path]
     if found := [*path.glob("checkpoints/best.pt"), *sorted(path.glob("seed=*/checkpoints/best.pt"))]:
         return found
+    if lost := [str(results.best_of(run)) for run in runs_of(path) if lacks_best(run)]:
+        raise UserError(
+            f"{', '.join(lost)}: gone, and not tested; delete result.json and start the run again, which brings it back"
+        )
     raise UserError(f"{path}: no checkpoints/best.pt in it; name a run directory, …/seed=<s>, or a checkpoint")
 
 

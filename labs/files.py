@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+DEEPEST = 100  # levels of lists and mappings; what this program writes has five
+
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace `path` by `content`: a reader, or a crash at any moment, sees the old file or the new one and never a part."""
@@ -29,9 +31,28 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """The content of `path`, or None where there is none or it is damaged."""
     try:
-        return json.loads(path.read_text())
+        return parse_json(path.read_bytes())
     except (OSError, ValueError):
         return None
+
+
+def parse_json(content: bytes) -> Any:
+    """JSON as Python.
+
+    Raises:
+        ValueError: if it is none, or nested so deeply that what walks through it would not come back.
+    """
+    try:
+        value = json.loads(content.decode())
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    level = [value] if content.count(b"[") + content.count(b"{") > DEEPEST else []
+    for _ in range(DEEPEST):
+        level = [item for node in level for item in (node.values() if isinstance(node, dict) else node)
+                 if isinstance(item, dict | list)]  # fmt: skip
+    if level:
+        raise ValueError("nested too deeply")
+    return value
 
 
 def json_line(value: Any) -> str:

@@ -8,6 +8,7 @@ import math
 import signal
 import sys
 import traceback
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,12 +19,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from labs import cells, rerun, signals
-from labs.errors import Interrupted, UserError, disk_refuses, refusal
+from labs import cells, rerun, results, signals
+from labs.errors import Interrupted, UserError, culprit, disk_refuses, refusal
 from labs.files import read_json, write_json
 
 log = logging.getLogger(__name__)
-FINISHED = ("done", "diverged")
+OF_A_RUN = ("config.json", "result.json", "metrics.jsonl", "layers.jsonl", "checkpoints/last.pt", "checkpoints/previous.pt",
+            "checkpoints/best.pt")  # fmt: skip
 
 
 def run(cfg: DictConfig) -> float:
@@ -41,7 +43,7 @@ def run(cfg: DictConfig) -> float:
     hydra = HydraConfig.get()
     cell = Path(hydra.runtime.output_dir)
     in_sweep = hydra.mode == RunMode.MULTIRUN
-    seeds = cells.seeds(cfg)
+    seeds, hashed = cells.seeds(cfg), cells.config_hash(cfg)
     training = False
     try:
         with signals.taken_over(), ExitStack() as locks:
@@ -51,10 +53,12 @@ def run(cfg: DictConfig) -> float:
             for seed in seeds:
                 directory = cells.run_directory(cell, seed)
                 refuse_other_configuration(directory, cfg)
-                if not finished(directory):
+                if not results.finished(directory, seed, hashed):
+                    refuse_folders(directory, OF_A_RUN)
                     locks.enter_context(hold(directory))
-                if finished(directory):  # or has been while this process waited for the lock
+                if results.finished(directory, seed, hashed):  # or has been while this process waited for the lock
                     log.info("seed %d is finished already, nothing to do: %s", seed, directory)
+                    tell_if_best_is_gone(directory, seed, hashed)
                 else:
                     todo.append(seed)
             if todo:
@@ -76,7 +80,7 @@ def run(cfg: DictConfig) -> float:
         level = logging.INFO if training else logging.WARNING  # what no result.json tells, the terminal does
         log.log(level, "failed: %s", error, exc_info=not isinstance(error, UserError))
         return math.nan
-    return objective(cell, seeds)
+    return objective(cell, seeds, hashed)
 
 
 def train(cfg: DictConfig, cell: Path, seeds: list[int], in_sweep: bool) -> None:
@@ -86,7 +90,7 @@ def train(cfg: DictConfig, cell: Path, seeds: list[int], in_sweep: bool) -> None
 
         run.train(cfg, cell, seeds, show_progress=not in_sweep)
     except KeyboardInterrupt as interrupted:
-        for seed in unfinished(cell, seeds):
+        for seed in unfinished(cell, seeds, cells.config_hash(cfg)):
             directory = cells.run_directory(cell, seed)
             message = f"{interrupted} after epoch {epochs_run(directory)} of {cfg.trainer.epochs}".strip()
             log.info("seed %d: interrupted %s", seed, message)
@@ -97,7 +101,7 @@ def train(cfg: DictConfig, cell: Path, seeds: list[int], in_sweep: bool) -> None
         shown = unwritable(cell, error) or error
         lines = [] if isinstance(shown, UserError) else traceback.format_exception(shown)
         entry = {"type": type(shown).__name__, "message": str(shown), "traceback": "".join(lines)}
-        for seed in unfinished(cell, seeds):
+        for seed in unfinished(cell, seeds, cells.config_hash(cfg)):
             with suppress(OSError):  # on a full disk the failure itself may not fit
                 record(cells.run_directory(cell, seed), cfg, seed, "failed", entry)
         raise
@@ -107,18 +111,20 @@ def unwritable(cell: Path, error: Exception) -> UserError | None:
     """What to say where the disk refuses; None for any other error."""
     if (refused := disk_refuses(error)) is None:
         return None
-    return UserError(f"{cell}: {refusal(refused)}; the epochs so far are kept, mend that and start again")
+    return UserError(f"{culprit(refused) or cell}: {refusal(refused)}; the epochs so far are kept, mend that and start again")
 
 
-def finished(directory: Path) -> bool:
-    """Whether the run in this directory needs no further training: it is done, or diverged, which is a result too."""
-    result = read_json(directory / "result.json")
-    return isinstance(result, dict) and result.get("status") in FINISHED
-
-
-def unfinished(cell: Path, seeds: list[int]) -> list[int]:
+def unfinished(cell: Path, seeds: list[int], config_hash: str) -> list[int]:
     """The seeds that have no result yet."""
-    return [seed for seed in seeds if not finished(cells.run_directory(cell, seed))]
+    return [seed for seed in seeds if not results.finished(cells.run_directory(cell, seed), seed, config_hash)]
+
+
+def tell_if_best_is_gone(directory: Path, seed: int, config_hash: str) -> None:
+    """Say in one line what is left of a finished run without its best weights."""
+    result, _ = results.read(directory, seed, config_hash)
+    if result is not None and results.without_best(directory, result):
+        path = results.best_of(directory)
+        log.warning("%s is gone; the numbers stand, and to have it back delete result.json and start this run again", path)
 
 
 def epochs_run(directory: Path) -> int:
@@ -130,9 +136,10 @@ def epochs_run(directory: Path) -> int:
 
 
 def refuse_other_configuration(directory: Path, cfg: DictConfig) -> None:
-    """Raise UserError if the directory holds the run of another configuration, as config.json or result.json says.
+    """Raise UserError if the directory holds the run of another configuration, as config.json says, or else result.json.
 
-    A run that failed before its first epoch holds nothing, and does not count.
+    A run that failed before its first epoch holds nothing, and does not count. Nor does another's result.json beside a
+    config.json of ours, which is set aside.
     """
     before, result, metrics = (
         read_json(directory / "config.json"),
@@ -141,12 +148,19 @@ def refuse_other_configuration(directory: Path, cfg: DictConfig) -> None:
     )
     empty = isinstance(result, dict) and result.get("status") == "failed" and not (metrics.exists() and metrics.stat().st_size)
     ours = cells.config_hash(cfg)
-    others = [note.get("hash") for note in (before, result) if isinstance(note, dict) and note.get("hash") != ours]
-    if others and not empty:
+    named = [note["hash"] for note in (before, result) if isinstance(note, dict) and isinstance(note.get("hash"), str)]
+    if named and named[0] != ours and not empty:
         raise UserError(
-            f"{directory}: holds a run of another configuration (hash {others[0]}, not {ours}) "
+            f"{directory}: holds a run of another configuration (hash {named[0]}, not {ours}) "
             "and is left as it is; choose another directory, or delete it"
         )
+
+
+def refuse_folders(directory: Path, names: Sequence[str]) -> None:
+    """Raise UserError where a folder is in the place of a file that is about to be written."""
+    for name in names:
+        if (directory / name).is_dir():
+            raise UserError(f"{directory / name}: a folder is where a file belongs; move it away")
 
 
 def hold(directory: Path) -> Any:
@@ -169,11 +183,17 @@ def held(directory: Path) -> bool:
             return False
     except Timeout:
         return True
+    except OSError:  # a folder, or not ours
+        return False
 
 
 def start(directory: Path, cfg: DictConfig, seed: int) -> None:
-    """Note what is about to run, and clear the outcome of an earlier attempt."""
-    (directory / "result.json").unlink(missing_ok=True)
+    """Note what is about to run, and clear the outcome of an earlier attempt; one that is not believed is set aside."""
+    path = directory / "result.json"
+    if flaw := results.read(directory, seed, cells.config_hash(cfg))[1]:
+        log.warning("%s: %s; it is set aside as result.json.unusable, and the run goes on without it", path, flaw)
+        path.replace(directory / "result.json.unusable")
+    path.unlink(missing_ok=True)
     for part in directory.rglob(".*.part"):  # of a process that was killed while it wrote
         part.unlink(missing_ok=True)
     hydra = HydraConfig.get()
@@ -183,6 +203,7 @@ def start(directory: Path, cfg: DictConfig, seed: int) -> None:
     write_json(
         directory / "config.json",
         {
+            "format": results.FORMAT,
             "hash": cells.config_hash(cfg),
             "study": cfg.study,
             "seed": seed,
@@ -196,11 +217,11 @@ def start(directory: Path, cfg: DictConfig, seed: int) -> None:
 def record(directory: Path, cfg: DictConfig, seed: int, status: str, error: dict[str, str]) -> None:
     """Write result.json for a run that has no result: `failed` or `interrupted`, with type, message and traceback."""
     entry = {"status": status, "seed": seed, "hash": cells.config_hash(cfg), "error": error}
-    write_json(directory / "result.json", entry)
+    results.write(directory, entry)
 
 
-def objective(cell: Path, seeds: list[int]) -> float:
+def objective(cell: Path, seeds: list[int], config_hash: str) -> float:
     """Mean of the runs' best validation accuracies, percent; NaN where one has none or diverged in the end."""
-    results = [read_json(cells.run_directory(cell, seed) / "result.json") or {} for seed in seeds]
-    accuracies = [float(result["val_acc"]) if result.get("status") == "done" else math.nan for result in results]
+    found = [results.read(cells.run_directory(cell, seed), seed, config_hash)[0] for seed in seeds]
+    accuracies = [float(result["val_acc"]) if result and result["status"] == "done" else math.nan for result in found]
     return sum(accuracies) / len(accuracies)

@@ -11,8 +11,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from labs import cells
-from labs.files import read_json, write_json
+from labs import cells, results
+from labs.files import write_json
 from labs.rerun import without_seed
 
 
@@ -37,16 +37,30 @@ class Job:
         return cells.config_hash(self.cfg)
 
     def results(self) -> list[dict[str, Any]]:
-        """The result.json of each seed that has one of this configuration."""
-        found = [read_json(cells.run_directory(self.cell, seed) / "result.json") for seed in self.seeds]
-        return [result for result in found if isinstance(result, dict) and result.get("hash") == self.hash]
+        """The result.json of each seed that has one which can be believed."""
+        return [result for result, _ in self._read() if result is not None]
+
+    def flaws(self) -> list[str]:
+        """A line for each result.json that cannot be believed: which, and why."""
+        paths = [cells.run_directory(self.cell, seed) / "result.json" for seed in self.seeds]
+        return [f"{path}: {flaw}" for path, (_, flaw) in zip(paths, self._read(), strict=True) if flaw]
+
+    def lost(self) -> list[Path]:
+        """The best.pt of each finished run that has lost it, but not of one without any checkpoints, as in an archive."""
+        runs = [cells.run_directory(self.cell, seed) for seed in self.seeds]
+        found = [(run, result) for run, (result, _) in zip(runs, self._read(), strict=True) if result is not None]
+        return [results.best_of(run) for run, result in found
+                if results.without_best(run, result) and results.best_of(run).parent.is_dir()]  # fmt: skip
 
     def status(self) -> str:
         """done, diverged or failed if all seeds have a result (the worst of them), else missing."""
-        statuses = [result.get("status", "missing") for result in self.results()]
+        statuses = [result["status"] for result in self.results()]
         if len(statuses) < len(self.seeds):
             return "missing"
-        return next((s for s in ("failed", "missing", "interrupted", "diverged") if s in statuses), "done")
+        return next((s for s in ("failed", "interrupted", "diverged") if s in statuses), "done")
+
+    def _read(self) -> list[tuple[dict[str, Any] | None, str]]:
+        return [results.read(cells.run_directory(self.cell, seed), seed, self.hash) for seed in self.seeds]
 
 
 def write(directory: Path, study: str | None, command: str, jobs: list[Job]) -> None:
@@ -59,4 +73,4 @@ def write(directory: Path, study: str | None, command: str, jobs: list[Job]) -> 
         )
         entry["seeds"] = sorted({*entry["seeds"], *job.seeds})
     entries = [{"dir": name, **entry} for name, entry in planned.items()]
-    write_json(directory / "study.json", {"study": study, "command": command, "cells": entries})
+    write_json(directory / "study.json", results.sealed({"study": study, "command": command, "cells": entries}))

@@ -16,6 +16,8 @@ from labs import checkpoint
 from labs.errors import UserError
 from labs.loop import Run
 from labs.replicas import Replicas
+from labs.results import best_of
+from labs.saving import save_best
 from labs.sinks import FILES, lines_up_to
 
 log = logging.getLogger(__name__)
@@ -37,12 +39,10 @@ def find(directories: dict[int, Path], config_hash: str, data: int, mode: str) -
         UserError: with `must`, if there is nothing to go on from; if a checkpoint cannot be read, or saw other images.
     """
     options: dict[int, list[State]] = {seed: [] for seed in directories}
-    for pattern in () if mode == "never" else (r"last", r"previous", r"epoch_\d+"):
+    for name in () if mode == "never" else ("last.pt", "previous.pt"):
         for seed, directory in directories.items():
-            if pattern != r"epoch_\d+":
-                options[seed] += usable(directory, seed, config_hash, data, pattern)
-            elif not options[seed]:
-                options[seed] += sorted(usable(directory, seed, config_hash, data, pattern), key=epoch_of)[-1:]
+            if state := usable(directory / "checkpoints" / name, directory, seed, config_hash, data):
+                options[seed].append(state)
         if at_newest_common_epoch(options):
             break
     if mode == "must" and (without := [str(directories[seed]) for seed, states in options.items() if not states]):
@@ -90,23 +90,22 @@ def at_newest_common_epoch(options: dict[int, list[State]]) -> dict[int, State]:
     return {}
 
 
-def usable(directory: Path, seed: int, config_hash: str, data: int, pattern: str) -> list[State]:
-    """The states in the checkpoints of such a name from which this run can go on.
+def usable(path: Path, directory: Path, seed: int, config_hash: str, data: int) -> State | None:
+    """The state in a checkpoint from which this run can go on; None if there is no such file.
 
     One that is no use is set aside with a warning, and with it a copy of the records, which may hold the epochs up to it.
     """
-    states = []
-    for path in sorted((directory / "checkpoints").glob("*.pt")):
-        if re.fullmatch(pattern, path.stem):
-            try:
-                states.append(read(path, directory, seed, config_hash, data) | {"path": path})
-            except checkpoint.UnusableError as error:
-                log.warning("%s; it is set aside, and an older checkpoint or the beginning is where this run goes on", error)
-                path.replace(path.with_suffix(".unusable"))
-                for name in FILES:
-                    with suppress(FileNotFoundError):
-                        shutil.copyfile(directory / name, directory / f"{name}.unusable")
-    return states
+    if not path.exists():
+        return None
+    try:
+        return read(path, directory, seed, config_hash, data) | {"path": path}
+    except checkpoint.UnusableError as error:
+        log.warning("%s; it is set aside, and an older checkpoint or the beginning is where this run goes on", error)
+        path.replace(path.with_suffix(".unusable"))
+        for name in FILES:
+            with suppress(FileNotFoundError):
+                shutil.copyfile(directory / name, directory / f"{name}.unusable")
+        return None
 
 
 def read(path: Path, directory: Path, seed: int, config_hash: str, data: int) -> State:
@@ -162,8 +161,9 @@ def restore(replicas: Replicas, runs: list[Run], states: dict[int, State | None]
             continue
         try:
             replicas.load_state_of(i, state["model"])
-            run.optimizer.load_state_dict(state["optimizer"])
-            run.scheduler.load_state_dict(state["scheduler"])
+            if not state["over"]:
+                run.optimizer.load_state_dict(state["optimizer"])
+                run.scheduler.load_state_dict(state["scheduler"])
         except (RuntimeError, ValueError, KeyError) as error:
             raise UserError(
                 f"{run.directory}: the checkpoint of epoch {state['epoch']} does not fit the network or its optimizer "
@@ -172,3 +172,20 @@ def restore(replicas: Replicas, runs: list[Run], states: dict[int, State | None]
         run.best, run.weights = state["best"], state["best_model"]
         run.epochs_run, run.seconds, run.over, run.diverged = (state[k] for k in ("epoch", "seconds", "over", "diverged"))
         log.info("seed %d: going on after epoch %d of %d", run.seed, run.epochs_run, epochs)
+        mend_best(run)
+
+
+def mend_best(run: Run) -> None:
+    """Write best.pt again, and say so, where it is gone or no use: last.pt has the same weights."""
+    if run.best is None:
+        return
+    path = best_of(run.directory)
+    try:
+        state = checkpoint.load(path)
+        if (state.get("hash"), state.get("seed")) == (run.hash, run.seed):
+            return
+        reason = f"{path}: of another run"
+    except UserError as error:
+        reason = str(error) if path.exists() else f"{path}: is gone"
+    log.warning("%s; written again from last.pt, with the weights of epoch %d", reason, run.best["epoch"])
+    save_best(run)

@@ -19,10 +19,9 @@ from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig
 from torch import nn
 
-from labs import cells, datasets, launchers, resume, signals
+from labs import cells, datasets, launchers, results, resume, signals
 from labs.data import EvaluationBatches, Images, Normalizer, TrainingBatches, split_validation, stream_seed
 from labs.errors import UserError
-from labs.files import write_json
 from labs.loop import Run, evaluate, fit, measure, steps_per_epoch
 from labs.models.blocks import Block
 from labs.progress import EpochProgress
@@ -43,21 +42,21 @@ def train(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progress: bool)
         show_progress: draw a progress bar, or lines where there is no terminal.
 
     Returns:
-        What was written to each seed's result.json.
+        What was written to each seed's result.json, without its checksum.
 
     Raises:
         UserError: for anything the user can mend, from a missing file to a GPU without memory.
     """
-    results: dict[int, dict[str, Any]] = {}
+    outcomes: dict[int, dict[str, Any]] = {}
     lines, warnings = datasets.account(cfg.dataset)
     for level, said in ((logging.INFO, lines), (logging.WARNING if show_progress else logging.INFO, warnings)):
         for line in said:  # a sweep has said all of it on the terminal before its first job
             log.log(level, line)
     try:
-        while waiting := [seed for seed in seeds if seed not in results]:
+        while waiting := [seed for seed in seeds if seed not in outcomes]:
             trained = train_and_test(cfg, cell, waiting, show_progress=show_progress)
-            results |= {result["seed"]: result for result in trained}
-        return [results[seed] for seed in seeds]
+            outcomes |= {result["seed"]: result for result in trained}
+        return [outcomes[seed] for seed in seeds]
     except Exception as error:
         root = error if error.__cause__ is None else error.__cause__  # Hydra wraps what building a network raises
         gpu = isinstance(root, torch.cuda.OutOfMemoryError)
@@ -132,7 +131,7 @@ def train_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progre
         test_fingerprint = test_part.fingerprint()
         test_part = test_part.to(device)
         test = EvaluationBatches(test_part, normalize, shape[1:], cfg.trainer.eval_batch_size)
-        results = []
+        outcomes = []
         tested = Replicas(models[:1], seeds[:1], device=device, bf16=bf16)
         for run in runs:
             result = outcome(run, test_best(run, tested, test))
@@ -144,12 +143,13 @@ def train_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progre
                 "test_data": f"{test_fingerprint:08x}", "num_threads": threads,
                 "versions": versions(), "error": None,
             }  # fmt: skip
-            results.append(result)
-        for run, result in zip(runs, results, strict=True):
+            outcomes.append(result)
+        for run, result in zip(runs, outcomes, strict=True):
             run.log.end(result)
-            write_json(run.directory / "result.json", result)
+            (run.directory / "checkpoints" / "previous.pt").unlink(missing_ok=True)  # last.pt is of a run that is over
+            results.write(run.directory, result)
             log.info(epilogue(run, result))
-    return results
+    return outcomes
 
 
 def load_test(dataset: DictConfig, files: int) -> Images:

@@ -1,8 +1,9 @@
 """When a run's checkpoints are written, and what is in them.
 
-last.pt previous.pt    all that training needs to go on after an epoch, and the same of an earlier one
-epoch_<n>.pt           the same, every `trainer.save_every` epochs
+last.pt previous.pt    all that training needs to go on after an epoch, and the same of an earlier one; of a run that is over
+                       last.pt has no optimizer, and previous.pt goes when the run is tested
 best.pt                the weights that are tested
+epoch_<n>.pt           those of every `trainer.save_every`-th epoch; nothing goes on from them
 """
 
 from __future__ import annotations
@@ -10,10 +11,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
+from torch import Tensor
 
 from labs import checkpoint
 from labs.replicas import Replicas
+from labs.results import best_of
 
 if TYPE_CHECKING:
     from labs.loop import Run
@@ -33,7 +38,8 @@ class Saver:
     """
 
     def __init__(self, trainer: DictConfig, epoch: int) -> None:
-        self.save_every = trainer.save_every
+        in_sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+        self.save_every = epochs_between(trainer.save_every, in_sweep=in_sweep)
         self.epoch = epoch
         self._next = 0.0  # on the clock of time.perf_counter
 
@@ -49,10 +55,11 @@ class Saver:
         for i, run in enumerate(runs):
             if not (due or wanted or run.over):
                 continue
-            folder, state = run.directory / "checkpoints", state_of(run, replicas, i)
+            folder = run.directory / "checkpoints"
             if wanted and not run.diverged:
-                checkpoint.save(folder / f"epoch_{epoch}.pt", state)
+                checkpoint.save(folder / f"epoch_{epoch}.pt", weights_of(run, epoch, replicas.state_of(i)))
             if due or run.over:
+                state = state_of(run, replicas, i)
                 run.log.sync()  # the state is worth nothing without the lines it was saved with
                 save_best(run)  # before last.pt, which may say that this run is over
                 if (folder / "last.pt").exists():
@@ -64,10 +71,18 @@ class Saver:
             self._next = time.perf_counter() + min(took * (1 / SHARE_OF_TIME - 1), LONGEST_WAIT)
 
 
+def epochs_between(save_every: int | str | None, *, in_sweep: bool) -> int | None:
+    """What `trainer.save_every` means: epochs from one epoch_<n>.pt to the next, or None for no such files."""
+    if save_every == "auto":
+        return None if in_sweep else 5
+    return None if save_every is None else int(save_every)
+
+
 def state_of(run: Run, replicas: Replicas, i: int) -> dict[str, Any]:
     """All that replica i needs to go on after the epoch it has just ended, as tensors and plain Python.
 
-    Everything random is drawn anew from (seed, purpose, epoch), and so no random state is part of it.
+    Everything random is drawn anew from (seed, purpose, epoch), and so no random state is part of it. One that is over needs
+    no optimizer and no scheduler.
     """
     return {
         "hash": run.hash,
@@ -78,16 +93,20 @@ def state_of(run: Run, replicas: Replicas, i: int) -> dict[str, Any]:
         "diverged": run.diverged,
         "seconds": run.seconds,
         "model": replicas.state_of(i),
-        "optimizer": run.optimizer.state_dict(),
-        "scheduler": run.scheduler.state_dict(),
+        "optimizer": None if run.over else run.optimizer.state_dict(),
+        "scheduler": None if run.over else run.scheduler.state_dict(),
         "best": run.best,
         "best_model": run.weights,
         "records": run.log.digests(),
     }
 
 
+def weights_of(run: Run, epoch: int, weights: dict[str, Tensor]) -> dict[str, Any]:
+    """What best.pt and epoch_<n>.pt hold: weights, and which they are."""
+    return {"hash": run.hash, "seed": run.seed, "epoch": epoch, "model": weights}
+
+
 def save_best(run: Run) -> None:
     """Write best.pt: the weights of the best epoch, which are the ones that are tested."""
     if run.best is not None:
-        state = {"hash": run.hash, "seed": run.seed, "epoch": run.best["epoch"], "model": run.weights}
-        checkpoint.save(run.directory / "checkpoints" / "best.pt", state)
+        checkpoint.save(best_of(run.directory), weights_of(run, run.best["epoch"], run.weights))

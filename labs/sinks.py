@@ -4,7 +4,6 @@ A mirror that cannot start stops the run before its first step; one that fails l
 """
 
 import hashlib
-import json
 import logging
 import os
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from typing import Any, Protocol, Self
 from omegaconf import DictConfig
 
 from labs.errors import UserError
-from labs.files import finite, json_line, write_atomically
+from labs.files import finite, json_line, parse_json, write_atomically
 
 log = logging.getLogger(__name__)
 FILES = ("metrics.jsonl", "layers.jsonl")
@@ -79,7 +78,7 @@ class RunLog:
         try:
             for name in FILES:
                 self._files.append(_Lines(self.directory / name, self._after))
-            kept = [(what, json.loads(line)) for what, file in zip(("epoch", "layers"), self._files, strict=True)
+            kept = [(what, parse_json(line)) for what, file in zip(("epoch", "layers"), self._files, strict=True)
                     for line in file.kept.splitlines()]  # fmt: skip
             if self._logger.tensorboard:
                 with _starting("TensorBoard"):
@@ -169,7 +168,7 @@ def lines_up_to(path: Path, epoch: int) -> bytes:
     kept = []
     for line in path.read_bytes().splitlines(keepends=True):
         try:
-            if not line.endswith(b"\n") or json.loads(line)["epoch"] > epoch:
+            if not line.endswith(b"\n") or parse_json(line)["epoch"] > epoch:
                 break
         except (ValueError, KeyError, TypeError):
             break

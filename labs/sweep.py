@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from labs import cells, config, launchers, plan, rerun, signals
 from labs.errors import Interrupted, UserError, one_line_errors
-from labs.job import held, refuse_other_configuration
+from labs.job import held, refuse_folders, refuse_other_configuration
 from labs.overrides import key_of
 from labs.plan import Job
 from labs.rerun import shown
@@ -41,6 +41,7 @@ class Checks(Callback):
             check_all([config])
             job = single_job(config)
             refuse_ignored([job])
+            refuse_folders(Path(config.hydra.run.dir), ("train.log", "summary.txt"))
             for run in sorted(Path(config.hydra.run.dir).glob("seed=*")):
                 refuse_other_configuration(run, config)
             preflight().check_networks([config])
@@ -169,6 +170,7 @@ def check_directories(jobs: list[Job], study: str | None, directory: Path) -> No
     for place in [directory, *(job.cell for job in jobs)]:
         if place.exists() and not place.is_dir():
             raise UserError(f"{shown(place)}: a file is where a directory of this sweep belongs; move it away")
+        refuse_folders(place, ("study.json",) if place is directory else ("train.log", "summary.txt"))
     refuse_shared_runs(jobs)
 
 
@@ -209,33 +211,45 @@ def make(directory: Path) -> None:
 def summarize(config: DictConfig, jobs: list[Job], directory: Path) -> int:
     """Print how many jobs ended how, each failure with its reason and the command that runs it again; the exit status."""
     counts: dict[str, int] = {}
-    for job in jobs:
-        counts[job.status()] = counts.get(job.status(), 0) + 1
+    statuses = [job.status() for job in jobs]
+    for status in statuses:
+        counts[status] = counts.get(status, 0) + 1
     print("  ".join(f"{status}: {counts[status]}" for status in sorted(counts)))
-    for job in jobs:
-        if job.status() not in ("done", "diverged"):
-            reasons = {(r.get("error") or {}).get("message", "") for r in job.results()} - {""}
+    for job, status in zip(jobs, statuses, strict=True):
+        if status not in ("done", "diverged"):
+            reasons = {str((r.get("error") or {}).get("message", "")) for r in job.results()} - {""} | {*job.flaws()}
             reason = " ".join("; ".join(sorted(reasons)).split()) or f"no result, see {shown(job.cell)}/train.log"
-            print(f"{'interrupted' if job.status() == 'interrupted' else 'failed'}  {job.name}: {reason}")
+            print(f"{'interrupted' if status == 'interrupted' else 'failed'}  {job.name}: {reason}")
             print(f"        again: {rerun.command(config.hydra, job.overrides, job.cfg, job.cell)}")
+    if lost := [path for job in jobs for path in job.lost()]:
+        more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+        print(f"{shown(lost[0])}{more}: gone; the numbers stand; to have it back, delete result.json and start the sweep again")
     print(f"analyse: {shlex.join(['python', '-m', 'multirun_analysis', shown(directory)])}")
     return 0 if set(counts) <= {"done", "diverged"} else 1
 
 
 def show_plan(jobs: list[Job], workers: int, *, here: bool = True) -> None:
     """Print the jobs, which are finished, their parameters and, if they run here, an estimate of the time; end the program."""
+    from labs import disk  # torch and all, as preflight
+
     preflight().check_networks([job.cfg for job in jobs], here=here)
     preflight().check_data([job.cfg for job in jobs])
     width = max(len(job.name) for job in jobs)
     total = longest = 0.0
-    print(f"{'job':<{width}}  {'status':<8}  {'parameters':>10}" + ("   at most" if here else ""))
-    for job in jobs:
-        seconds = 0.0
-        if here and job.status() not in ("done", "diverged"):
-            seconds = preflight().probe(job)
+    statuses = [job.status() for job in jobs]
+    todo = [job for job, status in zip(jobs, statuses, strict=True) if status not in ("done", "diverged")]
+    needs = dict(zip(map(id, todo), disk.of_jobs(todo), strict=True))
+    print(f"{'job':<{width}}  {'status':<8}  {'parameters':>10}  {'disk':>8}" + ("   at most" if here else ""))
+    for job, status in zip(jobs, statuses, strict=True):
+        seconds = preflight().probe(job) if here and id(job) in needs else 0.0
         total, longest = total + seconds, max(longest, seconds)
-        estimate = f"  {clock(seconds):>8}" if seconds else ""
-        print(f"{job.name:<{width}}  {job.status():<8}  {preflight().parameters(job):>10,}{estimate}", flush=True)
+        estimate = f"  {disk.shown(needs[id(job)].kept):>8}" if id(job) in needs else ""
+        estimate += f"  {clock(seconds):>8}" if seconds else ""
+        print(f"{job.name:<{width}}  {status:<8}  {preflight().parameters(job):>10,}{estimate}", flush=True)
+        for flaw in job.flaws():
+            print(f"    {flaw}; it will be set aside")
+    if needs:
+        print(disk.told(list(needs.values()), workers, jobs[0].cell.parent))
     timing = f"at most {clock(max(total / workers, longest))}" if here else "not timed, as they run elsewhere,"
     print(f"{len(jobs)} jobs, {timing} with {workers} at a time; nothing was run")
     sys.exit(0)

@@ -1,7 +1,6 @@
 """The progress of a sweep, read from disk: the same for one process, many, or a cluster."""
 
 import atexit
-import json
 import sys
 import threading
 import time
@@ -15,6 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from labs import cells
+from labs.files import parse_json
 from labs.plan import Job
 
 POLL_SECONDS = 1.0
@@ -92,8 +92,8 @@ class Watch:
         seconds: dict[int, float] = {}
         for path in paths:
             try:
-                with path.open() as file:
-                    records = [json.loads(line) for line in file if line.endswith("\n")]
+                with path.open("rb") as file:
+                    records = [parse_json(line) for line in file if line.endswith(b"\n")]
                 for record in records:
                     seconds[record["epoch"]] = seconds.get(record["epoch"], 0.0) + record["seconds"]
             except (OSError, ValueError, KeyError, TypeError):  # being written, or damaged

@@ -36,12 +36,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             frames = archive.load(options.load)
         except (OSError, ValueError) as error:
-            return _fail(f"cannot load {options.load}: {_line(error)}")
+            return _fail(f"cannot load {options.load}: {_line(error, options.load)}")
         return _analyse(frames, options.out or options.load, to_wandb=options.wandb)
     try:
         frames = collect(options.directories, with_layers=not options.status)
     except NotADirectoryError as error:
         return _fail(str(error))
+    except OSError as error:  # such as a name that is too long
+        return _fail(f"cannot read {error.filename}: {_line(error)}")
     for problem in frames.problems:
         print(f"warning: {problem}", file=sys.stderr)
     if not len(frames.runs):
@@ -64,7 +66,7 @@ def _analyse(frames: Frames, out: Path, *, to_wandb: bool) -> int:
         analysis = analyse(frames)
         archive.write(analysis, out)
     except OSError as error:
-        return _fail(f"cannot write to {out}: {_line(error)}; --out DIR writes elsewhere")
+        return _fail(f"cannot write to {out}: {_line(error, out)}; --out DIR writes elsewhere")
     table = tables.overview(analysis.summary, analysis.differences)
     if table.rows:
         print(f"{table.title}\n{tables.text(table)}")
@@ -84,9 +86,12 @@ def _fail(message: str) -> int:
     return 1
 
 
-def _line(error: Exception) -> str:
+def _line(error: Exception, directory: Path | None = None) -> str:
+    """What went wrong, and with which file in the directory where it is about one."""
     words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(words.split())
+    file = Path((error.filename2 or error.filename or "") if isinstance(error, OSError) else "")
+    where = f"{file.name}: " if directory is not None and directory in file.parents else ""
+    return where + " ".join(words.split())
 
 
 if __name__ == "__main__":

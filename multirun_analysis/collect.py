@@ -19,7 +19,8 @@ import pandas as pd
 
 from multirun_analysis import groups
 from multirun_analysis.plan import Plan, is_planned, read_plan, unstarted
-from multirun_analysis.rundir import FILES, METRICS, Run, clean, read_run
+from multirun_analysis.result import METRICS
+from multirun_analysis.rundir import FILES, Run, clean, read_run
 
 SKIPPED = {"checkpoints", ".hydra", ".submitit", "report", "tensorboard", "wandb"}  # never a run, maybe many files
 UNSTARTED = "missing"  # status of a run that is in the plan only

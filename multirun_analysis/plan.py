@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from multirun_analysis.result import checksum
 from multirun_analysis.rundir import read_json
 
 VARIED = ("model.depth", "model.widths", "model.residual")  # what a depth study sweeps; what is left must agree for a group
@@ -19,9 +20,13 @@ def read_plan(path: Path, name: str, problems: list[str]) -> Plan | None:
     """The plan in `path`, or None with a problem named, in which the file is called `name`."""
     try:
         plan = read_json(path)
+        if "checksum" in plan and plan["checksum"] != checksum(plan):
+            raise ValueError("changed or damaged")
         for cell in plan["cells"]:
             texts = [cell["dir"], cell["hash"], *cell["overrides"]]
-            if not all(isinstance(text, str) for text in texts) or not all(type(seed) is int for seed in cell["seeds"]):
+            if not all(isinstance(text, str) for text in texts) or not all(
+                type(seed) is int and 0 <= seed < 2**62 for seed in cell["seeds"]
+            ):
                 raise TypeError("not a plan")
         return dict(plan)
     except OSError as error:

@@ -7,7 +7,6 @@ seed=<s>/.lock           held while the run is running
 
 import errno
 import json
-import math
 import os
 import re
 from dataclasses import dataclass, field
@@ -16,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from multirun_analysis.result import FINISHED, flaw, is_number
+
 FILES = ("config.json", "result.json", "metrics.jsonl")  # any of them makes a `seed=<s>` directory a run
-METRICS = ("train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc")
-COUNTS = ("depth", "params", "mult_adds", "num_classes", "best_epoch", "epochs_run")
 TAKEN = ("run", "layer", "name", "fraction")  # columns of the layers frame: no quantity can have such a name
-ENDINGS = ("done", "diverged", "failed", "interrupted")  # what a result.json may say
+DEEPEST = 100  # levels of lists and mappings in a file; those of a run have five
 
 # JSON has no NaN; where a file holds one all the same it means what null means: there is no such number.
-_decode = json.JSONDecoder(parse_constant=lambda _: None).decode
+_decoder = json.JSONDecoder(parse_constant=lambda _: None)
 
 
 @dataclass
@@ -71,11 +70,11 @@ def read_run(directory: Path, *, with_layers: bool = True) -> Run:
 
     damaged: list[str] = []
     run.result = _read_object(directory / "result.json", damaged)
-    if run.result and (flaw := _flaw(run.result, run.seed)):
-        damaged.append(f"result.json: {flaw}")
+    if run.result and (wrong := flaw(run.result, run.config, run.seed)):
+        damaged.append(f"result.json: {wrong}")
         run.result = {}
 
-    if run.result.get("status") in ("done", "diverged"):
+    if run.result.get("status") in FINISHED:
         run.status = run.result["status"]
     elif is_held(directory / ".lock"):
         run.status = "running"
@@ -90,6 +89,10 @@ def read_run(directory: Path, *, with_layers: bool = True) -> Run:
         run.status = "interrupted"
         run.notes.append("killed: it left no result.json")
     run.notes += damaged
+
+    folder = directory / "checkpoints"  # which who archives a study may leave out
+    if run.result.get("best_epoch") and folder.is_dir() and not (folder / "best.pt").is_file():
+        run.notes.append("checkpoints/best.pt is gone, so its weights cannot be tested again")
 
     run.epochs = _read_epochs(directory / "metrics.jsonl", run.notes)
     expected = run.result.get("epochs_run")
@@ -140,10 +143,22 @@ def clean(text: str) -> str:
 
 def read_json(path: Path) -> Any:
     """The content of a JSON file. Raises OSError where it cannot be read and ValueError where it is not JSON."""
+    return _decode(path.read_bytes())
+
+
+def _decode(content: bytes) -> Any:
+    """JSON as Python. Raises ValueError, also where it is nested so deeply that what walks through it would not come back."""
     try:
-        return _decode(path.read_bytes().decode())
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
+        value = _decoder.decode(content.decode())
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    level = [value] if content.count(b"[") + content.count(b"{") > DEEPEST else []
+    for _ in range(DEEPEST):
+        level = [item for node in level for item in (node.values() if isinstance(node, dict) else node)
+                 if isinstance(item, dict | list)]  # fmt: skip
+    if level:
+        raise ValueError("nested too deeply")
+    return value
 
 
 def _read_object(path: Path, notes: list[str]) -> dict[str, Any]:
@@ -164,31 +179,6 @@ def _read_object(path: Path, notes: list[str]) -> dict[str, Any]:
     return content
 
 
-def _flaw(result: dict[str, Any], seed: int | None) -> str:
-    """Why a result.json cannot be believed, or an empty text."""
-    if result.get("status") not in ENDINGS:
-        return f"status {result.get('status')!r} is none of {', '.join(ENDINGS)}"
-    if seed is not None and result.get("seed", seed) != seed:
-        return f"is of seed {result['seed']}, in the directory of seed {seed}"
-    for key in (*METRICS, "seconds"):
-        if not _is_number(result.get(key)):
-            return f"{key} is not a number"
-    for key in COUNTS:
-        value = result.get(key)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**62):
-            return f"{key} is not a count"
-    kinds: dict[str, type] = {"residual": bool, "layers": list, "versions": dict, "error": dict}
-    for key, kind in kinds.items():
-        if result.get(key) is not None and not isinstance(result[key], kind):
-            return f"{key} is not a {kind.__name__}"
-    return ""
-
-
-def _is_number(value: object) -> bool:
-    """A number or null. JSON's 1e999 reads as infinity, which no file should hold: it is not a number either."""
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value))
-
-
 def _read_lines(path: Path, notes: list[str]) -> dict[int, dict[str, Any]]:
     """The whole records of a .jsonl file by epoch, in order; damaged lines are named in `notes` and left out."""
     try:
@@ -203,13 +193,13 @@ def _read_lines(path: Path, notes: list[str]) -> dict[int, dict[str, Any]]:
         if not line.strip():
             continue
         try:
-            record = _decode(line.decode())
+            record = _decode(line)
             epoch = record["epoch"]
             if isinstance(epoch, bool) or not isinstance(epoch, int) or not 0 <= epoch < 2**31:
                 raise ValueError("no epoch")
             if not all(re.fullmatch(r"[\w./-]+", key) and key not in TAKEN for key in record):
                 raise ValueError("no names of columns")
-        except (ValueError, TypeError, KeyError, RecursionError):
+        except (ValueError, TypeError, KeyError):
             last = number == len(lines)
             notes.append(f"{path.name}: {'the last line is truncated' if last else f'line {number} is damaged'}")
             continue
@@ -222,7 +212,7 @@ def _read_lines(path: Path, notes: list[str]) -> dict[int, dict[str, Any]]:
 def _read_epochs(path: Path, notes: list[str]) -> list[dict[str, Any]]:
     rows = []
     for epoch, record in _read_lines(path, notes).items():
-        if all(_is_number(value) for value in record.values()):
+        if all(is_number(value) for value in record.values()):
             rows.append(record)
         else:
             notes.append(f"{path.name}: epoch {epoch} holds something that is not a number")

@@ -136,7 +136,8 @@ def runs(folder: Path) -> list[Path]:
 
 
 def without_time(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if key != "seconds"}
+    """A row or a result without its times, and without the checksum that covers these too."""
+    return {key: value for key, value in row.items() if key not in ("seconds", "checksum")}
 
 
 def epochs(run: Path) -> list[dict[str, Any]]:

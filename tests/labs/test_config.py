@@ -98,7 +98,7 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
     "trainer.batch_size": ([0, -1], [2, BIG]),
     "trainer.eval_batch_size": ([0, -1], [1, BIG]),
     "trainer.patience": ([0, -1], [None, 1, BIG]),
-    "trainer.save_every": ([0, -1], [None, 1, BIG]),
+    "trainer.save_every": ([0, -1, "automatic", "5"], ["auto", None, 1, BIG]),
     "trainer.log_every": ([0, -1], [1, BIG]),
     "trainer.precision": (["", "fp16", "FP32"], ["fp32", "bf16"]),
     "trainer.num_threads": (["", "all", "4", 0, -1, 4097], ["auto", 1, 4096]),
@@ -184,7 +184,8 @@ WRONG = {
     int: [True, 1.5, "many", [1], None], float: [True, "much", [0.5], None], bool: ["maybe", [True], None],
     int | None: [True, 1.5, "many", [1]], list[int] | None: [3, "wide", [1.5], ["a"], [True], [[1]]],
     list[int]: [3, [1.5], [True]], list[float]: [0.9, ["a"], [True, 0.9]], int | float: [True, "half", None, [1]],
-    int | str: [True, 1.5, None, [1]], config.Text: [True, 1.5, 20261125, float("inf"), [1], ["a"]],
+    int | str: [True, 1.5, None, [1]], int | str | None: [True, 1.5, [1]],
+    config.Text: [True, 1.5, 20261125, float("inf"), [1], ["a"]],
 }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import torch
 from omegaconf import DictConfig
 from PIL import Image
 
-from labs import cells, checkpoint, datasets, evaluate, run
+from labs import cells, checkpoint, datasets, evaluate, results, run
 from labs.errors import UserError
 from labs.files import read_json, write_json
 
@@ -58,7 +58,7 @@ def test_a_difference_in_the_last_bit_is_told(
 ) -> None:
     [directory] = trained(compose_config(), tmp_path, 0)
     result = read_json(directory / "result.json")
-    write_json(directory / "result.json", result | {"test_loss": result["test_loss"] * (1 + 1e-15)})
+    results.write(directory, result | {"test_loss": result["test_loss"] * (1 + 1e-15)})
     with pytest.raises(UserError, match=r"seed=0: result\.json does not say the same$"):
         evaluate.main([str(directory)])
     assert re.search(r"^result\.json: loss \S+, accuracy \S+; here \S+, \S+$", capsys.readouterr().out, re.MULTILINE)
@@ -76,9 +76,9 @@ def test_with_overrides_the_numbers_are_compared_up_to_rounding(
     result = read_json(directory / "result.json")
     loss, accuracy = result["test_loss"], result["test_acc"]
     for worse in ({"test_loss": loss * 1.0001}, {"test_acc": accuracy - 200 / 360}, {"test_loss": None}):
-        write_json(directory / "result.json", result | worse)
+        results.write(directory, result | worse)
         assert refused(directory, "trainer.eval_batch_size=7").endswith("seed=0: result.json does not say the same")
-    write_json(directory / "result.json", result | {"test_acc": accuracy - 100 / 360})
+    results.write(directory, result | {"test_acc": accuracy - 100 / 360})
     evaluate.main([str(directory), "trainer.eval_batch_size=7"])  # an image between two classes
     assert refused(directory).endswith("seed=0: result.json does not say the same")
 
@@ -142,7 +142,7 @@ def test_a_checkpoint_is_found_from_its_own_folder_and_tested_with_the_threads_o
     [directory] = trained(compose_config("trainer.num_threads=auto"), tmp_path, 0)
     result = read_json(directory / "result.json")
     assert result["num_threads"] == 1
-    write_json(directory / "result.json", result | {"num_threads": 2})
+    results.write(directory, result | {"num_threads": 2})
     threads: list[int] = []
     monkeypatch.setattr(evaluate, "set_threads", lambda number, model: threads.append(number))
     monkeypatch.chdir(directory / "checkpoints")

@@ -17,8 +17,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
+from written import write_result
 
-from labs import cells, config, job
+from labs import cells, config, job, results
 from labs.errors import UserError
 from labs.files import read_json, write_json
 
@@ -72,9 +73,7 @@ def training(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
 
 
 def result(cell: Path, cfg: DictConfig, seed: int = 0, status: str = "done", **entries: Any) -> Path:
-    path = cells.run_directory(cell, seed) / "result.json"
-    write_json(path, {"status": status, "seed": seed, "hash": cells.config_hash(cfg)} | entries)
-    return path
+    return write_result(cell, cells.config_hash(cfg), seed, status, **entries)
 
 
 def break_training(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
@@ -115,14 +114,68 @@ def test_a_job_that_is_finished_trains_nothing(start: Start, cell: Path, trainin
 
 @pytest.mark.parametrize(("status", "over"), [("done", True), ("diverged", True), ("failed", False), ("interrupted", False)])
 def test_what_counts_as_finished(start: Start, cell: Path, status: str, over: bool) -> None:
-    assert job.finished(result(cell, start(), status=status).parent) is over
+    cfg = start()
+    assert results.finished(result(cell, cfg, status=status).parent, 0, cells.config_hash(cfg)) is over
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", "null"])
 def test_a_damaged_result_is_not_finished(tmp_path: Path, content: str) -> None:
-    assert job.finished(tmp_path) is False
+    assert results.read(tmp_path, 0, "0123456789") == (None, "")
     (tmp_path / "result.json").write_text(content)
-    assert job.finished(tmp_path) is False
+    assert results.finished(tmp_path, 0, "0123456789") is False
+    assert results.read(tmp_path, 0, "0123456789")[1].startswith("is damaged (")
+
+
+@pytest.mark.parametrize("damage", ["another seed's", "made up", "a digit"])
+def test_a_result_that_is_not_this_runs_own_is_set_aside_with_a_line(
+    start: Start, cell: Path, training: list[list[int]], caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    cfg = start("replicas=2")
+    job.run(cfg)
+    training.clear()
+    path = cell / "seed=1" / "result.json"
+    text = path.read_text()
+    wrong = {"another seed's": (cell / "seed=0" / "result.json").read_text(), "made up": '{"status": "done"}',
+             "a digit": text.replace("91.0", "92.0")}[damage]  # fmt: skip
+    assert wrong != text
+    path.write_text(wrong)
+    caplog.clear()
+    assert job.run(cfg) == 90.5
+    assert training == [[1]]
+    [record] = [record for record in caplog.records if "set aside" in record.getMessage()]
+    assert record.levelname == "WARNING"
+    assert record.getMessage().startswith(f"{path}: ")
+    assert record.getMessage().endswith("; it is set aside as result.json.unusable, and the run goes on without it")
+    assert (cell / "seed=1" / "result.json.unusable").read_text() == wrong
+
+
+def test_best_weights_that_a_finished_run_has_lost_are_told(
+    start: Start, cell: Path, training: list[list[int]], caplog: pytest.LogCaptureFixture
+) -> None:
+    cfg = start()
+    job.run(cfg)
+    caplog.clear()
+    job.run(cfg)
+    [record] = caplog.records
+    assert record.getMessage().startswith(f"{cell}/seed=0/checkpoints/best.pt is gone; the numbers stand")
+    (cell / "seed=0" / "checkpoints").mkdir()
+    (cell / "seed=0" / "checkpoints" / "best.pt").touch()
+    caplog.clear()
+    job.run(cfg)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("name", [*job.OF_A_RUN, ".lock"])
+def test_a_folder_where_a_file_belongs_is_one_line_before_anything_is_trained(
+    start: Start, cell: Path, training: list[list[int]], caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    (cell / "seed=0" / name).mkdir(parents=True)
+    assert math.isnan(job.run(start()))
+    [record] = caplog.records
+    assert f"{cell}/seed=0" in record.getMessage()
+    assert "\n" not in record.getMessage()
+    assert record.exc_info in (None, False)
+    assert training == []
 
 
 # ── config.json ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -140,7 +193,7 @@ def test_a_run_notes_what_it_is_before_it_trains(start: Start, cell: Path, monke
     job.run(cfg)
     assert [note["seed"] for note in seen] == [4, 5]
     note = seen[1]
-    assert set(note) == {"hash", "study", "seed", "started", "command", "config"}
+    assert set(note) == {"format", "hash", "study", "seed", "started", "command", "config"}
     assert (note["hash"], note["study"]) == (cells.config_hash(cfg), "s")
     assert timedelta(0) <= datetime.now(UTC) - datetime.fromisoformat(note["started"]) < timedelta(minutes=1)
     assert note["config"] == cells.resolved(cfg) | {"seed": 5, "replicas": 1}
@@ -179,7 +232,7 @@ def test_the_outcome_of_an_earlier_attempt_is_gone_while_the_next_one_trains(
     with pytest.raises(KeyboardInterrupt):
         job.run(cfg)
     assert read_json(path)["status"] == "interrupted"
-    assert job.finished(path.parent) is False  # the next start runs it again
+    assert results.finished(path.parent, 0, cells.config_hash(cfg)) is False  # the next start runs it again
 
 
 # ── failures ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -193,6 +246,7 @@ def test_in_a_sweep_a_crash_is_recorded_with_its_traceback_and_passed_over(
     assert math.isnan(job.run(cfg))
     for seed in (0, 1):
         found = json.loads((cells.run_directory(cell, seed) / "result.json").read_text())
+        assert found.pop("checksum") == results.checksum(found)
         traceback = found["error"].pop("traceback")
         assert found == {
             "status": "failed", "seed": seed, "hash": cells.config_hash(cfg),
@@ -326,7 +380,7 @@ def test_a_run_that_another_process_finished_meanwhile_is_left_as_it_is(
     cfg = start()
 
     def holding(directory: Path) -> FileLock:
-        write_json(directory / "result.json", {"status": "done", "val_acc": 77.0})
+        result(cell, cfg, val_acc=77.0)
         return FileLock(directory / ".lock").acquire()
 
     monkeypatch.setattr(job, "hold", holding)

@@ -262,9 +262,15 @@ def test_checkpoints_hold_the_last_the_best_and_every_nth_epoch(tmp_path: Path) 
     assert last["model"].keys() == mlp(0).state_dict().keys()
     for name, tensor in run.weights.items():
         assert torch.equal(best["model"][name], tensor)
+    assert (last["over"], last["optimizer"], last["scheduler"]) == (True, None, None)
+    for epoch in (3, 6):
+        kept = checkpoint.load(folder / f"epoch_{epoch}.pt")
+        assert kept.keys() == best.keys() == {"format", "hash", "seed", "epoch", "model"}
+        assert kept["epoch"] == epoch
+    previous = checkpoint.load(folder / "previous.pt")
     optimizer = torch.optim.Adam(Replicas([mlp(0)], [0]).parameters_of(0, flat=True), lr=0.01)
-    optimizer.load_state_dict(last["optimizer"])
-    assert optimizer.state_dict()["state"][0]["step"].item() == 7 * 6
+    optimizer.load_state_dict(previous["optimizer"])
+    assert optimizer.state_dict()["state"][0]["step"].item() == previous["epoch"] * 6
 
 
 # ── divergence ───────────────────────────────────────────────────────────────────────────────────────────────────────────

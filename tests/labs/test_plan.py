@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
+from written import write_result
 
-from labs import cells, plan
-from labs.files import write_json
+from labs import cells, plan, results
 
 Expand = Callable[..., list[plan.Job]]
 
@@ -20,7 +20,9 @@ Expand = Callable[..., list[plan.Job]]
 def test_the_plan_on_disk_has_a_cell_once_with_all_its_seeds(expand: Expand, tmp_path: Path) -> None:
     jobs = expand("model.depth=1,2", "seed=3,0", "replicas=2", "trainer.epochs=1")
     plan.write(Path("multirun/s"), "s", "python train.py -m …", jobs)
-    assert json.loads((tmp_path / "multirun/s/study.json").read_text()) == {
+    written = json.loads((tmp_path / "multirun/s/study.json").read_text())
+    assert written.pop("checksum") == results.checksum(written)
+    assert written == {
         "study": "s",
         "command": "python train.py -m …",
         "cells": [
@@ -50,7 +52,7 @@ def job(tmp_path: Path) -> plan.Job:
 
 
 def result(job: plan.Job, seed: int, **entries: Any) -> None:
-    write_json(cells.run_directory(job.cell, seed) / "result.json", {"hash": job.hash} | entries)
+    write_result(job.cell, job.hash, seed, **entries)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from labs import checkpoint, files, run
+from labs import checkpoint, files, run, sinks
 from labs.errors import UserError
 from labs.models.cnn import CNN
 from labs.models.mlp import MLP
@@ -186,3 +186,16 @@ def test_every_epoch_goes_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "labs.epochs"):
         shown(visible=False, terminal=False)
     assert len(caplog.records) == 7
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"a":' * 500 + "1" + "}" * 500, "[" * 101 + "]" * 101])
+def test_json_that_is_nested_too_deeply_is_damaged(tmp_path: Path, content: str) -> None:
+    """Also where the parser still comes back: what walks through it would not."""
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"epoch": 1}\n' + content + "\n")
+    assert sinks.lines_up_to(path, 5) == b'{"epoch": 1}\n'
+    path.write_text(content)
+    assert files.read_json(path) is None
+    with pytest.raises(ValueError, match=r"^nested too deeply$"):
+        files.parse_json(content.encode())
+    assert files.parse_json(b"[" * 100 + b"]" * 100)

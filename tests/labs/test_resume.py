@@ -65,7 +65,7 @@ def equal(a: Any, b: Any) -> bool:
 
 
 def without_time(value: dict[str, Any]) -> dict[str, Any]:
-    return {key: item for key, item in value.items() if key not in ("seconds", "records")}
+    return {key: item for key, item in value.items() if key not in ("seconds", "records", "checksum")}
 
 
 def left_behind(cell: Path, seed: int = 0) -> dict[str, Any]:
@@ -289,7 +289,7 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], None], int]] = {
     "last.pt truncated": ("checkpoints/last.pt", truncate, 3),
     "last.pt with a flipped bit": ("checkpoints/last.pt", flip, 3),
     "last.pt empty": ("checkpoints/last.pt", lambda path: path.write_bytes(b""), 3),
-    "metrics.jsonl truncated": ("metrics.jsonl", truncate, 2),
+    "metrics.jsonl truncated": ("metrics.jsonl", truncate, 0),
     "metrics.jsonl with another digit": ("metrics.jsonl", change_a_digit, 0),
     "layers.jsonl with another digit": ("layers.jsonl", change_a_digit, 0),
     "layers.jsonl absent": ("layers.jsonl", Path.unlink, 0),
@@ -420,10 +420,41 @@ def test_when_the_last_checkpoint_is_written_all_that_it_needs_is_on_disk(
     assert equal(left_behind(tmp_path / "killed"), left_behind(tmp_path / "undisturbed"))
 
 
+@pytest.mark.parametrize("damage", [Path.unlink, truncate])
+def test_best_weights_that_are_lost_after_the_last_epoch_are_told_and_written_again(
+    compose_config: Compose, tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], None]
+) -> None:
+    cfg = compose_config()
+    train(cfg, tmp_path)
+    before = left_behind(tmp_path)
+    (tmp_path / "seed=0" / "result.json").unlink()
+    best = tmp_path / "seed=0" / "checkpoints" / "best.pt"
+    damage(best)
+    train(cfg, tmp_path)
+    [line] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert line.startswith(f"{best}: ")
+    assert "; written again from last.pt, with the weights of epoch " in line
+    assert equal(left_behind(tmp_path), before)
+
+
+def test_a_checkpoint_of_the_format_before_goes_on(
+    compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cfg = compose_config("trainer.epochs=4")
+    train(cfg, tmp_path / "undisturbed")
+    break_off(monkeypatch, cfg, tmp_path / "killed", (4, 1))
+    last = tmp_path / "killed" / "seed=0" / "checkpoints" / "last.pt"
+    torch.save(checkpoint.load(last) | {"format": 3}, last)
+    caplog.set_level("INFO")
+    train(cfg, tmp_path / "killed")
+    assert "seed 0: going on after epoch 3 of 4" in caplog.messages
+    assert equal(left_behind(tmp_path / "killed"), left_behind(tmp_path / "undisturbed"))
+
+
 def test_what_another_program_wrote_is_one_clear_line(tmp_path: Path) -> None:
     path = tmp_path / "last.pt"
     torch.save({"state_dict": {}}, path)
-    with pytest.raises(UserError, match=r"last\.pt: a checkpoint of another program or version; format 3 is needed"):
+    with pytest.raises(UserError, match=r"last\.pt: a checkpoint of another program or version; format 4 is needed"):
         checkpoint.load(path)
     torch.save({"format": 3, "x": Path()}, path)
     with pytest.raises(UserError, match=r"last\.pt: not a readable checkpoint \(Weights only load failed"):

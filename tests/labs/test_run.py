@@ -15,7 +15,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from labs import checkpoint, datasets, imagefolder, preflight, run
+from labs import checkpoint, datasets, imagefolder, preflight, results, run
 from labs.data import Images
 from labs.errors import UserError
 from labs.files import read_json
@@ -52,7 +52,8 @@ def test_a_run_directory_keeps_the_run_contract(compose_config: Compose, tmp_pat
     assert layers[0]["update_ratio"] is None
     assert all(len(record["grad_norm"]) == len(result["layers"]) == 6 for record in layers)
     best = max(rows, key=lambda row: row["val_acc"])
-    assert result == read_json(folder / "result.json")
+    assert results.sealed(result) == read_json(folder / "result.json")
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"last.pt", "best.pt", "epoch_2.pt"}
     assert result | {name: best[name] for name in ("train_loss", "train_acc", "val_loss", "val_acc")} == result
     assert (result["status"], result["seed"], result["depth"], result["residual"]) == ("done", 0, 5, True)
     assert (result["params"], result["epochs_run"], result["best_epoch"]) == (21_674, 3, best["epoch"])

@@ -18,6 +18,7 @@ import pytest
 from filelock import FileLock
 from omegaconf import OmegaConf
 
+from labs import results
 from labs.errors import UserError
 from labs.plan import Job
 from labs.sweep import refuse_ignored
@@ -150,9 +151,8 @@ def numbers(run: Path) -> Any:
     """Everything a run has measured, apart from times."""
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     layers = [json.loads(line) for line in (run / "layers.jsonl").read_text().splitlines()]
-    return [
-        {key: value for key, value in row.items() if key != "seconds"} for row in [read(run / "result.json"), *rows, *layers]
-    ]
+    everything = [read(run / "result.json"), *rows, *layers]
+    return [{key: value for key, value in row.items() if key not in ("seconds", "checksum")} for row in everything]
 
 
 def state(*runs: Path) -> dict[Path, tuple[bytes, int]]:
@@ -215,7 +215,7 @@ def test_the_next_start_runs_what_is_missing_and_failed_and_leaves_the_rest(stud
     missing, failed = study.run("s", "mlp-digits-depth=1-plain", 0), study.run("s", "mlp-digits-depth=2-plain", 1)
     first = numbers(missing), numbers(failed)
     (missing / "result.json").unlink()
-    (failed / "result.json").write_text(json.dumps({"status": "failed", "hash": read(failed / "result.json")["hash"]}))
+    results.write(failed, {"status": "failed", "seed": 1, "hash": read(failed / "result.json")["hash"]})
     others = [run for run in study.runs("s") if run not in (missing, failed)]
     before = state(*others)
     ended = study.train(*STUDY)
@@ -285,7 +285,7 @@ def test_a_crash_is_recorded_and_stops_nobody_else(project: Project) -> None:
     (failed,) = (path for path in project.folder.glob("there/*/seed=0/result.json") if read(path)["status"] == "failed")
     error = read(failed)["error"]
     assert error["traceback"].startswith("Traceback (most recent call last):\n")
-    assert set(read(failed)) == {"status", "seed", "hash", "error"}
+    assert set(read(failed)) == {"status", "seed", "hash", "error", "checksum"}
     assert lines[4] == f"failed  model._target_=fragile.Net: {' '.join(error['message'].split())}"
     assert error["message"]
     assert ended.code == 1
@@ -329,8 +329,11 @@ def test_obstacles_fail_their_jobs_alone_and_are_left_untouched(study: Project) 
     assert "\n[1/4] model.depth=2 seed=1  done  test accuracy" in ended.out
     assert "\ndone: 1  missing: 3\n" in ended.out
     for name, run in (("model.depth=1 seed=0", file), ("model.depth=1 seed=1", other), ("model.depth=2 seed=0", held)):
-        where = run.parent.relative_to(study.folder) / "train.log"
-        assert f"\nfailed  {name}: no result, see {where}\n" in ended.out
+        place = run.relative_to(study.folder)
+        reason = f"no result, see {place.parent / 'train.log'}"
+        if run == other:
+            reason = f"{place / 'result.json'}: does not agree with its own checksum, and so was changed or damaged"
+        assert f"\nfailed  {name}: {reason}\n" in ended.out
     assert all(reason in (file.parent / "train.log").read_text() for reason in reasons[:2])
 
     file.unlink()  # once they are out of the way, the commands work as they stand
@@ -413,7 +416,7 @@ def test_what_a_sweep_names_twice_is_run_once_and_what_was_told_to_part_passes(p
 def test_a_value_that_one_job_of_a_sweep_reads_passes(project: Project, overrides: list[str]) -> None:
     ended = project.train("-m", *overrides, "plan=true", *QUICK)
     assert (ended.code, ended.err) == (0, "")
-    assert len(ended.out.splitlines()) == 4
+    assert len(ended.out.splitlines()) == 5
 
 
 def test_what_a_network_of_ones_own_does_with_its_depth_is_not_judged() -> None:
@@ -429,14 +432,17 @@ def test_a_plan_lists_the_jobs_and_leaves_no_trace(study: Project) -> None:
     (study.run("s", "mlp-digits-depth=2-plain", 1) / "result.json").unlink()
     before = state(study.folder / "multirun")
     ended = study.train(*STUDY, "plan=true")
-    head, *jobs, total = ended.out.splitlines()
-    assert head.split() == ["job", "status", "parameters", "at", "most"]
+    head, *jobs, space, total = ended.out.splitlines()
+    assert head.split() == ["job", "status", "parameters", "disk", "at", "most"]
     assert [re.split("  +", line.strip()) for line in jobs[:3]] == [
         ["model.depth=1 seed=0", "done", "9,866"],  # (64 + 1) 128 + 2 · 128 + (128 + 1) 10
         ["model.depth=1 seed=1", "done", "9,866"],
         ["model.depth=2 seed=0", "done", "17,610"],
     ]
-    assert re.fullmatch(r"model.depth=2 seed=1  missing +17,610 +\d\d:\d\d", jobs[3])
+    assert re.fullmatch(r"model.depth=2 seed=1  missing +17,610 +\d+ kB +\d\d:\d\d", jobs[3])
+    assert re.fullmatch(
+        r"disk: at most \d+ kB, and \d+ kB while they run, without files of TensorBoard and W&B; .* are free", space
+    )
     assert re.fullmatch(r"4 jobs, at most \d\d:\d\d with 1 at a time; nothing was run", total)
     assert (ended.code, ended.err) == (0, "")
     assert state(study.folder / "multirun") == before

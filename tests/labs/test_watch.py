@@ -11,9 +11,9 @@ import pytest
 from omegaconf import OmegaConf
 from rich.console import Console
 from rich.live import Live
+from written import write_result
 
 from labs import cells
-from labs.files import write_json
 from labs.plan import Job
 from labs.watch import Watch, clock, seconds_per_epoch
 
@@ -60,8 +60,7 @@ def trained(job: Job, epochs: int, seconds: float, seed: int = 0) -> None:
 
 
 def ended(job: Job, seed: int = 0, status: str = "done", **entries: Any) -> None:
-    path = cells.run_directory(job.cell, seed) / "result.json"
-    write_json(path, {"status": status, "hash": job.hash, "seed": seed} | entries)
+    write_result(job.cell, job.hash, seed, status, **entries)
 
 
 def test_before_the_first_epoch_nothing_is_known(tmp_path: Path) -> None:

@@ -226,3 +226,17 @@ def test_writing_is_whole_or_not_at_all(tmp_path, monkeypatch):
         archive.write_atomically(target, b"new content")
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("arguments", [["{long}"], ["{study}", "{long}", "--status"], ["--load", "{long}"], ["${{nope}}"],
+                                       ["{study}", "--out", "{long}"], ["--load", "{folders}"]])  # fmt: skip
+def test_a_path_that_cannot_be_is_one_line(tmp_path, capsys, arguments):
+    study = write_study(tmp_path / "s", depths=[5], seeds=[0])
+    (tmp_path / "folders" / "runs.csv").mkdir(parents=True)
+    names = {"long": "x" * 256, "study": study, "folders": tmp_path / "folders"}
+    assert main([text.format(**names) for text in arguments]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    if "{folders}" in arguments:
+        assert f"{tmp_path}/folders: runs.csv: Is a directory" in error

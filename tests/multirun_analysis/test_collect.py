@@ -6,10 +6,12 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from synthetic import cell_name, config, write_plan, write_run, write_study
 
 from multirun_analysis.collect import collect
+from multirun_analysis.result import checksum
 from multirun_analysis.rundir import read_run
 
 
@@ -171,6 +173,22 @@ class TestDamage:
         assert said in row["note"]
         assert np.isnan(row["test_acc"])
 
+    @pytest.mark.parametrize("file", ["result.json", "config.json", "metrics.jsonl", "layers.jsonl"])
+    @pytest.mark.parametrize("content", [None, "[" * 100_000, '{"a":' * 300 + "1" + "}" * 300])
+    def test_a_folder_or_a_deep_nest_in_place_of_a_file_is_a_note(self, tmp_path, file, content):
+        path = write_run(tmp_path / "s") / file
+        path.unlink()
+        path.mkdir() if content is None else path.write_text(content)
+        assert file in only(collect([tmp_path]))["note"]
+
+    def test_best_weights_that_are_gone_are_told(self, tmp_path):
+        run = write_run(tmp_path / "s")
+        assert pd.isna(only(collect([tmp_path]))["note"])
+        (run / "checkpoints").mkdir()
+        row = only(collect([tmp_path]))
+        assert row["note"] == "checkpoints/best.pt is gone, so its weights cannot be tested again"
+        assert row["counted"]
+
     def test_a_killed_run_says_so(self, tmp_path):
         (write_run(tmp_path / "s", status=None) / ".lock").touch()
         row = only(collect([tmp_path]))
@@ -230,6 +248,21 @@ class TestPlan:
         frames = collect([study])
         assert frames.problems == ("study.json is damaged; what is missing is unknown",)
         assert frames.runs["planned"].isna().all()
+
+    @pytest.mark.parametrize("seed", [10**30, -1])
+    def test_a_plan_of_impossible_seeds_is_damaged(self, tmp_path, seed):
+        write_plan(tmp_path / "s", depths=[5], seeds=[seed])
+        assert collect([tmp_path / "s"]).problems == ("study.json is damaged; what is missing is unknown",)
+
+    def test_a_plan_that_was_changed_is_damaged(self, tmp_path):
+        study = write_study(tmp_path / "s", depths=[5], seeds=[0])
+        write_plan(study, depths=[5], seeds=[0])
+        plan = json.loads((study / "study.json").read_text())
+        (study / "study.json").write_text(json.dumps(plan | {"checksum": checksum(plan)}))
+        assert collect([study]).problems == ()
+        plan["cells"][0]["seeds"] = [1]
+        (study / "study.json").write_text(json.dumps(plan | {"checksum": checksum({})}))
+        assert collect([study]).problems == ("study.json is damaged; what is missing is unknown",)
 
     @pytest.mark.parametrize("file", ["config.json", "result.json"])
     def test_another_configuration_than_the_directory_names_is_not_counted(self, tmp_path, file):

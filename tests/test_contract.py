@@ -1,0 +1,146 @@
+"""`labs` and `multirun_analysis` share no code, and believe the same result.json."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labs import results
+from labs.files import read_json, write_json
+from multirun_analysis import result
+from multirun_analysis.rundir import read_run
+
+HASH = "0123456789"
+GOLDEN = Path(__file__).parent / "golden" / "depth_study"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A finished run of seed 1, as one writes it today."""
+    directory = tmp_path / f"mlp-digits-{HASH}" / "seed=1"
+    write_json(directory / "config.json", {"format": results.FORMAT, "hash": HASH, "seed": 1, "config": {}})
+    content = {
+        "status": "done", "seed": 1, "best_epoch": 3, "epochs_run": 4, "train_loss": 0.25, "train_acc": 90.5, "val_loss": 0.5,
+        "val_acc": 80.25, "test_loss": float("inf"), "test_acc": 79.0, "seconds": 1.5, "hash": HASH, "depth": 2,
+        "residual": None, "params": 1234, "mult_adds": None, "layers": ["a", "head"], "num_classes": 10,
+        "versions": {"torch": "ü"}, "error": None,
+    }  # fmt: skip
+    results.write(directory, content)
+    return directory
+
+
+def believed(run: Path, seed: int = 1) -> bool:
+    """Whether both do; a test fails where they disagree."""
+    found, flaw = results.read(run, seed, HASH)
+    analysed = read_run(run)
+    assert (found is not None) == (analysed.status != "corrupt" and not analysed.mismatch), (flaw, analysed.notes)
+    if found is None:
+        assert flaw
+        assert "\n" not in flaw
+        assert any("result.json" in note for note in analysed.notes)
+    return found is not None
+
+
+def change(run: Path, *, seal: bool = True, **entries: Any) -> None:
+    content = read_json(run / "result.json") | entries
+    content = {key: value for key, value in content.items() if value != "absent"}
+    write_json(run / "result.json", results.sealed(content) if seal and "checksum" not in entries else content)
+
+
+def test_what_a_run_writes_is_believed(run: Path) -> None:
+    assert believed(run)
+    assert read_json(run / "result.json")["test_loss"] is None
+
+
+def test_every_digit_counts(run: Path) -> None:
+    whole = (run / "result.json").read_text()
+    content, flipped = whole[: whole.index('"checksum"')], 0
+    for position, character in enumerate(content):
+        if character.isdigit():
+            (run / "result.json").write_text(whole[:position] + str((int(character) + 1) % 10) + whole[position + 1 :])
+            assert not believed(run), content[position - 20 : position + 1]
+            flipped += 1
+    assert flipped > 30
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "another seed": {"seed": 0},
+    "no seed": {"seed": "absent"},
+    "another configuration": {"hash": "fedcba9876"},
+    "an unknown status": {"status": "fine"},
+    "a status of another type": {"status": ["done"]},
+    "no accuracy": {"test_acc": "absent"},
+    "null for an accuracy": {"val_acc": None},
+    "a text for an accuracy": {"val_acc": "80"},
+    "layers that are none": {"layers": "head"},
+    "a count below zero": {"epochs_run": -1},
+    "no checksum": {"checksum": "absent"},
+    "a checksum of another type": {"checksum": ["1"]},
+}
+
+
+@pytest.mark.parametrize("entries", CHANGES.values(), ids=CHANGES)
+def test_what_cannot_be_is_not_believed(run: Path, entries: dict[str, Any]) -> None:
+    change(run, **entries)
+    assert not believed(run)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "null", "[1]", '{"status": "done"}', "[" * 100_000, '{"a":' * 300 + "1" + "}" * 300]
+)
+def test_what_is_no_result_is_not_believed(run: Path, content: str) -> None:
+    (run / "result.json").write_text(content)
+    assert not believed(run)
+
+
+def test_a_folder_in_its_place_is_not_believed(run: Path) -> None:
+    (run / "result.json").unlink()
+    (run / "result.json").mkdir()
+    assert not believed(run)
+
+
+def test_a_copy_from_another_seed_counts_as_little_as_its_whole_directory(run: Path) -> None:
+    shutil.copytree(run, other := run.with_name("seed=2"))
+    assert not believed(other, 2)
+    write_json(other / "config.json", read_json(run / "config.json") | {"seed": 2})
+    assert not believed(other, 2)
+    change(other, seed=2)
+    assert believed(other, 2)
+    shutil.copy(run / "config.json", other)
+    assert not believed(other, 2)
+
+
+@pytest.mark.parametrize(("damage", "ours"), [(Path.unlink, True), (lambda path: path.write_text("{"), True)])
+def test_a_result_stands_where_config_json_is_lost(run: Path, damage: Callable[[Path], Any], ours: bool) -> None:
+    damage(run / "config.json")
+    assert believed(run) is ours
+
+
+def test_results_of_before_are_believed_as_they_are(run: Path) -> None:
+    """Without a checksum, and without a word of one in config.json."""
+    write_json(run / "config.json", {"hash": HASH, "seed": 1, "config": {}})
+    change(run, checksum="absent")
+    assert believed(run)
+    change(run, seal=False, epochs_run="absent")
+    assert not believed(run)
+    for path in GOLDEN.glob("*/seed=*"):
+        seed, hashed = int(path.name[5:]), path.parent.name[-10:]
+        assert results.finished(path, seed, hashed)
+        assert read_run(path).status == "done"
+
+
+def test_what_did_not_finish_needs_no_numbers(run: Path) -> None:
+    entry = {"status": "failed", "seed": 1, "hash": HASH, "error": {"type": "ValueError", "message": "x", "traceback": ""}}
+    results.write(run, entry)
+    assert believed(run)
+    assert not results.finished(run, 1, HASH)
+
+
+def test_both_have_the_same_rules() -> None:
+    for name in ("FINISHED", "ENDINGS", "METRICS", "COUNTS", "KINDS", "FIELDS", "NUMBERS_WHERE_DONE"):
+        assert getattr(results, name) == getattr(result, name)
+    content = {"b": [1.5, None, "ü"], "a": {"z": 1e-300, "y": True}}
+    assert results.checksum(content) == result.checksum(json.loads(json.dumps(results.sealed(content))))
