@@ -21,7 +21,7 @@ from torch import nn
 
 from labs import cells, datasets, launchers, networks, optimizers, resume, schedules, signals, targets
 from labs.data import EvaluationBatches, Images, Normalizer, TrainingBatches, split_validation, stream_seed
-from labs.errors import UserError
+from labs.errors import OUT_OF_MEMORY, UserError
 from labs.files import write_json
 from labs.loop import Run, evaluate, fit, measure, steps_per_epoch
 from labs.models.blocks import Block
@@ -57,7 +57,7 @@ def train(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progress: bool)
     except Exception as error:
         root = error if error.__cause__ is None else error.__cause__  # Hydra wraps what building a network raises
         gpu = isinstance(root, torch.cuda.OutOfMemoryError)
-        if not (gpu or isinstance(root, MemoryError) or re.search("not enough memory|allocate memory", str(root))):
+        if not (gpu or isinstance(root, MemoryError) or re.search(OUT_OF_MEMORY, str(root))):
             raise
         raise UserError(
             f"{'the GPU' if gpu else 'this machine'} is out of memory: lower trainer.batch_size ({cfg.trainer.batch_size}), "

@@ -20,7 +20,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from labs import cells, config, launchers, plan, signals
+from labs import cells, config, launchers, memory, plan, signals
 from labs.errors import Interrupted, UserError, one_line_errors
 from labs.job import held, refuse_other_configuration
 from labs.plan import Job
@@ -119,6 +119,7 @@ def end_on_error() -> Iterator[None]:
 
 def preflight() -> ModuleType:
     """labs.preflight, which imports torch and all: only for those who have something to train."""
+    memory.refuse_low_limit()
     from labs import preflight
 
     return preflight

@@ -161,7 +161,8 @@ def test_a_value_of_an_untyped_node_is_held_to_the_same_rule() -> None:
 GROUP_OF = {
     config.MLP: "model", config.CNN: "model", config.Dataset: "dataset", config.ImageFolder: "dataset",
     config.Adam: "optimizer", config.SGD: "optimizer", config.ReduceLR: "scheduler", config.Cosine: "scheduler",
-    config.Muon: "optimizer", config.WarmupCosine: "scheduler", config.Constant: "scheduler", config.Trainer: "trainer", config.Logger: "logger",
+    config.Muon: "optimizer", config.WarmupCosine: "scheduler",
+    config.Constant: "scheduler", config.Trainer: "trainer", config.Logger: "logger",
     config.WandbLogger: "logger", config.Config: "",
 }  # fmt: skip
 FREE = {  # any text: classes, names and paths
