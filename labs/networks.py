@@ -61,7 +61,7 @@ def check(path: str, network: nn.Module, shape: tuple[int, int, int], classes: i
     """
     device = next(iter(trainable_parameters(network).values())).device
     batch = 3 if classes != 3 else 4  # unlike the classes, and unlike any batch size that a forward may have been written for
-    names = [name for name, _ in network.named_parameters()]
+    before = [id(p) for p in network.parameters()]
     for mode in (True, False):
         network.train(mode)
         try:
@@ -74,7 +74,7 @@ def check(path: str, network: nn.Module, shape: tuple[int, int, int], classes: i
                 f"model._target_={path}: returns {flaw} for {batch} images{when}; it must return their logits alone, "
                 f"a float32 tensor of shape ({batch}, {classes}), a number for each of the {classes} classes"
             )
-        if [name for name, _ in network.named_parameters()] != names:
+        if [id(p) for p in network.parameters()] != before:
             raise UserError(
                 f"model._target_={path}: makes parameters in its forward, too late to be trained; make them in __init__"
             )

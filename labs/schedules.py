@@ -110,7 +110,7 @@ def rehearse(cfg: DictConfig, optimizer: Optimizer, scheduler: LRScheduler) -> s
                 else:
                     scheduler.step()
             except Exception as error:
-                reason = " ".join(str(error).split())
+                reason = " ".join(str(error).split()) or type(error).__name__
                 raise UserError(f"scheduler._target_={path}: fails after epoch {epoch} of {epochs} ({reason})") from error
     if isinstance(scheduler, ReduceLROnPlateau | ConstantLR) or epochs < 2:
         return None

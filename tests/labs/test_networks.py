@@ -98,7 +98,7 @@ def test_what_is_no_logits_is_refused(compose_config: Compose, kind: str) -> Non
 
 
 @pytest.mark.parametrize(("target", "arguments", "line"), [
-    ("Own", {"kind": "batch of 64"}, "model._target_={}.Own: its forward fails for 2 images of shape (1, 8, 8) ("),
+    ("Own", {"kind": "batch of 64"}, "model._target_={}.Own: its forward fails for 3 images of shape (1, 8, 8) ("),
     ("Own", {"kind": "late"}, "model._target_={}.Own: makes parameters in its forward, too late to be trained; make them in"),
     ("Own", {"width": 3}, "model.width: {}.Own takes no width; it takes kind"),
     ("Frozen", {}, "Frozen: needs trainable parameters, all of one type of number"),
