@@ -4,14 +4,13 @@ The libraries that meet such a limit end the process from within C++ ("std::bad_
 caught; so a process of its own tries it. Without a limit, or on a system without them, this costs nothing.
 """
 
-import os
 import subprocess
 import sys
 
 from labs.errors import UserError
 
 ENOUGH = 2**34  # bytes; what is loaded takes 4 GB with CUDA's libraries
-LIBRARIES = "torch, torchvision, sklearn.datasets, numpy; torch.ones(64, 64) @ torch.ones(64, 64)"
+LIBRARIES = "torch, torchvision, sklearn.datasets, numpy; torch.ones(64, 64) @ torch.ones(64, 64); bytearray(2**29)"  # and room to work in
 
 
 def refuse_low_limit(libraries: str = LIBRARIES) -> None:
@@ -27,9 +26,7 @@ def refuse_low_limit(libraries: str = LIBRARIES) -> None:
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit == resource.RLIM_INFINITY or limit >= ENOUGH or "torch" in sys.modules:
         return
-    tried = subprocess.run(
-        [sys.executable, "-c", f"import {libraries}"], env=os.environ, capture_output=True, check=False
-    )  # fmt: skip
+    tried = subprocess.run([sys.executable, "-c", f"import {libraries}"], capture_output=True, check=False)
     if tried.returncode:
         raise UserError(
             f"out of memory: PyTorch cannot be loaded within {limit / 2**30:.1f} GiB of address space; "

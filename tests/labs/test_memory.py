@@ -34,7 +34,9 @@ def test_nothing_is_tried_without_a_limit(monkeypatch: pytest.MonkeyPatch, limit
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="address spaces are limited on Linux")
-@pytest.mark.parametrize("words", [["train.py"], ["train.py", "-m", "model.depth=1,2"], ["-m", "labs.evaluate", "x"]])
+@pytest.mark.parametrize(
+    "words", [["train.py"], ["train.py", "-m", "model.depth=1,2"], ["-m", "labs.evaluate", "x"], ["-m", "labs.summary"]]
+)
 def test_under_a_limit_every_program_ends_with_the_line(tmp_path: Path, words: list[str]) -> None:
     words = [str(ROOT / word) if word.endswith(".py") else word for word in words]
     ended = subprocess.run(
