@@ -19,6 +19,9 @@ NOT_IN_HASH = (
     "trainer.eval_batch_size", "trainer.save_every", "trainer.log_every", "trainer.num_threads",
 )  # fmt: skip
 
+# Keys that are younger than some runs, and their defaults, with which the hash is what it was without the key.
+ADDED = {"scheduler.monitor": "val_loss"}
+
 
 def resolved(cfg: DictConfig) -> dict[str, Any]:
     """The composed configuration as plain Python, without Hydra's own node."""
@@ -42,12 +45,13 @@ def config_hash(cfg: DictConfig) -> str:
 def digest(configuration: dict[str, Any]) -> str:
     """`config_hash` of a configuration in plain Python, such as config.json holds, taken as it is."""
     decisive: dict[str, Any] = json.loads(json.dumps(configuration))
-    for key in NOT_IN_HASH:
+    for key in (*NOT_IN_HASH, *ADDED):
         *groups, leaf = key.split(".")
         node: Any = decisive
         for group in groups:
             node = node.get(group, {})
-        node.pop(leaf, None)
+        if key not in ADDED or node.get(leaf) == ADDED[key]:
+            node.pop(leaf, None)
     canonical = json.dumps(decisive, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:10]
 

@@ -86,8 +86,15 @@ class SGD:
 
 
 @dataclass
+class Muon(SGD):
+    betas: list[float] = MISSING
+    eps: float = MISSING
+
+
+@dataclass
 class ReduceLR:
     _target_: str = MISSING
+    monitor: str = MISSING
     factor: float = MISSING
     patience: int = MISSING
     min_lr: float = MISSING
@@ -97,6 +104,15 @@ class ReduceLR:
 class Cosine:
     _target_: str = MISSING
     T_max: int = MISSING
+    eta_min: float = MISSING
+
+
+@dataclass
+class WarmupCosine:
+    _target_: str = MISSING
+    warmup_epochs: int = MISSING
+    start_factor: float = MISSING
+    epochs: int = MISSING
     eta_min: float = MISSING
 
 
@@ -167,8 +183,10 @@ def register() -> None:
     store.store(name="imagefolder", group="schema", node=ImageFolder)
     store.store(name="adam", group="schema/optimizer", node=Adam)
     store.store(name="sgd", group="schema/optimizer", node=SGD)
+    store.store(name="muon", group="schema/optimizer", node=Muon)
     store.store(name="reduce_lr", group="schema/scheduler", node=ReduceLR)
     store.store(name="cosine", group="schema/scheduler", node=Cosine)
+    store.store(name="warmup_cosine", group="schema/scheduler", node=WarmupCosine)
     store.store(name="constant", group="schema/scheduler", node=Constant)
     store.store(name="trainer", group="schema", node=Trainer)
     store.store(name="logger", group="schema", node=Logger)
@@ -242,11 +260,14 @@ RANGES: dict[str, tuple[Test, str]] = {
     "optimizer.eps": (_real(0), "a finite number of at least 0"),
     "optimizer.weight_decay": (_real(0), "a finite number of at least 0"),
     "optimizer.momentum": (_real(0, 1), "a number from 0 to below 1"),
+    "scheduler.monitor": (_one_of("val_loss", "val_acc"), "val_loss or val_acc"),
     "scheduler.factor": (_real(0, math.nextafter(1, 2), open_low=True), "a number above 0 and at most 1"),
     "scheduler.patience": (_integers(0), "an integer of at least 0"),
     "scheduler.min_lr": (_real(0), "a finite number of at least 0"),
     "scheduler.T_max": (_integers(0), "an integer of at least 1, or 0 with trainer.epochs=0"),
     "scheduler.eta_min": (_real(0), "a finite number of at least 0"),
+    "scheduler.warmup_epochs": (_integers(0), "an integer of at least 0"),
+    "scheduler.start_factor": (_real(0, math.nextafter(1, 2), open_low=True), "a number above 0 and at most 1"),
     "trainer.epochs": (_integers(0, 1_000_000), "an integer from 0 (measure only) to 1000000"),
     "trainer.steps_per_epoch": (_optional(_integers(1)), "null or an integer of at least 1"),
     "trainer.batch_size": (_integers(1), "an integer of at least 1"),
@@ -288,7 +309,7 @@ def check(cfg: DictConfig) -> None:
 
 def _is_known(node: DictConfig) -> bool:
     target = node.get("_target_")
-    return target is None or str(target).startswith(("labs.models.", "torch.optim."))
+    return target is None or str(target).startswith(("labs.", "torch.optim."))
 
 
 def _check_text(cfg: DictConfig) -> None:
@@ -334,6 +355,9 @@ def _check_training(cfg: DictConfig) -> None:
         raise UserError(f"scheduler.T_max=0: must be {RANGES['scheduler.T_max'][1]}")
     if str(cfg.scheduler.get("_target_")).endswith(".ConstantLR") and cfg.scheduler.get("factor") != 1:
         raise UserError(f"scheduler.factor={cfg.scheduler.factor}: must be 1 for a constant schedule; set optimizer.lr instead")
+    for key in ("maximize", "differentiable"):
+        if cfg.optimizer.get(key):
+            raise UserError(f"optimizer.{key}=true: contradicts training, which lowers a loss step by step; leave it out")
     if cfg.optimizer.get("nesterov") and cfg.optimizer.get("momentum", 1) == 0:
         raise UserError("optimizer.nesterov=true: needs optimizer.momentum above 0")
     if cfg.logger.get("artifact") and not cfg.logger.wandb:

@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.types import RunMode
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from labs import checkpoint
+from labs import checkpoint, optimizers
 from labs.plan import Job
 from labs.replicas import Replicas
-from labs.run import build_model, elementwise
+from labs.run import build_model
 from labs.saving import epochs_between
 
 LINE, NUMBER = 250, 22  # bytes: of a line of metrics.jsonl, and of a number in layers.jsonl
@@ -43,12 +41,12 @@ class _Counter(io.BytesIO):
         return len(content)
 
 
-def of_jobs(jobs: list[Job]) -> list[Disk]:
+def of_jobs(jobs: list[Job], *, in_sweep: bool) -> list[Disk]:
     """At most what the runs of each job take, if no early stop ends them; measured once a configuration."""
     known: dict[str, Disk] = {}
     for job in jobs:
         if job.hash not in known:
-            known[job.hash] = of_run(job.cfg, in_sweep=job.cfg.hydra.mode == RunMode.MULTIRUN)
+            known[job.hash] = of_run(job.cfg, in_sweep=in_sweep)
     return [Disk(known[job.hash].kept * len(job.seeds), known[job.hash].most * len(job.seeds)) for job in jobs]
 
 
@@ -89,7 +87,7 @@ def lines_of(cfg: DictConfig, replica: Replicas) -> int:
 def optimizer_state(cfg: DictConfig, replica: Replicas) -> object:
     """What the optimizer holds after a step; where it refuses to take one on this machine, as much as Adam's."""
     try:
-        optimizer = instantiate(cfg.optimizer, replica.parameters_of(0, flat=elementwise(cfg.optimizer)), _convert_="all")
+        optimizer = optimizers.build(cfg.optimizer, replica.parameters_of(0, flat=optimizers.elementwise(cfg.optimizer)))
         optimizer.step()
         return optimizer.state_dict()
     except Exception:  # such as one for GPUs

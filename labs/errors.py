@@ -22,6 +22,7 @@ EXTRAS = {"hydra/launcher=submitit_slurm": "slurm", "hydra/launcher=submitit_loc
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 MISPLACED = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG, errno.ELOOP)
 REFUSALS = (*NO_ROOM, *MISPLACED, errno.EACCES, errno.EPERM, errno.EIO)  # by which a disk or a folder says no
+OUT_OF_MEMORY = "not enough memory|allocate memory|failed to map segment|bad_alloc|can't start new thread"
 SHOW_TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
@@ -71,6 +72,10 @@ def one_line_errors() -> Iterator[None]:
             raise
         if (refused := disk_refuses(error)) is not None:
             sys.exit(f"error: {culprit(refused) or Path.cwd()}: {refusal(refused)}; mend that and start again")
+        if isinstance(error, MemoryError) or (isinstance(error, ImportError | OSError | RuntimeError)
+                                              and re.search(OUT_OF_MEMORY, str(error), re.IGNORECASE)):  # fmt: skip
+            reason = " ".join(str(error).split()) or "MemoryError"
+            sys.exit(f"error: out of memory ({reason}); free some, or raise the limit on this process (ulimit -v)")
         if _lost_a_job(error):
             reason = " ".join(str(error).split("\n")[:2]).partition(". ")[0]
             sys.exit(f"error: the process of a job died: {reason}; the same command again runs what is missing")

@@ -10,10 +10,18 @@ say the same, to the last bit or, with overrides, up to rounding, or tells of ot
 somebody else is safe to open from outside of it.
 """
 
+import sys
+
+from labs import memory
+from labs.errors import UserError, one_line_errors
+
+if __name__ == "__main__":
+    with one_line_errors():
+        memory.refuse_low_limit()
+
 import math
 import pkgutil
 import re
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +33,6 @@ from torch import Tensor, nn
 
 from labs import cells, checkpoint, config, datasets, results
 from labs.data import EvaluationBatches, Normalizer, split_validation
-from labs.errors import UserError, one_line_errors
 from labs.files import read_json
 from labs.loop import evaluate
 from labs.replicas import Replicas

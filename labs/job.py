@@ -19,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from labs import cells, rerun, results, signals
+from labs import cells, memory, rerun, results, signals
 from labs.errors import Interrupted, UserError, culprit, disk_refuses, refusal
 from labs.files import read_json, write_json
 
@@ -86,6 +86,7 @@ def run(cfg: DictConfig) -> float:
 def train(cfg: DictConfig, cell: Path, seeds: list[int], in_sweep: bool) -> None:
     """Train these seeds; what goes wrong is written to their result.json and raised."""
     try:
+        memory.refuse_low_limit()
         from labs import run  # torch and all
 
         run.train(cfg, cell, seeds, show_progress=not in_sweep)

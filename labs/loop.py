@@ -38,6 +38,7 @@ class Run:
     log: RunLog
     optimizer: Optimizer
     scheduler: LRScheduler
+    monitor: str = "val_loss"  # what a plateau schedule is told
     best: dict[str, Any] | None = None
     weights: dict[str, Tensor] = field(default_factory=dict)
     epochs_run: int = 0
@@ -131,7 +132,7 @@ def fit(
             if run.best is None or row["val_acc"] > run.best["val_acc"]:
                 run.best, run.weights = row, replicas.state_of(i)
             if isinstance(run.scheduler, ReduceLROnPlateau):
-                run.scheduler.step(row["val_loss"])
+                run.scheduler.step(row[run.monitor])
             else:
                 run.scheduler.step()
 

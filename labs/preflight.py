@@ -1,13 +1,14 @@
 """Everything that can go wrong before the first job, tried before the first job: data, shapes, and how long it will take."""
 
+import logging
+import re
 import time
 
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import nn
 
-from labs import datasets
+from labs import datasets, networks, optimizers, schedules
 from labs.cells import config_hash
 from labs.data import split_validation
 from labs.errors import UserError
@@ -16,6 +17,7 @@ from labs.plan import Job
 from labs.replicas import Replicas
 from labs.run import build_model, choose_device, keep_freed_memory, set_threads
 
+log = logging.getLogger(__name__)
 PROBE_SECONDS = 0.3
 
 
@@ -43,35 +45,58 @@ def check_networks(configs: list[DictConfig], *, here: bool = True) -> None:
     Raises:
         UserError: the first thing found that a job would stumble over.
     """
+    notes = {}
     for cfg in {config_hash(cfg): cfg for cfg in configs}.values():
-        on_cpu = here and choose_device(cfg.device).type == "cpu"
-        build(cfg)
-        try_optimizer(cfg, on_cpu=on_cpu)
+        device = choose_device(cfg.device) if here else torch.device("cpu")
+        on_cpu = here and device.type == "cpu"
+        optimizers.check(cfg.optimizer, check_network(cfg, device, on_cpu=on_cpu))
+        notes[try_optimizer(cfg, on_cpu=on_cpu)] = None
+    for note in filter(None, notes):
+        log.warning(note)
 
 
-def try_optimizer(cfg: DictConfig, *, on_cpu: bool) -> None:
-    """Build what trains the network on a single weight, and take a step with a gradient of zero, on the CPU.
+def check_network(cfg: DictConfig, device: torch.device, *, on_cpu: bool) -> nn.Module:
+    """Build a network, and try the forward pass of one of the user's own: without memory, or on the device where that fails.
 
     Args:
         cfg: of the job.
-        on_cpu: whether it runs there too. An optimizer for GPUs may refuse, and only a step that asks for more is wrong then.
+        device: where it runs, or the CPU if that is another machine's.
+        on_cpu: whether it runs on the CPU here. What fails there may need a GPU that is elsewhere.
 
     Raises:
-        UserError: if the optimizer cannot take the step.
+        UserError: if it cannot be trained.
     """
-    weight = nn.Parameter(torch.zeros(1, 1))
-    weight.grad = torch.zeros(1, 1)
-    optimizer = instantiate(cfg.optimizer, [weight], _convert_="all")
-    instantiate(cfg.scheduler, optimizer, _convert_="all")
+    network = build(cfg)
+    if type(network).__module__.startswith("labs.models."):
+        return network
+    task = (datasets.image_shape(cfg.dataset), datasets.num_classes(cfg.dataset))
     try:
-        optimizer.step()
-    except Exception as error:
-        if on_cpu or isinstance(error, TypeError):  # such as "missing 1 required positional argument: 'closure'"
-            reason = " ".join(str(error).split())
-            raise UserError(
-                f"optimizer._target_={cfg.optimizer._target_}: cannot take a step ({reason}); "
-                "choose one that needs the gradients and nothing else"
-            ) from error
+        networks.check(cfg.model._target_, network, *task)
+    except UserError:
+        network = build_model(cfg, seed=0)[0].to(device)
+        try:
+            networks.check(cfg.model._target_, network, *task)
+        except UserError as error:
+            if on_cpu or device.type != "cpu" or not re.search("cuda|nvidia|triton", str(error), re.IGNORECASE):
+                raise
+    return network
+
+
+def try_optimizer(cfg: DictConfig, *, on_cpu: bool) -> str | None:
+    """Take a step with the optimizer, and move its schedule through the epochs.
+
+    Args:
+        cfg: of the job.
+        on_cpu: whether it runs there too.
+
+    Returns:
+        What of the schedule its user may not have meant; None if nothing looks odd.
+
+    Raises:
+        UserError: if one of them cannot do that.
+    """
+    optimizer = optimizers.try_step(cfg.optimizer, on_cpu=on_cpu)
+    return schedules.rehearse(cfg, optimizer, schedules.build(cfg, optimizer))
 
 
 def parameters(job: Job) -> int:

@@ -36,9 +36,7 @@ class Replicas:
         self, modules: list[nn.Module], seeds: list[int], *, device: torch.device | str = "cpu", bf16: bool = False
     ) -> None:
         self.seeds, self.bf16, self.device = list(seeds), bf16, torch.device(device)
-        trainable = {name: p for name, p in modules[0].named_parameters() if p.requires_grad}
-        if len({p.dtype for p in trainable.values()}) != 1:
-            raise UserError(f"{type(modules[0]).__name__}: needs trainable parameters, all of one type of number")
+        trainable = trainable_parameters(modules[0])
         self._shapes = {name: p.shape for name, p in trainable.items()}
         self._state_names = list(modules[0].state_dict())
         layers = [name for name, m in modules[0].named_modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
@@ -146,6 +144,18 @@ class Replicas:
 
     def _values_of(self, buffer: Tensor, i: int, flat: bool) -> list[Tensor]:
         return [buffer[i]] if flat else [values[i] for values in self.views(buffer).values()]
+
+
+def trainable_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
+    """Those that require gradients, by name.
+
+    Raises:
+        UserError: if there are none, or if they differ in their type of number.
+    """
+    trainable = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    if len({p.dtype for p in trainable.values()}) != 1:
+        raise UserError(f"{type(module).__name__}: needs trainable parameters, all of one type of number")
+    return trainable
 
 
 def _shaped(part: Tensor, shape: torch.Size) -> Tensor:

@@ -15,13 +15,13 @@ from typing import Any
 
 import torch
 from hydra.errors import InstantiationException
-from hydra.utils import get_class, instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import nn
 
-from labs import cells, datasets, launchers, results, resume, signals
+from labs import cells, datasets, launchers, networks, optimizers, results, resume, schedules, signals, targets
 from labs.data import EvaluationBatches, Images, Normalizer, TrainingBatches, split_validation, stream_seed
-from labs.errors import UserError
+from labs.errors import OUT_OF_MEMORY, UserError
 from labs.loop import Run, evaluate, fit, measure, steps_per_epoch
 from labs.models.blocks import Block
 from labs.progress import EpochProgress
@@ -60,7 +60,7 @@ def train(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progress: bool)
     except Exception as error:
         root = error if error.__cause__ is None else error.__cause__  # Hydra wraps what building a network raises
         gpu = isinstance(root, torch.cuda.OutOfMemoryError)
-        if not (gpu or isinstance(root, MemoryError) or re.search("not enough memory|allocate memory", str(root))):
+        if not (gpu or isinstance(root, MemoryError) or re.search(OUT_OF_MEMORY, str(root))):
             raise
         raise UserError(
             f"{'the GPU' if gpu else 'this machine'} is out of memory: lower trainer.batch_size ({cfg.trainer.batch_size}), "
@@ -106,13 +106,14 @@ def train_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progre
         log.info("the seeds are trained one after another: no stacked operation for %s", replicas.unstackable)
     runs = []
     for i, seed in enumerate(seeds):
-        optimizer = instantiate(cfg.optimizer, replicas.parameters_of(i, flat=elementwise(cfg.optimizer)), _convert_="all")
+        optimizer = optimizers.build(cfg.optimizer, replicas.parameters_of(i, flat=optimizers.elementwise(cfg.optimizer)))
         directory = cells.run_directory(cell, seed)
-        scheduler = instantiate(cfg.scheduler, optimizer, _convert_="all")
+        scheduler = schedules.build(cfg, optimizer)
         info = describe(cfg, cell, seed, depth_of(models[0], replicas.layers), summary)
         state = states[seed]
         run_log = RunLog(directory, cfg.logger, info, after=state["epoch"] if state else 0)
-        runs.append(Run(seed, directory, run_log, optimizer, scheduler, hash=hashed, data=fingerprint))
+        monitor = schedules.monitored(cfg)
+        runs.append(Run(seed, directory, run_log, optimizer, scheduler, monitor, hash=hashed, data=fingerprint))
     log.info(headline(cfg, models[0], summary, train_part, validation_part, device, threads, seeds))
     resume.restore(replicas, runs, states, cfg.trainer.epochs)
 
@@ -170,25 +171,18 @@ def load_test(dataset: DictConfig, files: int) -> Images:
 def build_model(cfg: DictConfig, seed: int) -> tuple[nn.Module, tuple[int, int, int]]:
     """The network with this seed's initial weights, drawn on the CPU so that every device starts alike, and its input shape."""
     shape = datasets.image_shape(cfg.dataset)
-    torch.manual_seed(stream_seed(seed, "init"))
     num_classes = datasets.num_classes(cfg.dataset)
+    targets.check_arguments("model", cfg.model, passed=("input_shape", "num_classes"))
+    torch.manual_seed(stream_seed(seed, "init"))
     try:
-        return instantiate(cfg.model, input_shape=shape, num_classes=num_classes, _convert_="all"), shape
+        with networks.lazy_modules_welcome():
+            model = instantiate(cfg.model, input_shape=shape, num_classes=num_classes, _convert_="all")
     except InstantiationException as error:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None
         raise
-
-
-def elementwise(optimizer: DictConfig) -> bool:
-    """Whether the optimizer treats every number alike, so that one vector of all parameters is the same as many tensors."""
-    return get_class(optimizer._target_) in ELEMENTWISE
-
-
-ELEMENTWISE = {
-    torch.optim.Adam, torch.optim.AdamW, torch.optim.NAdam, torch.optim.RAdam, torch.optim.Adamax, torch.optim.SGD,
-    torch.optim.ASGD, torch.optim.RMSprop, torch.optim.Rprop, torch.optim.Adagrad, torch.optim.Adadelta,
-}  # fmt: skip
+    networks.complete(str(cfg.model._target_), model, shape)
+    return model, shape
 
 
 def describe(cfg: DictConfig, cell: Path, seed: int, depth: int, summary: Summary) -> RunInfo:

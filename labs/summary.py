@@ -5,8 +5,16 @@
 Everything runs on torch's meta device, on a copy that holds no numbers: no random state moves and no image is read.
 """
 
-import copy
 import sys
+
+from labs import memory
+from labs.errors import one_line_errors
+
+if __name__ == "__main__":
+    with one_line_errors():
+        memory.refuse_low_limit()
+
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +24,6 @@ from hydra import compose, initialize_config_dir
 from torch import nn
 
 from labs import cells, config
-from labs.errors import one_line_errors
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ def summarize(model: nn.Module, input_shape: tuple[int, int, int], batch_size: i
     try:
         text, mult_adds = _followed(model, input_shape, batch_size)
     except Exception as error:  # of the user's own forward: a summary is never worth the run
-        reason = " ".join(str(error.__cause__ or error).split())
+        reason = " ".join(str(error.__cause__ or error).split()) or type(error.__cause__ or error).__name__
         text = (
             f"{model}\nTrainable parameters: {params:,}\nNo shapes: the forward pass does not run without numbers ({reason})\n"
         )

@@ -20,7 +20,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from labs import cells, config, launchers, plan, rerun, signals
+from labs import cells, config, launchers, memory, plan, rerun, signals
 from labs.errors import Interrupted, UserError, one_line_errors
 from labs.job import held, refuse_folders, refuse_other_configuration
 from labs.overrides import key_of
@@ -46,7 +46,7 @@ class Checks(Callback):
                 refuse_other_configuration(run, config)
             preflight().check_networks([config])
             if config.plan:
-                show_plan([job], workers=1)
+                show_plan([job], workers=1, in_sweep=False)
             make(Path(config.hydra.run.dir))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -72,7 +72,7 @@ def prepare(config: DictConfig, jobs: list[Job], directory: Path) -> list[Job]:
     refuse_ignored(jobs)
     check_directories(jobs, config.study, directory)
     if config.plan:
-        show_plan(jobs, launchers.num_workers(config, len(jobs)), here=launchers.run_here(config))
+        show_plan(jobs, launchers.num_workers(config, len(jobs)), in_sweep=True, here=launchers.run_here(config))
     todo = [job for job in jobs if job.status() not in ("done", "diverged")]
     if todo:
         preflight().check_networks([job.cfg for job in todo], here=launchers.run_here(config))
@@ -121,6 +121,7 @@ def end_on_error() -> Iterator[None]:
 
 def preflight() -> ModuleType:
     """labs.preflight, which imports torch and all: only for those who have something to train."""
+    memory.refuse_low_limit()
     from labs import preflight
 
     return preflight
@@ -228,7 +229,7 @@ def summarize(config: DictConfig, jobs: list[Job], directory: Path) -> int:
     return 0 if set(counts) <= {"done", "diverged"} else 1
 
 
-def show_plan(jobs: list[Job], workers: int, *, here: bool = True) -> None:
+def show_plan(jobs: list[Job], workers: int, *, in_sweep: bool, here: bool = True) -> None:
     """Print the jobs, which are finished, their parameters and, if they run here, an estimate of the time; end the program."""
     from labs import disk  # torch and all, as preflight
 
@@ -238,7 +239,7 @@ def show_plan(jobs: list[Job], workers: int, *, here: bool = True) -> None:
     total = longest = 0.0
     statuses = [job.status() for job in jobs]
     todo = [job for job, status in zip(jobs, statuses, strict=True) if status not in ("done", "diverged")]
-    needs = dict(zip(map(id, todo), disk.of_jobs(todo), strict=True))
+    needs = dict(zip(map(id, todo), disk.of_jobs(todo, in_sweep=in_sweep), strict=True))
     print(f"{'job':<{width}}  {'status':<8}  {'parameters':>10}  {'disk':>8}" + ("   at most" if here else ""))
     for job, status in zip(jobs, statuses, strict=True):
         seconds = preflight().probe(job) if here and id(job) in needs else 0.0

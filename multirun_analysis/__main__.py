@@ -5,7 +5,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from multirun_analysis.collect import Frames, collect
+try:
+    from multirun_analysis.collect import Frames, collect
+except (MemoryError, ImportError) as error:
+    if isinstance(error, MemoryError) or "map segment" in str(error) or "allocate memory" in str(error):
+        sys.exit("error: out of memory: pandas cannot be loaded; raise the limit on this process (ulimit -v)")
+    raise
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -95,4 +100,7 @@ def _line(error: Exception, directory: Path | None = None) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except MemoryError as error:
+        sys.exit(f"error: out of memory ({str(error) or 'MemoryError'}); raise the limit on this process (ulimit -v)")

@@ -23,6 +23,9 @@ NOT_DECIDING = (
     "trainer.eval_batch_size", "trainer.save_every", "trainer.log_every", "trainer.num_threads",
 )  # fmt: skip
 
+# Keys that are younger than some runs, and the defaults that these were trained with.
+ADDED = {"scheduler.monitor": "val_loss"}
+
 RESIDUAL = "config.model.residual"
 # Keys that set the depth. They tell groups apart only where one depth is reached in several ways, as by two lists of widths.
 DEPTH = ("config.model.depth", "config.model.widths", "config.model.filters", "config.model.blocks_per_stage")
@@ -39,6 +42,7 @@ def assign(runs: pd.DataFrame) -> pd.DataFrame:
     Statistics are over the runs with `counted` true: done, of a known configuration, and the only one counted of their group,
     depth, residual and seed. `reason` says why any other run is not counted.
     """
+    _fill_in_defaults(runs)
     runs["group"] = _by_images(runs, by_configuration(runs))
     runs["reason"] = pd.Series(_reasons(runs, _known(runs)), dtype="str", index=runs.index)
     runs["counted"] = runs["reason"].isna()
@@ -132,6 +136,15 @@ def natural(text: str) -> list[Any]:
     """A sort key by which depth=5 comes before depth=10 and lr=0.001 before lr=0.01."""
     parts = re.split(r"([0-9]+(?:\.[0-9]+)?)", text)
     return [(0, float(part), "") if number % 2 else (1, 0, part) for number, part in enumerate(parts) if part]
+
+
+def _fill_in_defaults(runs: pd.DataFrame) -> None:
+    """Give a run that lacks a key added later its default, if a run with the same `_target_` in that branch has the key."""
+    for name, default in ADDED.items():
+        key, target = f"config.{name}", f"config.{name.rpartition('.')[0]}._target_"
+        if key in runs.columns and target in runs.columns:
+            lacks = runs[key].isna() & runs[target].isin(runs.loc[runs[key].notna(), target])
+            runs.loc[lacks, key] = default
 
 
 def _is_under(key: str, branches: Iterable[str]) -> bool:

@@ -37,6 +37,7 @@ def base_for(key: str) -> DictConfig:
         [],
         ["model=cnn", "optimizer=sgd", "scheduler=cosine", "dataset=imagefolder", FOLDER, "logger=all"],
         ["scheduler=constant"],
+        ["scheduler=warmup_cosine"],
     ]
     for overrides in choices:
         group, _, leaf = key.rpartition(".")
@@ -88,11 +89,14 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
     "optimizer.eps": ([-1e-9, *NOT_FINITE], [0.0, 1.0]),
     "optimizer.weight_decay": ([-1e-9, *NOT_FINITE], [0.0, 10.0]),
     "optimizer.momentum": ([-0.1, 1.0, *NOT_FINITE], [0.0, 0.999]),
+    "scheduler.monitor": (["", "val", "train_loss", "test_acc"], ["val_loss", "val_acc"]),
     "scheduler.factor": ([0.0, -0.5, 1.001, *NOT_FINITE], [1e-9, 0.999]),
     "scheduler.patience": ([-1], [0, BIG]),
     "scheduler.min_lr": ([-1e-9, *NOT_FINITE], [0.0, 0.001]),
     "scheduler.T_max": ([0], [1, BIG]),
     "scheduler.eta_min": ([-1e-9, *NOT_FINITE], [0.0, 0.001]),
+    "scheduler.warmup_epochs": ([-1], [0, BIG]),
+    "scheduler.start_factor": ([0.0, -0.5, 1.001, *NOT_FINITE], [1e-9, 1.0]),
     "trainer.epochs": ([-1, 1_000_001], [0, 1_000_000]),
     "trainer.steps_per_epoch": ([0, -1], [None, 1, BIG]),
     "trainer.batch_size": ([0, -1], [2, BIG]),
@@ -157,11 +161,13 @@ def test_a_value_of_an_untyped_node_is_held_to_the_same_rule() -> None:
 GROUP_OF = {
     config.MLP: "model", config.CNN: "model", config.Dataset: "dataset", config.ImageFolder: "dataset",
     config.Adam: "optimizer", config.SGD: "optimizer", config.ReduceLR: "scheduler", config.Cosine: "scheduler",
-    config.Constant: "scheduler", config.Trainer: "trainer", config.Logger: "logger", config.WandbLogger: "logger",
-    config.Config: "",
+    config.Muon: "optimizer", config.WarmupCosine: "scheduler",
+    config.Constant: "scheduler", config.Trainer: "trainer", config.Logger: "logger",
+    config.WandbLogger: "logger", config.Config: "",
 }  # fmt: skip
 FREE = {  # any text: classes, names and paths
     "model._target_", "optimizer._target_", "scheduler._target_",
+    "scheduler.epochs",  # trainer.epochs
     "model.name", "dataset.name", "dataset.data_dir", "dataset.folder",
 }  # fmt: skip
 TYPES = {

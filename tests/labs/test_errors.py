@@ -145,7 +145,19 @@ def test_an_error_of_hydra_ends_with_one_line(compose_config: Compose) -> None:
     assert caught.value.code == "error: model=mpl: no such option, did you mean mlp?; there is cnn, mlp"
 
 
-@pytest.mark.parametrize("error", [RuntimeError("a bug"), KeyError("model"), MemoryError()])
+@pytest.mark.parametrize(("error", "reason"), [
+    (MemoryError(), "MemoryError"),
+    (ImportError("x.so: failed to map segment from shared object"), "x.so: failed to map segment from shared object"),
+    (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "DefaultCPUAllocator: can't allocate memory"),
+])  # fmt: skip
+def test_a_lack_of_memory_is_one_line(error: Exception, reason: str) -> None:
+    with pytest.raises(SystemExit) as caught, one_line_errors():
+        raise error
+    line = f"error: out of memory ({reason}); free some, or raise the limit on this process (ulimit -v)"
+    assert caught.value.code == line
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), KeyError("model"), ImportError("no module")])
 def test_what_the_user_cannot_mend_keeps_its_traceback(error: Exception) -> None:
     with pytest.raises(type(error)) as caught:
         failing(error)

@@ -74,7 +74,7 @@ def test_a_plan_for_another_machine_is_not_timed_on_this_one(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     jobs = [Job([], compose_config("device=cuda", "model.depth=2"), tmp_path, [0], "model.depth=2")]
     with pytest.raises(SystemExit):
-        sweep.show_plan(jobs, workers=64, here=False)
+        sweep.show_plan(jobs, workers=64, in_sweep=True, here=False)
     assert capsys.readouterr().out == (
         "job            status    parameters\n"
         "model.depth=2  missing       17,610\n"

@@ -27,6 +27,9 @@ class ReadsValues(torch.nn.Module):
             raise ValueError("a rate above 1")
         self.head = torch.nn.Linear(64, num_classes)
 
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(x.flatten(1))
+
 
 def own(compose_config: Compose, **arguments: Any) -> DictConfig:
     cfg = compose_config()
@@ -77,6 +80,6 @@ def test_an_optimizer_for_the_gpus_of_another_machine_passes(compose_config: Com
     preflight.check_networks([with_optimizer(compose_config, f"{__name__}.ForGPUs")], here=False)
 
 
-@pytest.mark.parametrize("name", ["Adagrad", "Adamax", "Muon", "RMSprop", "Rprop"])
+@pytest.mark.parametrize("name", ["Adagrad", "Adamax", "RMSprop", "Rprop"])
 def test_other_optimizers_of_torch_pass(compose_config: Compose, name: str) -> None:
     preflight.check_networks([with_optimizer(compose_config, f"torch.optim.{name}")])

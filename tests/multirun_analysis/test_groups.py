@@ -32,6 +32,23 @@ def test_another_key_makes_another_group_named_by_it(tmp_path, changes, names):
     assert paired_differences(runs)[["group", "n"]].to_numpy().tolist() == [[names[0], 2], [names[1], 2]]
 
 
+def test_runs_older_than_a_key_are_of_one_group_with_those_that_have_its_default(tmp_path):
+    plateau = {"scheduler___target_": "torch.optim.lr_scheduler.ReduceLROnPlateau"}
+    write_run(tmp_path / "s", 5, seed=0, **plateau)
+    write_run(tmp_path / "s", 5, seed=1, scheduler__monitor="val_loss", **plateau)
+    runs = collect([tmp_path]).runs
+    assert (runs["group"].nunique(), summarise(runs)["n"].tolist()) == (1, [2])
+    write_run(tmp_path / "s", 5, seed=0, scheduler__monitor="val_acc", **plateau)
+    write_run(tmp_path / "s", 5, seed=0, scheduler___target_="torch.optim.lr_scheduler.ConstantLR")
+    runs = collect([tmp_path]).runs
+    assert sorted(runs["group"].unique()) == [
+        "scheduler.monitor=val_acc",
+        "scheduler.monitor=val_loss",
+        "scheduler.monitor=—",
+    ]
+    assert set(groups.differences(runs)["scheduler.monitor"].dropna()) == {"val_acc", "val_loss"}
+
+
 @pytest.mark.parametrize(
     "changes", [{"device": "cuda"}, {"dataset__data_dir": "/elsewhere"}, {"logger__tensorboard": True}, {"replicas": 5}]
 )
@@ -151,3 +168,4 @@ def test_the_factory_changes_the_key_it_names():
 def test_keys_that_decide_no_number_are_those_that_training_leaves_out_of_its_hash():
     cells = pytest.importorskip("labs.cells")
     assert set(groups.NOT_DECIDING) == set(cells.NOT_IN_HASH)
+    assert groups.ADDED == cells.ADDED

@@ -1,0 +1,34 @@
+"""A limit on the address space (`ulimit -v`) under which PyTorch cannot even be loaded, told before it is tried.
+
+The libraries that meet such a limit end the process from within C++ ("std::bad_alloc", "OpenBLAS error"), where nothing can be
+caught; so a process of its own tries it. Without a limit, or on a system without them, this costs nothing.
+"""
+
+import subprocess
+import sys
+
+from labs.errors import UserError
+
+ENOUGH = 2**34  # bytes; what is loaded takes 4 GB with CUDA's libraries
+LIBRARIES = "torch, torchvision, sklearn.datasets; torch.ones(64, 64) @ torch.ones(64, 64); bytearray(2**29)"  # to work in
+
+
+def refuse_low_limit(libraries: str = LIBRARIES) -> None:
+    """Try to load the libraries, if there is a limit of less than 16 GB.
+
+    Raises:
+        UserError: if they do not fit.
+    """
+    try:
+        import resource
+    except ImportError:  # no such limits on this system
+        return
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY or limit >= ENOUGH or "torch" in sys.modules:
+        return
+    tried = subprocess.run([sys.executable, "-c", f"import {libraries}"], capture_output=True, check=False)
+    if tried.returncode:
+        raise UserError(
+            f"out of memory: PyTorch cannot be loaded within {limit / 2**30:.1f} GiB of address space; "
+            "raise the limit (ulimit -v unlimited), or ask the cluster for more"
+        )

@@ -1,0 +1,75 @@
+"""Muon for the hidden weights of a network, AdamW for all else, as one optimizer."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+
+from labs.errors import UserError
+
+
+class MuonWithAdamW(Optimizer):
+    """`torch.optim.Muon`, which orthogonalises the updates of matrices, beside `torch.optim.AdamW`.
+
+    As its author advises (https://kellerjordan.github.io/posts/muon/), Muon updates hidden weights only, a convolution's as a
+    matrix of shape (out_channels, in_channels * height * width). AdamW updates biases, BatchNorms, and the weights of the first
+    and of the last layer. Muon's steps are scaled to the size of AdamW's (`match_rms_adamw`, arXiv:2502.16982), so that one
+    learning rate and one weight decay serve both.
+
+    Args:
+        params: of one network, in its order: the first and the last of two or more dimensions belong to the first layer and the
+            head.
+        lr: learning rate of both.
+        momentum, nesterov: Muon's.
+        betas, eps, fused: AdamW's.
+        weight_decay: of both, decoupled from the gradient, on every parameter.
+
+    Raises:
+        UserError: if there is no hidden weight.
+    """
+
+    def __init__(
+        self, params: Iterable[Tensor], lr: float, *, momentum: float = 0.95, nesterov: bool = True,
+        betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.01, fused: bool = True,
+    ) -> None:  # fmt: skip
+        parameters = list(params)
+        self._hidden = [p for p in parameters if p.dim() > 1][1:-1]
+        self._hidden = [p for p in self._hidden if len(p) > 1 and p[0].numel() > 1]
+        if not self._hidden:
+            raise UserError("optimizer=muon: the network has no hidden weight matrix for it; choose optimizer=adamw")
+        self._matrices = [nn.Parameter(as_matrix(p.detach())) for p in self._hidden]
+        hidden = set(map(id, self._hidden))
+        self._muon = torch.optim.Muon(
+            self._matrices, lr, weight_decay, momentum, nesterov, adjust_lr_fn="match_rms_adamw"
+        )  # fmt: skip
+        self._adamw = AdamW([p for p in parameters if id(p) not in hidden], lr, betas, eps, weight_decay, fused=fused)
+        super().__init__(parameters, {"lr": lr})
+        self._share_groups()
+
+    def _share_groups(self) -> None:
+        """What a scheduler changes in `param_groups`, the two read."""
+        self.param_groups = [*self._muon.param_groups, *self._adamw.param_groups]
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """Update every parameter from its gradient."""
+        for matrix, parameter in zip(self._matrices, self._hidden, strict=True):  # their memory may be another by now
+            matrix.data = as_matrix(parameter.detach())
+            matrix.grad = None if parameter.grad is None else as_matrix(parameter.grad)
+        self._muon.step()
+        self._adamw.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"muon": self._muon.state_dict(), "adamw": self._adamw.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._muon.load_state_dict(state_dict["muon"])
+        self._adamw.load_state_dict(state_dict["adamw"])
+        self._share_groups()
+
+
+def as_matrix(weight: Tensor) -> Tensor:
+    """(out, …) as (out, the rest), a view also where channels lie last: the order of the columns is all the same to Muon."""
+    return (weight if weight.is_contiguous() else weight.movedim(1, -1)).view(len(weight), -1)

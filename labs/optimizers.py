@@ -1,0 +1,89 @@
+"""Optimizers of the configuration: torch's or anybody's, if they need the gradients and nothing else."""
+
+from collections.abc import Sequence
+
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from torch import nn
+from torch.optim import Optimizer
+
+from labs import targets
+from labs.errors import UserError
+
+# Those that treat every number alike, so that one vector of all parameters is the same as many tensors.
+ELEMENTWISE = {
+    torch.optim.Adam, torch.optim.AdamW, torch.optim.NAdam, torch.optim.RAdam, torch.optim.Adamax, torch.optim.SGD,
+    torch.optim.ASGD, torch.optim.RMSprop, torch.optim.Rprop, torch.optim.Adagrad, torch.optim.Adadelta,
+}  # fmt: skip
+
+
+def elementwise(node: DictConfig) -> bool:
+    """Whether the optimizer may be given one vector of all parameters."""
+    return targets.locate("optimizer", str(node._target_)) in ELEMENTWISE
+
+
+def build(node: DictConfig, parameters: Sequence[nn.Parameter]) -> Optimizer:
+    """The optimizer of these parameters.
+
+    Raises:
+        UserError: if its arguments or the parameters do not suit it.
+    """
+    try:
+        targets.check_arguments("optimizer", node, positional=1)
+        optimizer = instantiate(node, parameters, _convert_="all")
+    except UserError as error:
+        raise UserError(f"{error}{_hint(node)}") from None
+    except InstantiationException as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, UserError):
+            raise cause from None
+        reason = " ".join(str(cause).split())
+        raise UserError(f"optimizer._target_={node._target_}: {reason}{_hint(node)}") from error
+    if not all(hasattr(optimizer, name) for name in ("step", "param_groups", "state_dict", "load_state_dict")):
+        raise UserError(f"optimizer._target_={node._target_}: is no optimizer; it must be one like those in torch.optim")
+    return optimizer
+
+
+def _hint(node: DictConfig) -> str:
+    """What to choose in place of one that takes matrices only."""
+    muon = str(node._target_).startswith("torch.optim.") and str(node._target_).endswith(".Muon")
+    return "; optimizer=muon gives Muon the hidden weights and AdamW all else" if muon else ""
+
+
+def check(node: DictConfig, network: nn.Module) -> None:
+    """Refuse an optimizer that the network's parameters do not suit; only their shapes are looked at.
+
+    Raises:
+        UserError: the optimizer's own, in one line.
+    """
+    if not elementwise(node):
+        shapes = [p.shape for p in network.parameters() if p.requires_grad]
+        build(node, [nn.Parameter(torch.zeros(1).expand(shape)) for shape in shapes])
+
+
+def try_step(node: DictConfig, *, on_cpu: bool) -> Optimizer:
+    """Build the optimizer for three small weights, and take a step with gradients of zero, on the CPU.
+
+    Args:
+        node: the `optimizer` node of the configuration.
+        on_cpu: whether the job runs there too. One for GPUs may refuse, and only a step that asks for more is wrong then.
+
+    Raises:
+        UserError: if the optimizer cannot take the step.
+    """
+    weights = [nn.Parameter(torch.zeros(2, 2)) for _ in range(3)]
+    for weight in weights:
+        weight.grad = torch.zeros(2, 2)
+    optimizer = build(node, weights)
+    try:
+        optimizer.step()
+    except Exception as error:
+        if on_cpu or isinstance(error, TypeError):  # such as "missing 1 required positional argument: 'closure'"
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"optimizer._target_={node._target_}: cannot take a step ({reason}); "
+                "choose one that needs the gradients and nothing else"
+            ) from error
+    return optimizer

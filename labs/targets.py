@@ -1,0 +1,106 @@
+"""What a `_target_` of the configuration is, and whether it takes the arguments that stand beside it."""
+
+import inspect
+import pkgutil
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from labs.errors import UserError
+
+HYDRA_KEYS = ("_target_", "_partial_", "_recursive_", "_convert_")
+
+
+def locate(key: str, path: str) -> Callable[..., Any]:
+    """The class or function that `<key>._target_=<path>` names.
+
+    Raises:
+        UserError: if it cannot be imported or called.
+    """
+    try:
+        found = pkgutil.resolve_name(path)
+    except Exception as error:  # whatever the import of a module of the user's own may raise
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{key}._target_={path}: cannot be imported ({reason}){_closest(path)}") from error
+    if not callable(found):
+        raise UserError(f"{key}._target_={path}: is not a class or a function")
+    return found
+
+
+def check_arguments(
+    key: str, node: Mapping[Any, Any], *, passed: Sequence[str] = (), positional: int = 0, apart: Sequence[str] = ()
+) -> None:
+    """Refuse arguments that the target does not take, and the lack of those it needs.
+
+    Args:
+        key: of the node in the configuration, such as `optimizer`.
+        node: the target and its arguments.
+        passed: the names of further arguments that it is called with.
+        positional: how many more it is called with, without a name.
+        apart: keys beside them that are no arguments.
+
+    Raises:
+        UserError: one line with what to type.
+    """
+    path = str(node["_target_"])
+    try:
+        signature = inspect.signature(locate(key, path))
+    except (TypeError, ValueError):  # code in C may have none
+        return
+    parameters = list(signature.parameters.values())[positional:]
+    named = {p.name: p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    given = [str(name) for name in node if name not in (*HYDRA_KEYS, *apart)]
+    takes = ", ".join(name for name in named if name not in passed) or "no arguments"
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        if strangers := [name for name in passed if name not in named]:
+            raise UserError(f"{key}._target_={path}: is called with {', '.join(passed)}, and takes no {strangers[0]}")
+        if unknown := [name for name in given if name not in named]:
+            if fixed := [name for name in unknown if name in _fields(node)]:
+                raise UserError(f"{key}._target_={path}: takes no {', '.join(fixed)}; {_without(key, path, node, unknown)}")
+            raise UserError(f"{key}.{unknown[0]}: {path} takes no {unknown[0]}; it takes {takes}")
+    lacking = [n for n, p in named.items() if p.default is p.empty and n not in given and n not in passed]
+    if lacking:
+        raise UserError(f"{key}.{lacking[0]} has no value: {path} needs one, +{key}.{lacking[0]}=…")
+
+
+def _fields(node: Mapping[Any, Any]) -> list[str]:
+    """The keys that a schema fixes: nobody can remove them from the node."""
+    schema = OmegaConf.get_type(node) if isinstance(node, DictConfig) else None
+    return [entry.name for entry in fields(schema)] if is_dataclass(schema) else []
+
+
+def _without(group: str, path: str, node: Mapping[Any, Any], unknown: list[str]) -> str:
+    """What to type for the same target with the arguments that it does take."""
+    plain = OmegaConf.to_container(node) if isinstance(node, DictConfig) else dict(node)  # ${…} stay as they are
+    assert isinstance(plain, dict)
+    kept = {str(name): value for name, value in plain.items() if name not in (*HYDRA_KEYS, *unknown)}
+    words = [
+        f"{group}=any/target",
+        f"{group}._target_={path}",
+        *(f"+{group}.{name}={_typed(value)}" for name, value in kept.items()),
+    ]
+    return f"{group}=any/target starts without any: {shlex.join(words)}"
+
+
+def _typed(value: Any) -> str:
+    """A value as one types it."""
+    if isinstance(value, list):
+        return f"[{','.join(map(_typed, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "null" if value is None else str(value)
+
+
+def _closest(path: str) -> str:
+    """A name in the same module that is nearly the one that was typed."""
+    parent, _, name = path.rpartition(".")
+    try:
+        names = [other for other in dir(pkgutil.resolve_name(parent)) if not other.startswith("_")]
+    except Exception:
+        return ""
+    matches = get_close_matches(name, names, n=1, cutoff=0.6) or [other for other in names if other.lower() == name.lower()]
+    return f", did you mean {parent}.{matches[0]}?" if matches else ""

@@ -1,0 +1,178 @@
+"""Every optimizer of torch trains and goes on to the same bits, or is refused in one line that says what to do."""
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import DictConfig, OmegaConf
+from test_resume import break_off, equal, left_behind, train
+from torch import nn
+
+from labs import optimizers, preflight, saving
+from labs.errors import UserError
+from labs.muon import MuonWithAdamW, as_matrix
+
+Compose = Callable[..., DictConfig]
+SHORT = ("trainer.epochs=3", "trainer.steps_per_epoch=2", "trainer.diagnostics=off", "model.width=8", "device=cpu")
+OFFERED = sorted(
+    name for name, kind in vars(torch.optim).items()
+    if inspect.isclass(kind) and issubclass(kind, torch.optim.Optimizer) and kind is not torch.optim.Optimizer
+)  # fmt: skip
+REFUSED = {
+    "LBFGS": "cannot take a step (LBFGS.step() missing 1 required positional argument: 'closure'); choose one that needs",
+    "SparseAdam": "cannot take a step (SparseAdam does not support dense gradients, please consider Adam instead); choose",
+    "Muon": "Muon only supports 2D parameters whereas we found a parameter with size: torch.Size([8]); optimizer=muon gives",
+}
+
+
+@pytest.fixture(autouse=True)
+def every_epoch_is_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(saving, "LONGEST_WAIT", 0.0)
+
+
+def resumes(monkeypatch: pytest.MonkeyPatch, cfg: DictConfig, folder: Path) -> None:
+    """Train, and train again with an interruption: the same bits."""
+    preflight.check_networks([cfg])
+    train(cfg, folder / "undisturbed")
+    break_off(monkeypatch, cfg, folder / "killed", (3, 1))
+    train(cfg, folder / "killed")
+    assert equal(left_behind(folder / "killed"), left_behind(folder / "undisturbed"))
+
+
+@pytest.mark.parametrize("name", OFFERED)
+def test_every_optimizer_of_torch(compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    cfg = compose_config("optimizer=any/target", f"optimizer._target_=torch.optim.{name}", "+optimizer.lr=0.01", *SHORT)
+    if name in REFUSED:
+        with pytest.raises(UserError) as caught:
+            preflight.check_networks([cfg])
+        assert str(caught.value).startswith(f"optimizer._target_=torch.optim.{name}: {REFUSED[name]}")
+        assert "\n" not in str(caught.value)
+    else:
+        resumes(monkeypatch, cfg, tmp_path)
+
+
+# ── a changed target ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def refusal(cfg: DictConfig) -> str:
+    with pytest.raises(UserError) as caught:
+        preflight.check_networks([cfg])
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(("overrides", "line", "instead"), [
+    (["optimizer._target_=torch.optim.RMSprop"], "optimizer._target_=torch.optim.RMSprop: takes no betas, fused",
+     "optimizer=any/target optimizer._target_=torch.optim.RMSprop "
+     "+optimizer.lr=0.001 +optimizer.eps=1e-08 +optimizer.weight_decay=0.0001"),
+    (["optimizer._target_=torch.optim.NAdam", "optimizer.betas=[0.5,0.9]"],
+     "optimizer._target_=torch.optim.NAdam: takes no fused",
+     "optimizer=any/target optimizer._target_=torch.optim.NAdam +optimizer.lr=0.001 '+optimizer.betas=[0.5,0.9]' "
+     "+optimizer.eps=1e-08 +optimizer.weight_decay=0.0001"),
+    (["scheduler=cosine", "scheduler._target_=torch.optim.lr_scheduler.CosineAnnealingWarmRestarts"],
+     "scheduler._target_=torch.optim.lr_scheduler.CosineAnnealingWarmRestarts: takes no T_max",
+     "scheduler=any/target scheduler._target_=torch.optim.lr_scheduler.CosineAnnealingWarmRestarts +scheduler.eta_min=0.0"),
+])  # fmt: skip
+def test_a_changed_target_says_what_to_type(compose_config: Compose, overrides: list[str], line: str, instead: str) -> None:
+    group = overrides[-1].partition(".")[0] if "betas" not in overrides[-1] else "optimizer"
+    assert refusal(compose_config(*overrides)) == f"{line}; {group}=any/target starts without any: {instead}"
+
+
+def test_what_it_says_to_type_works(compose_config: Compose) -> None:
+    said = refusal(compose_config("optimizer._target_=torch.optim.RMSprop")).rpartition(": ")[2]
+    cfg = compose_config(*said.split())
+    assert isinstance(preflight.optimizers.try_step(cfg.optimizer, on_cpu=True), torch.optim.RMSprop)
+    preflight.check_networks([cfg])
+
+
+@pytest.mark.parametrize(("overrides", "line"), [
+    (["optimizer._target_=torch.optim.RMSProp"],
+     "optimizer._target_=torch.optim.RMSProp: cannot be imported (module 'torch.optim' has no attribute 'RMSProp'), "
+     "did you mean torch.optim.RMSprop?"),
+    (["optimizer=any/target", "optimizer._target_=torch.optim.SGD", "+optimizer.lr=0.1", "+optimizer.betas=[0,0]"],
+     "optimizer.betas: torch.optim.SGD takes no betas; it takes lr, momentum, dampening, weight_decay, nesterov, maximize, "
+     "foreach, differentiable, fused"),
+    (["optimizer=any/target", "optimizer._target_=torch.nn.Identity"],
+     "optimizer._target_=torch.nn.Identity: is no optimizer; it must be one like those in torch.optim"),
+    (["optimizer=any/target", "optimizer._target_=math.pi"], "optimizer._target_=math.pi: is not a class or a function"),
+    (["optimizer=muon", "model.depth=1"],
+     "optimizer=muon: the network has no hidden weight matrix for it; choose optimizer=adamw"),
+])  # fmt: skip
+def test_what_does_not_fit_is_one_line(compose_config: Compose, overrides: list[str], line: str) -> None:
+    assert refusal(compose_config(*overrides)) == line
+
+
+# ── Muon ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("overrides", [(), ("model=cnn", "model.filters=[4,8]", "model.hidden=16", "replicas=1")])
+def test_muon_goes_on_to_the_same_bits(
+    compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: tuple[str, ...]
+) -> None:
+    short = [word for word in SHORT if not (overrides and word.startswith("model."))]
+    resumes(monkeypatch, compose_config("optimizer=muon", "scheduler=warmup_cosine", "scheduler.warmup_epochs=1",
+                                        *short, *overrides), tmp_path)  # fmt: skip
+
+
+def weights() -> list[nn.Parameter]:
+    torch.manual_seed(0)
+    kernel = torch.randn(6, 3, 3, 4).permute(0, 3, 1, 2)  # channels last, as in labs.replicas
+    shapes: list[Any] = [(8, 4), (8,), (8, 8), (8,), kernel, (1, 5, 8), (3, 8), (3,)]
+    values = [shape if isinstance(shape, torch.Tensor) else torch.randn(*shape) for shape in shapes]
+    parameters = [nn.Parameter(value) for value in values]
+    for parameter in parameters:
+        parameter.grad = torch.randn_like(parameter)
+    return parameters
+
+
+def test_muon_takes_the_hidden_weights_and_adamw_all_else() -> None:
+    ours, theirs = weights(), weights()
+    optimizer = MuonWithAdamW(ours, lr=0.1, weight_decay=0.1)
+    kernel = nn.Parameter(theirs[4].detach().movedim(1, -1).reshape(6, -1))
+    kernel.grad = theirs[4].grad.movedim(1, -1).reshape(6, -1)  # type: ignore[union-attr]
+    hidden = [theirs[2], kernel]
+    muon = torch.optim.Muon(hidden, 0.1, 0.1, 0.95, adjust_lr_fn="match_rms_adamw")
+    adamw = torch.optim.AdamW([theirs[i] for i in (0, 1, 3, 5, 6, 7)], 0.1, weight_decay=0.1, fused=True)
+    for _ in range(2):
+        optimizer.step()
+        muon.step()
+        adamw.step()
+    theirs[4].data = kernel.detach().view(6, 3, 3, 4).movedim(-1, 1)
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_a_schedule_moves_both_rates_of_muon_and_its_memory_may_move() -> None:
+    parameters = weights()
+    optimizer = MuonWithAdamW(parameters, lr=0.1)
+    scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+    optimizer.step()
+    scheduler.step()
+    state = optimizer.state_dict()
+    optimizer.load_state_dict(state)
+    scheduler.step()
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.025, 0.025])
+    before = parameters[2].data
+    parameters[2].data = before.clone()  # as when a replica leaves
+    optimizer.step()
+    assert not torch.equal(parameters[2].data, before)
+
+
+def test_a_matrix_is_a_view() -> None:
+    for weight in (torch.zeros(4, 3, 2, 2), torch.zeros(4, 2, 2, 3).permute(0, 3, 1, 2), torch.zeros(4, 3)):
+        as_matrix(weight).add_(1)
+        assert weight.sum() == weight.numel()
+
+
+@pytest.mark.parametrize("key", ["maximize", "differentiable"])
+def test_what_contradicts_training_is_refused(compose_config: Compose, key: str) -> None:
+    from labs import config
+
+    with pytest.raises(UserError, match=rf"^optimizer\.{key}=true: contradicts training, which lowers a loss"):
+        config.check(compose_config(f"+optimizer.{key}=true"))
+
+
+def test_which_optimizers_take_one_vector() -> None:
+    assert optimizers.elementwise(OmegaConf.create({"_target_": "torch.optim.Adam"}))
+    assert not optimizers.elementwise(OmegaConf.create({"_target_": "labs.muon.MuonWithAdamW"}))

@@ -1,0 +1,204 @@
+"""Every scheduler of torch moves once an epoch and goes on to the same bits, or is refused in one line."""
+
+import inspect
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import DictConfig, OmegaConf
+from test_optimizers import SHORT, refusal, resumes
+from test_resume import train
+from torch.optim import lr_scheduler
+
+from labs import cells, preflight, saving, schedules
+from labs.errors import UserError
+from labs.progress import EpochProgress
+
+Compose = Callable[..., DictConfig]
+TORCH = "torch.optim.lr_scheduler"
+ABSTRACT = (lr_scheduler.LRScheduler, lr_scheduler._LRScheduler)
+OFFERED = sorted(
+    name for name, kind in vars(lr_scheduler).items()
+    if inspect.isclass(kind) and issubclass(kind, lr_scheduler.LRScheduler) and kind not in ABSTRACT
+)  # fmt: skip
+
+
+def halved(epoch: int) -> float:
+    return 0.5**epoch
+
+
+NESTED = [{"_target_": f"{TORCH}.LinearLR", "total_iters": 1}, {"_target_": f"{TORCH}.ExponentialLR", "gamma": 0.9}]
+HALVED = {"lr_lambda": {"_target_": f"{__name__}.halved", "_partial_": True}}
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "ChainedScheduler": {"schedulers": NESTED},
+    "CosineAnnealingLR": {"T_max": 3},
+    "CosineAnnealingWarmRestarts": {"T_0": 2},
+    "CyclicLR": {"base_lr": 0.001, "max_lr": 0.01, "step_size_up": 2, "cycle_momentum": False},
+    "ExponentialLR": {"gamma": 0.5},
+    "LambdaLR": HALVED,
+    "MultiStepLR": {"milestones": [1, 2]},
+    "MultiplicativeLR": HALVED,
+    "OneCycleLR": {"max_lr": "${optimizer.lr}", "total_steps": "${trainer.epochs}"},
+    "SequentialLR": {"schedulers": NESTED, "milestones": [1]},
+    "StepLR": {"step_size": 1},
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def every_epoch_is_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(saving, "LONGEST_WAIT", 0.0)
+
+
+def scheduled(compose_config: Compose, name: str, /, *overrides: str, **arguments: Any) -> DictConfig:
+    cfg = compose_config("scheduler=any/target", f"scheduler._target_={TORCH}.{name}", *SHORT, *overrides)
+    cfg.scheduler = OmegaConf.create({"_target_": f"{TORCH}.{name}", **arguments})
+    return cfg
+
+
+@pytest.mark.parametrize("name", OFFERED)
+def test_every_scheduler_of_torch(compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    resumes(monkeypatch, scheduled(compose_config, name, **ARGUMENTS.get(name, {})), tmp_path)
+
+
+def rates(cfg: DictConfig) -> list[float]:
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=cfg.optimizer.lr)
+    scheduler = schedules.build(cfg, optimizer)
+    found = []
+    for _ in range(cfg.trainer.epochs):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return found
+
+
+def test_a_warm_up_then_a_cosine(compose_config: Compose) -> None:
+    cfg = compose_config("scheduler=warmup_cosine", "scheduler.warmup_epochs=2", "trainer.epochs=6", "optimizer.lr=0.1")
+    cosine = [0.1 * (1 + math.cos(math.pi * k / 4)) / 2 for k in range(4)]
+    assert rates(cfg) == pytest.approx([0.01, 0.055, *cosine])
+    without = compose_config("scheduler=warmup_cosine", "scheduler.warmup_epochs=0", "trainer.epochs=6")
+    assert rates(without) == rates(compose_config("scheduler=cosine", "trainer.epochs=6"))
+
+
+def test_nothing_is_scheduled_where_nothing_is_trained(compose_config: Compose) -> None:
+    preflight.check_networks([compose_config("scheduler=warmup_cosine", "trainer.epochs=0")])
+
+
+# ── what a plateau schedule is told ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("monitor", "mode"), [("val_loss", "min"), ("val_acc", "max")])
+def test_a_plateau_schedule_is_told_what_it_monitors(
+    compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, monitor: str, mode: str
+) -> None:
+    told: list[float] = []
+    rows: list[dict[str, float]] = []
+    step = lr_scheduler.ReduceLROnPlateau.step
+
+    def telling(self: Any, metrics: Any) -> None:
+        assert self.mode == mode
+        told.append(metrics)
+        step(self, metrics)
+
+    monkeypatch.setattr(lr_scheduler.ReduceLROnPlateau, "step", telling)
+    monkeypatch.setattr(EpochProgress, "epoch", lambda self, epochs: rows.extend(epochs))
+    train(compose_config(f"scheduler.monitor={monitor}", *SHORT), tmp_path)
+    assert told == [row[monitor] for row in rows]
+    assert len(told) == 3
+
+
+def test_the_hash_is_that_of_before_there_was_a_monitor(compose_config: Compose) -> None:
+    cfg = compose_config()
+    without = OmegaConf.create(cells.resolved(cfg))
+    del without.scheduler["monitor"]
+    assert cells.config_hash(cfg) == cells.config_hash(without)
+    assert cells.config_hash(cfg) != cells.config_hash(compose_config("scheduler.monitor=val_acc"))
+
+
+@pytest.mark.parametrize(("monitor", "mode", "other"), [("val_loss", "max", "val_acc"), ("val_acc", "min", "val_loss")])
+def test_a_mode_that_contradicts_it_is_refused(compose_config: Compose, monitor: str, mode: str, other: str) -> None:
+    assert refusal(compose_config(f"scheduler.monitor={monitor}", f"+scheduler.mode={mode}")) == (
+        f"scheduler.mode={mode}: contradicts scheduler.monitor={monitor}, which is better the other way; "
+        f"leave scheduler.mode out, or set scheduler.monitor={other}"
+    )
+
+
+# ── what contradicts a step an epoch ─────────────────────────────────────────────────────────────────────────────────────
+
+ONE_CYCLE = (
+    "scheduler: OneCycleLR moves once an epoch here; give it '+scheduler.total_steps=${trainer.epochs}', and no steps_per_epoch"
+)
+
+
+@pytest.mark.parametrize(("name", "arguments", "line"), [
+    ("OneCycleLR", {"max_lr": 0.001, "total_steps": 6000}, ONE_CYCLE),
+    ("OneCycleLR", {"max_lr": 0.001, "epochs": 3, "steps_per_epoch": 20}, ONE_CYCLE),
+    ("OneCycleLR", {"max_lr": 0.1, "total_steps": 3},
+     "scheduler.max_lr=0.1: would take the place of optimizer.lr=0.001; write 'scheduler.max_lr=${optimizer.lr}' "
+     "and set the rate there"),
+    ("CyclicLR", {"base_lr": 0.001, "max_lr": 0.1},
+     "scheduler.step_size_up=2000: counts epochs here, not batches, and there are 3; set +scheduler.step_size_up"),
+    ("StepLR", {"step_size": 1, "last_epoch": 5},
+     "scheduler.last_epoch=5: leave it out; a run goes on from its checkpoint by itself"),
+    ("StepLR", {}, f"scheduler.step_size has no value: {TORCH}.StepLR needs one, +scheduler.step_size=…"),
+    ("ExponentialLR", {"gamma": 1e300},
+     f"scheduler._target_={TORCH}.ExponentialLR: the learning rate of epoch 3 would be inf"),
+    ("ChainedScheduler", {"schedulers": [NESTED[0], {"_target_": f"{TORCH}.ExponentialLR", "gama": 0.9}]},
+     f"scheduler.schedulers.1.gama: {TORCH}.ExponentialLR takes no gama; it takes gamma, last_epoch"),
+    ("SequentialLR", {"schedulers": NESTED, "milestones": [1, 2]},
+     f"scheduler._target_={TORCH}.SequentialLR: Sequential Schedulers expects number of schedulers provided to be one more "
+     "than the number of milestone points, but got number of schedulers 2 and the number of milestones to be equal to 2"),
+    ("SequentialLR", {"schedulers": [{"_target_": f"{TORCH}.OneCycleLR", "max_lr": 0.001, "total_steps": 1}, NESTED[1]],
+                      "milestones": [3]},
+     f"scheduler._target_={TORCH}.SequentialLR: fails after epoch 2 of 3 "
+     "(Tried to step 2 times. The specified number of total steps is 1)"),
+])  # fmt: skip
+def test_what_cannot_be_meant_is_one_line(compose_config: Compose, name: str, arguments: dict[str, Any], line: str) -> None:
+    assert refusal(scheduled(compose_config, name, **arguments)) == line
+
+
+def test_a_warm_up_of_all_epochs_is_refused(compose_config: Compose) -> None:
+    assert refusal(compose_config("scheduler=warmup_cosine", "trainer.epochs=5")) == (
+        "scheduler.warmup_epochs=5: must be below the number of epochs (5)"
+    )
+
+
+@pytest.mark.parametrize(("name", "arguments", "note"), [
+    ("StepLR", {"step_size": 1000},
+     "scheduler: the learning rate is 0.001 in all 3 epochs; schedules count epochs, not batches"),
+    ("CosineAnnealingLR", {"T_max": 2}, "scheduler.T_max=2: the learning rate rises again after epoch 2 of 3"),
+    ("CosineAnnealingLR", {"T_max": 3}, None),
+])  # fmt: skip
+def test_what_may_not_be_meant_is_said_once(
+    compose_config: Compose, caplog: pytest.LogCaptureFixture, name: str, arguments: dict[str, Any], note: str | None
+) -> None:
+    configs = [scheduled(compose_config, name, f"model.depth={depth}", **arguments) for depth in (2, 3)]
+    preflight.check_networks(configs)
+    assert caplog.messages == ([note] if note else [])
+
+
+class Own:
+    """A schedule that is no subclass of torch's, and takes its optimizer under another name."""
+
+    def __init__(self, opt: torch.optim.Optimizer, by: float) -> None:
+        self.opt, self.by = opt, by
+
+    def step(self) -> None:
+        self.opt.param_groups[0]["lr"] *= self.by
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        pass
+
+
+def test_a_schedule_of_ones_own(compose_config: Compose) -> None:
+    cfg = compose_config("trainer.epochs=3", "optimizer.lr=0.4")
+    cfg.scheduler = OmegaConf.create({"_target_": f"{__name__}.Own", "by": 0.5})
+    assert rates(cfg) == [0.4, 0.2, 0.1]
+    cfg.scheduler = OmegaConf.create({"_target_": "builtins.dict"})
+    with pytest.raises(UserError, match=r"^scheduler\._target_=builtins\.dict"):
+        rates(cfg)
