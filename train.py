@@ -7,6 +7,7 @@ python train.py -m model.depth=5,10,20 model.residual=true,false study=my_study
 import hydra
 from omegaconf import DictConfig
 
+import terminal
 from labs import cells, config, job
 from labs.errors import one_line_errors, take_over_from_hydra
 
@@ -22,5 +23,5 @@ def main(cfg: DictConfig) -> float:
 
 if __name__ == "__main__":
     take_over_from_hydra()
-    with one_line_errors():
+    with terminal.lasting_output(), one_line_errors():
         main()

@@ -20,6 +20,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+import terminal
 from labs import cells, config, launchers, plan, signals
 from labs.errors import Interrupted, UserError, one_line_errors
 from labs.job import held, refuse_other_configuration
@@ -89,7 +90,7 @@ class Sweep(Callback):
             return
         workers = multiprocessing.active_children()
         for worker in workers:
-            if worker.pid is not None:
+            if worker.pid is not None and sys.platform != "win32":  # where this kills, and Ctrl-C has reached them already
                 os.kill(worker.pid, signal.SIGTERM)
         runs = [cells.run_directory(job.cell, seed) for job in self.jobs or [] for seed in job.seeds]
         ends = time.monotonic() + GRACE_SECONDS
@@ -210,14 +211,14 @@ def summarize(jobs: list[Job], directory: Path) -> int:
     counts: dict[str, int] = {}
     for job in jobs:
         counts[job.status()] = counts.get(job.status(), 0) + 1
-    print("  ".join(f"{status}: {counts[status]}" for status in sorted(counts)))
+    lines = ["  ".join(f"{status}: {counts[status]}" for status in sorted(counts))]
     for job in jobs:
         if job.status() not in ("done", "diverged"):
             reasons = {(r.get("error") or {}).get("message", "") for r in job.results()} - {""}
             reason = " ".join("; ".join(sorted(reasons)).split()) or f"no result, see {job.cell}/train.log"
-            print(f"{'interrupted' if job.status() == 'interrupted' else 'failed'}  {job.name}: {reason}")
-            print(f"        again: {plan.rerun_command(job.overrides, job.cfg, job.cell)}")
-    print(f"analyse: python -m multirun_analysis {directory}")
+            lines.append(f"{'interrupted' if job.status() == 'interrupted' else 'failed'}  {job.name}: {reason}")
+            lines.append(f"        again: {plan.rerun_command(job.overrides, job.cfg, job.cell)}")
+    terminal.tell("\n".join([*lines, f"analyse: python -m multirun_analysis {directory}"]))
     return 0 if set(counts) <= {"done", "diverged"} else 1
 
 

@@ -92,7 +92,7 @@ class Watch:
         seconds: dict[int, float] = {}
         for path in paths:
             try:
-                with path.open() as file:
+                with path.open(encoding="utf-8") as file:
                     records = [json.loads(line) for line in file if line.endswith("\n")]
                 for record in records:
                     seconds[record["epoch"]] = seconds.get(record["epoch"], 0.0) + record["seconds"]

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import terminal
 from multirun_analysis.collect import Frames, collect
 
 
@@ -90,4 +91,5 @@ def _line(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with terminal.lasting_output():
+        sys.exit(main())
