@@ -71,7 +71,7 @@ def test_a_failure_stays_one_and_training_counts_more_than_its_output(tmp_path: 
 
 
 def test_a_closed_descriptor_is_not_given_to_a_file_of_ours(tmp_path: Path) -> None:
-    program = "import terminal\nwith terminal.lasting_output():\n    import os\n    f = open('ours', 'w')\n    os.system('echo no')"
+    program = "import os, terminal\nwith terminal.lasting_output():\n    f = open('ours', 'w')\n    os.system('echo no')"
     run(tmp_path, program, "<&- >&- 2>&-")
     assert (tmp_path / "ours").read_bytes() == b""
 
@@ -114,11 +114,13 @@ def latin1(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {"LOCPATH": str(folder), "LC_ALL": made.name, "PYTHONUTF8": "0"}
 
 
-def test_a_run_and_its_analysis_in_latin1(tmp_path: Path, latin1: dict[str, str]) -> None:
+@pytest.mark.slow
+def test_a_sweep_and_its_analysis_in_latin1(tmp_path: Path, latin1: dict[str, str]) -> None:
     everything = """
 import os, sys, runpy
 sys.path.insert(0, os.getcwd())
-for arguments in (["train.py", "-m", *sys.argv[1:]], ["multirun_analysis", "multirun/s"], ["multirun_analysis", "multirun/s", "--status"]):
+analysis = ["multirun_analysis", "multirun/s"]
+for arguments in (["train.py", "-m", *sys.argv[1:]], analysis, [*analysis, "--status"]):
     sys.argv = arguments
     try:
         if arguments[0] == "train.py":
@@ -129,9 +131,10 @@ for arguments in (["train.py", "-m", *sys.argv[1:]], ["multirun_analysis", "mult
         assert not end.code, end.code
 """
     project(tmp_path)
-    ended = run(
-        tmp_path, everything, "", *QUICK, "study=s", "model.residual=true,false", "model.name='tiefe_Ä_…_中'", "seed=0", **latin1
-    )
+    mlp = tmp_path / "conf" / "model" / "mlp.yaml"
+    mlp.write_text(mlp.read_text(encoding="utf-8").replace("name: mlp", 'name: "tiefe_Ä_…_中"'), encoding="utf-8")
+    arguments = [*QUICK, "study=s", "model.residual=true,false", "hydra/launcher=joblib"]
+    ended = run(tmp_path, everything, "", *arguments, **latin1)
     assert ended.returncode == 0, ended.stderr
     assert "Traceback" not in ended.stderr
     written = next(tmp_path.glob("multirun/s/*/.hydra/config.yaml")).read_text(encoding="utf-8")
@@ -150,7 +153,7 @@ AS_ON_WINDOWS = """
 import ctypes, os, signal, sys
 for name in ("SIGUSR1", "SIGUSR2", "SIGHUP", "SIGPIPE", "SIGQUIT", "SIGALRM"):
     delattr(signal, name)
-for name in ("pidfd_open", "getuid", "geteuid", "getgid", "killpg", "getpgid", "setsid", "mkfifo", "sched_getaffinity", "getloadavg"):
+for name in ("pidfd_open", "getuid", "geteuid", "getgid", "killpg", "getpgid", "setsid", "mkfifo", "sched_getaffinity"):
     delattr(os, name)
 for name in ("fcntl", "resource", "pwd", "grp", "termios"):
     sys.modules[name] = None
@@ -166,7 +169,8 @@ ctypes.CDLL = CDLL
 """
 
 
-def test_nothing_needs_what_windows_lacks(tmp_path: Path) -> None:
+@pytest.mark.parametrize("launcher", ["basic", pytest.param("joblib", marks=pytest.mark.slow)])
+def test_nothing_needs_what_windows_lacks(tmp_path: Path, launcher: str) -> None:
     everything = """
 import os, sys, runpy
 from pathlib import Path
@@ -181,23 +185,22 @@ def start(module, *arguments):
     except SystemExit as end:
         assert not end.code, (module, end.code)
 quick = sys.argv[1:]
-start("train.py", *quick, "study=s", "logger=tensorboard")
+start("train.py", *quick, "study=s")
 [run] = Path("multirun/s").glob("*/seed=0")
 (run / "result.json").unlink()
 start("train.py", *quick, "study=s", "resume=must")
-start("train.py", "-m", *quick, "study=s", "seed=0,1")
-start("train.py", "-m", *quick, "study=s", "seed=1,2", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+start("train.py", "-m", *quick, "study=s", "seed=0,1", "hydra/launcher=LAUNCHER")
 start("labs.evaluate", str(run))
 start("multirun_analysis", "multirun/s")
 start("multirun_analysis", "multirun/s", "--status")
 """
     project(tmp_path)
     (tmp_path / "sitecustomize.py").write_text(AS_ON_WINDOWS, encoding="utf-8")  # for joblib's workers too
-    ended = run(tmp_path, everything, "", *QUICK, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
+    ended = run(tmp_path, everything.replace("LAUNCHER", launcher), "", *QUICK, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "Traceback" not in ended.stderr
     results = sorted(tmp_path.glob("multirun/s/*/seed=*/result.json"))
-    assert [path.parent.name for path in results] == ["seed=0", "seed=1", "seed=2"]
+    assert [path.parent.name for path in results] == ["seed=0", "seed=1"]
     assert (tmp_path / "multirun/s/report/report.html").exists()
     names = [path.name for path in tmp_path.glob("multirun/**/*")]
     assert not [name for name in names if set(name) & set('<>:"/\\|?*') or name.endswith((".", " "))]
