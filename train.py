@@ -22,6 +22,6 @@ def main(cfg: DictConfig) -> float:
 
 
 if __name__ == "__main__":
-    take_over_from_hydra()
     with terminal.lasting_output(), one_line_errors():
+        take_over_from_hydra()
         main()
