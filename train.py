@@ -9,6 +9,7 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
+import terminal
 from labs import cells, config, job
 from labs.errors import one_line_errors, take_over_from_hydra
 from labs.overrides import as_typed
@@ -24,7 +25,7 @@ def main(cfg: DictConfig) -> float:
 
 
 if __name__ == "__main__":
-    take_over_from_hydra()
-    sys.argv[1:] = as_typed(sys.argv[1:])
-    with one_line_errors():
+    with terminal.lasting_output(), one_line_errors():
+        take_over_from_hydra()
+        sys.argv[1:] = as_typed(sys.argv[1:])
         main()

@@ -1,0 +1,1 @@
+import labs as labs  # before torch: see there

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+import terminal
 from multirun_analysis.__main__ import main as analyse
 from multirun_analysis.collect import collect
 
@@ -76,4 +77,5 @@ def _times(seconds: float, count: int) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    with terminal.lasting_output():
+        main()

@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
+import terminal
 from labs import cells, config, data, datasets, loop, run
 from labs.progress import EpochProgress
 from labs.replicas import Replicas
@@ -259,4 +260,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with terminal.lasting_output():
+        main()

@@ -9,6 +9,7 @@ from statistics import median
 
 import torch
 
+import terminal
 from labs.diagnostics import GradientFlow, sampled_steps
 from labs.loop import replica_losses
 from labs.models.mlp import MLP
@@ -55,4 +56,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with terminal.lasting_output():
+        main()

@@ -9,6 +9,7 @@ import argparse
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+import terminal
 from labs.loop import replica_losses
 from labs.models.mlp import MLP
 from labs.replicas import Replicas
@@ -54,4 +55,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with terminal.lasting_output():
+        main()

@@ -21,6 +21,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import terminal
+
 DEPTHS = (5, 20, 100)
 STEPS, BATCH = 215, 128  # half an epoch of MNIST
 COMMON = ["trainer.patience=null", "trainer.save_every=null", "scheduler=constant", "logger=tensorboard"]
@@ -46,7 +48,7 @@ def start(
     order = json.dumps(how)
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.contenders", order]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", env=environment)
 
 
 def finish(process: subprocess.Popen[str]) -> dict[str, Any]:
@@ -217,7 +219,7 @@ def main() -> None:
     options = parser.parse_args()
 
     floors = json.loads(subprocess.run(
-        [sys.executable, "-m", "benchmarks.floors"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "benchmarks.floors"], capture_output=True, encoding="utf-8", check=True
     ).stdout)  # fmt: skip
     say(floors["machine"])
     convolutions = floors["convolutions_ms"]
@@ -257,8 +259,9 @@ def main() -> None:
     text = "\n".join(page)
     print(text)
     if options.write:
-        options.write.write_text(text)
+        options.write.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    with terminal.lasting_output():
+        main()

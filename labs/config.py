@@ -226,13 +226,15 @@ def _text(pattern: str) -> Test:
     return lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None
 
 
+NAME_ANYWHERE = r"(?!(?i:con|prn|aux|nul|com\d|lpt\d)(\.|$))[^\W_][\w.-]{0,99}(?<!\.)"  # of a directory, on any system
+
 # key: (test, what is allowed). A key the composed configuration lacks (another model's) is passed over, and so are arguments of
 # a model, optimizer or scheduler that is neither ours nor torch's, where the same name may mean something else.
 RANGES: dict[str, tuple[Test, str]] = {
-    "study": (_optional(lambda v: _text(r"[^\W_][\w.-]{0,99}")(v) and len(v.encode()) <= 255
-                        and v not in NOT_STUDIES),
-              "a name of at most 100 letters, digits, '.', '_' and '-' (255 bytes) that starts with a letter or digit, "
-              f"but not {', '.join(NOT_STUDIES)}, where no runs are looked for"),
+    "study": (_optional(lambda v: _text(NAME_ANYWHERE)(v) and len(v.encode()) <= 255 and v not in NOT_STUDIES),
+              "a name of at most 100 letters, digits, '.', '_' and '-' (255 bytes) that starts with a letter or digit and "
+              f"does not end with '.', but not {', '.join(NOT_STUDIES)}, where no runs are looked for, nor a name of a device "
+              "on Windows (CON, NUL, COM1)"),
     "seed": (_integers(0), "an integer from 0 to 2147483647"),
     "replicas": (_integers(1, 10_000), "an integer from 1 to 10000"),
     "device": (_text(r"auto|cpu|cuda(:\d+)?"), "auto, cpu, cuda or cuda:<index>"),

@@ -31,6 +31,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor, nn
 
+import terminal
 from labs import cells, checkpoint, config, datasets, results
 from labs.data import EvaluationBatches, Normalizer, split_validation
 from labs.files import read_json
@@ -251,5 +252,5 @@ def same(tested: Tested, result: dict[str, Any], *, exact: bool) -> bool:
 
 
 if __name__ == "__main__":
-    with one_line_errors():
+    with terminal.lasting_output(), one_line_errors():
         main(sys.argv[1:])

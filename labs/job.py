@@ -19,6 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+import terminal
 from labs import cells, memory, rerun, results, signals
 from labs.errors import Interrupted, UserError, culprit, disk_refuses, refusal
 from labs.files import read_json, write_json
@@ -40,9 +41,12 @@ def run(cfg: DictConfig) -> float:
         Interrupted: if a signal asked for it, with all that is needed to go on written.
     """
     logging.raiseExceptions = False  # a line of the log that finds the disk full is not worth a traceback
+    terminal.keep()  # in a worker, which has streams of its own
     hydra = HydraConfig.get()
     cell = Path(hydra.runtime.output_dir)
     in_sweep = hydra.mode == RunMode.MULTIRUN
+    if not in_sweep:
+        terminal.output_is_optional()  # what counts is that the run was trained: its directory has all that is shown
     seeds, hashed = cells.seeds(cfg), cells.config_hash(cfg)
     training = False
     try:

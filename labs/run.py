@@ -97,7 +97,7 @@ def train_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progre
     if cfg.model.get("residual") and without_skips(models[0]):
         log.warning("model.residual=true: depth %d has no place for a skip: this is the plain network", models[0].depth)
     summary = summarize(models[0], shape, cfg.trainer.batch_size)
-    (cell / "summary.txt").write_text(summary.text)
+    (cell / "summary.txt").write_text(summary.text, encoding="utf-8")
     bf16 = cfg.trainer.precision == "bf16"
     threads = set_threads(cfg.trainer.num_threads, models[0])
     keep_freed_memory()

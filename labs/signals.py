@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and the signals of a cluster: training is stopped between two steps, anything else at once.
+"""Ctrl-C, SIGTERM, SIGHUP and the signals of a cluster: training is stopped between two steps, anything else at once.
 
     with taken_over():        # in every job: what arrives from here on raises Interrupted
         …
@@ -21,6 +21,9 @@ from typing import Any
 from labs.errors import Interrupted
 
 Handler = Callable[[int, FrameType | None], Any]
+# Windows has the first two, and nothing sends it the second.
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR2") if hasattr(signal, name)]
+ONLY_IF_HEARD = getattr(signal, "SIGUSR2", None)
 SAME_SIGNAL_SECONDS = 2.0  # Ctrl-C reaches a whole group of processes, and a sweep passes it on to its workers: once is meant
 
 
@@ -38,18 +41,19 @@ _state = _State()
 def taken_over(handler: Handler | None = None) -> Iterator[None]:
     """Handle signals here until the end of the block; does nothing outside the main thread, where Python allows no handlers.
 
-    SIGINT and SIGTERM, and SIGUSR2 where somebody listens to it: submitit, which has Slurm send it before the time is up.
+    SIGINT, SIGTERM, SIGHUP (the terminal is gone), and SIGUSR2 where somebody listens to it: submitit, which has Slurm send it
+    before the time is up.
     If a signal ends the block, a handler that was there before is called: submitit's puts the job back into the queue.
     """
     before: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
+        for number in SIGNALS:
             present = signal.getsignal(number)
             if present is signal.SIG_IGN:  # as by nohup: stays so
                 continue
             if number == signal.SIGTERM and str(getattr(present, "__module__", "")).startswith("submitit"):
                 continue  # Slurm sends it beside SIGUSR2, which is the one that submitit acts on
-            if number != signal.SIGUSR2 or callable(present):
+            if number != ONLY_IF_HEARD or callable(present):
                 before[number] = signal.signal(number, handler or _stop)
     try:
         yield

@@ -183,7 +183,7 @@ class _Lines:
         self.kept = lines_up_to(path, after)
         write_atomically(path, self.kept)
         self.digest = hashlib.sha256(self.kept)
-        self._file = path.open("a")
+        self._file = path.open("a", encoding="utf-8")
 
     def append(self, row: dict[str, Any]) -> None:
         line = json_line(row)

@@ -23,6 +23,7 @@ import torchinfo
 from hydra import compose, initialize_config_dir
 from torch import nn
 
+import terminal
 from labs import cells, config
 
 
@@ -81,5 +82,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors():
+    with terminal.lasting_output(), one_line_errors():
         main()

@@ -20,6 +20,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+import terminal
 from labs import cells, config, launchers, memory, plan, rerun, signals
 from labs.errors import Interrupted, UserError, one_line_errors
 from labs.job import held, refuse_folders, refuse_other_configuration
@@ -96,7 +97,7 @@ def stopped_gently(jobs: list[Job]) -> Iterator[None]:
             return
         workers = multiprocessing.active_children()
         for worker in workers:
-            if worker.pid is not None:
+            if worker.pid is not None and sys.platform != "win32":  # where this kills, and Ctrl-C has reached them already
                 os.kill(worker.pid, signal.SIGTERM)
         runs = [cells.run_directory(job.cell, seed) for job in jobs for seed in job.seeds]
         ends = time.monotonic() + GRACE_SECONDS
@@ -215,17 +216,20 @@ def summarize(config: DictConfig, jobs: list[Job], directory: Path) -> int:
     statuses = [job.status() for job in jobs]
     for status in statuses:
         counts[status] = counts.get(status, 0) + 1
-    print("  ".join(f"{status}: {counts[status]}" for status in sorted(counts)))
+    lines = ["  ".join(f"{status}: {counts[status]}" for status in sorted(counts))]
     for job, status in zip(jobs, statuses, strict=True):
         if status not in ("done", "diverged"):
             reasons = {str((r.get("error") or {}).get("message", "")) for r in job.results()} - {""} | {*job.flaws()}
             reason = " ".join("; ".join(sorted(reasons)).split()) or f"no result, see {shown(job.cell)}/train.log"
-            print(f"{'interrupted' if status == 'interrupted' else 'failed'}  {job.name}: {reason}")
-            print(f"        again: {rerun.command(config.hydra, job.overrides, job.cfg, job.cell)}")
+            lines.append(f"{'interrupted' if status == 'interrupted' else 'failed'}  {job.name}: {reason}")
+            lines.append(f"        again: {rerun.command(config.hydra, job.overrides, job.cfg, job.cell)}")
     if lost := [path for job in jobs for path in job.lost()]:
         more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
-        print(f"{shown(lost[0])}{more}: gone; the numbers stand; to have it back, delete result.json and start the sweep again")
-    print(f"analyse: {shlex.join(['python', '-m', 'multirun_analysis', shown(directory)])}")
+        lines.append(
+            f"{shown(lost[0])}{more}: gone; the numbers stand; to have it back, delete result.json and start the sweep again"
+        )
+    lines.append(f"analyse: {shlex.join(['python', '-m', 'multirun_analysis', shown(directory)])}")
+    terminal.tell("\n".join(lines))
     return 0 if set(counts) <= {"done", "diverged"} else 1
 
 

@@ -50,7 +50,7 @@ class WandbMirror:
             self._run.summary.update({"mult_adds": info.mult_adds, "flops": 2 * info.mult_adds})
         if not self._run.disabled:
             summary = Path(self._run.dir) / "summary.txt"
-            summary.write_text(info.summary)
+            summary.write_text(info.summary, encoding="utf-8")
             self._run.save(str(summary), base_path=self._run.dir, policy="now")
 
     def epoch(self, row: dict[str, Any]) -> None:

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import terminal
+
 try:
     from multirun_analysis.collect import Frames, collect
 except (MemoryError, ImportError) as error:
@@ -100,7 +102,8 @@ def _line(error: Exception, directory: Path | None = None) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except MemoryError as error:
-        sys.exit(f"error: out of memory ({str(error) or 'MemoryError'}); raise the limit on this process (ulimit -v)")
+    with terminal.lasting_output():
+        try:
+            sys.exit(main())
+        except MemoryError as error:
+            sys.exit(f"error: out of memory ({str(error) or 'MemoryError'}); raise the limit on this process (ulimit -v)")

@@ -85,7 +85,7 @@ def load(directory: Path) -> Frames:
     for name, frame, needed in (("epochs.csv", epochs, EPOCH_COLUMNS), ("layers.csv.gz", layers, LAYER_COLUMNS)):
         if absent := [column for column in needed if column not in frame.columns]:
             raise ValueError(f"{name} has no column {absent[0]}")
-    problems = (directory / PROBLEMS).read_text().splitlines() if (directory / PROBLEMS).exists() else []
+    problems = (directory / PROBLEMS).read_text(encoding="utf-8").splitlines() if (directory / PROBLEMS).exists() else []
     return Frames(runs, typed_epochs(epochs), typed_layers(layers), tuple(problems))
 
 

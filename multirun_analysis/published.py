@@ -32,7 +32,7 @@ def headline_table() -> pd.DataFrame:
 
 def protocols() -> dict[str, Any]:
     """Title, source, protocol (configuration keys and values) and notes of each table, by its name."""
-    return dict(json.loads((REFERENCE / "protocol.json").read_text()))
+    return dict(json.loads((REFERENCE / "protocol.json").read_text(encoding="utf-8")))
 
 
 def compare(runs: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:

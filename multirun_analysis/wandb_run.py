@@ -52,7 +52,7 @@ def log(analysis: Analysis, directory: Path) -> str:
                 for figure in sorted(directory.glob("*.png")):
                     logged[f"figures/{figure.stem}"] = wandb.Image(str(figure))
                 report = directory / "report.html"
-                logged["report"] = wandb.Html(report.read_text(), inject=False)
+                logged["report"] = wandb.Html(report.read_text(encoding="utf-8"), inject=False)
                 run.log(logged)
                 run.summary.update({"counts": counts(runs), "finding": "\n\n".join(analysis.finding)})
                 where = f"{run.settings.sync_dir}, to be synced" if run.offline else str(run.url or "disabled, nothing is kept")

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+import terminal
 from multirun_analysis.wandb_run import PROJECT
 
 INSTALL = "pip install -c constraints.txt -e '.[workspace]'"
@@ -117,4 +118,5 @@ def _fail(message: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with terminal.lasting_output():
+        sys.exit(main())

@@ -9,6 +9,7 @@ import sys
 import pandas as pd
 from scipy.stats import ttest_ind
 
+import terminal
 from multirun_analysis import statistics
 from multirun_analysis.tables import Cell, Table, interval, markdown, number
 
@@ -40,9 +41,10 @@ def table(first: pd.DataFrame, second: pd.DataFrame) -> Table:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit("usage: python results/repeat.py FIRST/runs.csv SECOND/runs.csv")
-    compared = table(*map(pd.read_csv, sys.argv[1:]))
-    if not compared.rows:
-        sys.exit("the two have no group, depth and arm in common")
-    print(markdown(compared), end="")
+    with terminal.lasting_output():
+        if len(sys.argv) != 3:
+            sys.exit("usage: python results/repeat.py FIRST/runs.csv SECOND/runs.csv")
+        compared = table(*map(pd.read_csv, sys.argv[1:]))
+        if not compared.rows:
+            sys.exit("the two have no group, depth and arm in common")
+        print(markdown(compared), end="")

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import terminal
 from labs.models.mlp import MLP
 from multirun_analysis import theory
 
@@ -50,11 +51,12 @@ def main() -> None:
         numbers = [*np.mean(spreads, 0), *np.mean(slopes, 0), theory.slope(batch_size)]
         rows.append([str(batch_size), *(f"{number:.4f}" for number in numbers)])
     header = ["batch_size", *(f"spread_layer_{layer}" for layer in LAYERS), "slope_10_30", "slope_60_99", "slope_theory"]
-    with Path(__file__).with_suffix(".csv").open("w", newline="") as file:
+    with Path(__file__).with_suffix(".csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([header, *rows])
     for row in (header, *rows):
         print("  ".join(row))
 
 
 if __name__ == "__main__":
-    main()
+    with terminal.lasting_output():
+        main()

@@ -105,5 +105,5 @@ if __name__ == "__main__":
     if folders:
         runs = merged(runs, kept(collect(folders, with_layers=False).runs))
     runs.to_csv(csv, index=False)
-    (HERE / "table.md").write_text(markdown(table(runs)))
-    (HERE / "paired.md").write_text(markdown(paired(runs)))
+    (HERE / "table.md").write_text(markdown(table(runs)), encoding="utf-8")
+    (HERE / "paired.md").write_text(markdown(paired(runs)), encoding="utf-8")

@@ -57,7 +57,8 @@ def refusal(cfg: DictConfig) -> str:
 
 BIG = 2**31 - 1
 NOT_FINITE = [math.nan, math.inf, -math.inf]
-BAD_NAMES = ["", ".", "..", ".hidden", "-m", "_x", "a/b", "../a", "a\\b", "a b", "a\n", "a:b", "x" * 101, "𝔘" * 100,
+BAD_NAMES = ["NUL", "con", "Com1.v2", "dot.", "", ".", "..", ".hidden", "-m", "_x", "a/b", "../a", "a\\b", "a b", "a\n",
+             "a:b", "x" * 101, "𝔘" * 100,
              *sorted(name for name in collect.SKIPPED if not name.startswith("."))]  # fmt: skip
 
 # key: (values just outside, values just inside)

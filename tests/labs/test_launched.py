@@ -346,7 +346,7 @@ def search(home: Path, tmp_path: Path) -> Callable[..., tuple[int, str, str]]:
 
 
 def read(path: Path) -> Any:
-    return json.loads(path.read_text())
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def test_a_search_finds_the_best_mean_over_replicas_and_goes_on_where_it_was(

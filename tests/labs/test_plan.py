@@ -40,7 +40,8 @@ def test_the_plan_on_disk_has_a_cell_once_with_all_its_seeds(expand: Expand, tmp
 def test_the_plan_names_cells_relative_to_itself(expand: Expand) -> None:
     jobs = expand("model.depth=1,2", "hydra.sweep.subdir=a/${model.depth}")
     plan.write(Path("multirun/s"), "s", "", jobs)
-    assert [cell["dir"] for cell in json.loads(Path("multirun/s/study.json").read_text())["cells"]] == ["a/1", "a/2"]
+    written = json.loads(Path("multirun/s/study.json").read_text(encoding="utf-8"))
+    assert [cell["dir"] for cell in written["cells"]] == ["a/1", "a/2"]
 
 
 # ── what is on disk ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -33,7 +33,7 @@ def last_weights(cell: Path, seed: int = 0) -> dict[str, Tensor]:
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def test_a_run_directory_keeps_the_run_contract(compose_config: Compose, tmp_path: Path) -> None:

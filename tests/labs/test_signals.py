@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 def nothing_pending(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     # In the background of a shell, SIGINT comes ignored, and would stay so.
     at_first = signal.signal(signal.SIGINT, signal.default_int_handler)
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)}
+    before = {number: signal.getsignal(number) for number in signals.SIGNALS}
     monkeypatch.setattr(signals, "_state", signals._State())
     yield
     assert {number: signal.getsignal(number) for number in before} == before
@@ -41,7 +41,7 @@ def send(number: int) -> None:
 # ── when a signal is heard ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_at_once_and_the_loop_when_it_is_ready(number: int) -> None:
     with pytest.raises(Interrupted) as caught, signals.taken_over():  # noqa: PT012
         send(number)

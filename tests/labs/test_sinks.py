@@ -34,7 +34,7 @@ def info(seed: int = 0, depth: int = 5, epochs: int = 100) -> RunInfo:
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def events(directory: Path) -> EventAccumulator:

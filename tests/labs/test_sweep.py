@@ -144,7 +144,7 @@ def study(finished: tuple[Project, Ended], tmp_path: Path) -> Project:
 
 
 def read(path: Path) -> Any:
-    return json.loads(path.read_text())
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def numbers(run: Path) -> Any:

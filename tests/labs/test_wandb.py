@@ -40,7 +40,7 @@ def info(seed: int = 0, place: str = "s") -> RunInfo:
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 # ── W&B's reader. Its command line is all there is to read a .wandb file with, and may change: it is called here alone ─────

@@ -1,0 +1,147 @@
+"""Standard output and standard error that never end the work: full, closed, at a reader that has gone, or without an ü.
+
+    if __name__ == "__main__":
+        with terminal.lasting_output():
+            main()
+
+What cannot be written is lost, and whatever was to be done is done. The exit status says it afterwards: 1, with a line on
+standard error, where standard output was the answer and could not be written, and 141, without a word, where its reader had
+seen enough (`| head`). A program that has more to show for itself than its output says so by `output_is_optional()`.
+"""
+
+import errno
+import io
+import os
+import select
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+READER_GONE = 128 + getattr(signal, "SIGPIPE", 13)  # as a shell reports a program that ends by it
+_lost: OSError | None = None  # why something of standard output could not be written
+_optional = False
+
+
+@contextmanager
+def lasting_output() -> Iterator[None]:
+    """Around a whole program, as its outermost context."""
+    _read_ascii_as_utf8()
+    keep()
+    status: Any = 0
+    try:
+        yield
+    except SystemExit as end:
+        status = end.code
+    _flush()
+    if _lost is not None and _lost.errno != errno.EPIPE:
+        kind = "warning" if _optional else "error"
+        print(f"{kind}: standard output: cannot be written ({_lost.strerror}); no more than that is lost", file=sys.stderr)
+    if status in (None, 0) and _lost is not None and not _optional:
+        status = READER_GONE if _lost.errno == errno.EPIPE else 1
+    if status not in (None, 0):
+        sys.exit(status)
+
+
+def keep() -> None:
+    """Have nothing that this process prints raise an error from here on; in workers, `lasting_output` without its exit status.
+
+    Standard streams that somebody has replaced, as pytest does, are left alone.
+    """
+    _fill_closed_descriptors()
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is getattr(sys, f"__{name}__"):
+            setattr(sys, name, _lasting(stream, name))
+
+
+def output_is_optional() -> None:
+    """The exit status is no longer to depend on whether standard output could be written."""
+    global _optional
+    _optional = True
+
+
+def tell(text: str) -> None:
+    """Print what must not get lost: to standard error as well, where standard output cannot be written."""
+    print(text)
+    _flush()
+    if _lost is not None and _lost.errno != errno.EPIPE:
+        print(text, file=sys.stderr)
+
+
+class _Lasting(io.RawIOBase):
+    """Hands bytes on to a standard stream, and drops what that does not take."""
+
+    def __init__(self, raw: Any, name: str) -> None:
+        self._raw, self.name, self.mode = raw, f"<{name}>", "wb"
+
+    def write(self, data: Any) -> int:
+        while True:
+            try:
+                if (written := self._raw.write(data)) is not None:
+                    return int(written)
+            except OSError as error:
+                self.lose(error)
+                return len(data)
+            select.select([], [self._raw], [])  # a pipe that would rather not block, and is full
+
+    def lose(self, error: OSError) -> None:
+        global _lost
+        if self.name == "<stdout>" and _lost is None:
+            _lost = error
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return int(self._raw.fileno())
+
+    def isatty(self) -> bool:
+        return bool(self._raw.isatty())
+
+
+def _lasting(stream: Any, name: str) -> io.TextIOWrapper:
+    if stream is None:  # closed when the program began: whatever is written goes nowhere
+        raw = _Lasting(open(os.devnull, "wb", buffering=0), name)  # noqa: SIM115
+        raw.lose(OSError(errno.EBADF, os.strerror(errno.EBADF)))
+        return io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", errors="replace")
+    with suppress(OSError, ValueError):
+        stream.flush()
+    buffer = stream.buffer
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Lasting(getattr(buffer, "raw", buffer), name)),
+        encoding=stream.encoding, errors="replace", line_buffering=stream.line_buffering, write_through=stream.write_through,
+    )  # fmt: skip
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # of a stream that is not ours
+            stream.flush()
+
+
+def _fill_closed_descriptors() -> None:
+    """Open what is closed of 0, 1 and 2: a file of ours, or of a program that this one starts, would take the number."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            with suppress(OSError):
+                nowhere = os.open(os.devnull, os.O_RDWR)
+                os.dup2(nowhere, descriptor)  # inherited by other programs, even where the two are the same
+                if nowhere == descriptor:
+                    os.set_inheritable(nowhere, True)
+                else:
+                    os.close(nowhere)
+
+
+def _read_ascii_as_utf8() -> None:
+    """Start anew in Python's UTF-8 mode where names of files are taken for ASCII.
+
+    Python does so by itself in the C locale, unless told not to. A folder called ü has no name in ASCII, and would have
+    another name in `.hydra/config.yaml`, another hash and another order among the classes.
+    """
+    if sys.getfilesystemencoding() == "ascii" and os.environ.get("PYTHONUTF8") != "1":
+        os.environ["PYTHONUTF8"] = "1"  # workers inherit it
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
