@@ -25,7 +25,7 @@ from torch import Tensor
 
 from labs import imagefolder
 from labs.data import Images, stratified_split
-from labs.errors import UserError
+from labs.errors import UserError, one_line
 from labs.files import write_atomically
 
 DOWNLOAD_TIMEOUT_SECONDS = 20.0
@@ -185,7 +185,7 @@ def _download(name: str, published: Published, root: Path) -> None:
                 return  # another process was faster
             for stale in root.glob(f".{name}-*"):  # of a process that was killed: whoever holds the lock is alone
                 shutil.rmtree(stale, ignore_errors=True)
-            print(f"{name}: downloading into {folder}", flush=True)
+            print(one_line(f"{name}: downloading into {folder}"), flush=True)
             with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=root) as staging:
                 socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)
                 getattr(datasets, published.torchvision_class)(staging, download=True)

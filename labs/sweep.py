@@ -21,7 +21,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from labs import cells, config, launchers, plan, signals
-from labs.errors import Interrupted, UserError, one_line_errors
+from labs.errors import Interrupted, UserError, one_line, one_line_errors, visible
 from labs.job import held, refuse_other_configuration
 from labs.plan import Job
 from labs.watch import Watch, clock
@@ -77,7 +77,7 @@ class Sweep(Callback):
             make(directory)
             plan.write(directory, config.study, shlex.join(["python", *sys.argv]), self.jobs)
         finished = len(self.jobs) - len(todo)
-        print(f"{directory}: {len(self.jobs)} jobs, {finished} finished already, {len(todo)} to run", flush=True)
+        print(one_line(f"{directory}: {len(self.jobs)} jobs, {finished} finished already, {len(todo)} to run"), flush=True)
         if not todo:
             sys.exit(summarize(self.jobs, directory))
         self.watch = Watch(self.jobs, launchers.num_workers(config, len(todo)))
@@ -215,9 +215,9 @@ def summarize(jobs: list[Job], directory: Path) -> int:
         if job.status() not in ("done", "diverged"):
             reasons = {(r.get("error") or {}).get("message", "") for r in job.results()} - {""}
             reason = " ".join("; ".join(sorted(reasons)).split()) or f"no result, see {job.cell}/train.log"
-            print(f"{'interrupted' if job.status() == 'interrupted' else 'failed'}  {job.name}: {reason}")
-            print(f"        again: {plan.rerun_command(job.overrides, job.cfg, job.cell)}")
-    print(f"analyse: python -m multirun_analysis {directory}")
+            print(one_line(f"{'interrupted' if job.status() == 'interrupted' else 'failed'}  {job.name}: {reason}"))
+            print(visible(f"        again: {plan.rerun_command(job.overrides, job.cfg, job.cell)}"))
+    print(one_line(f"analyse: python -m multirun_analysis {directory}"))
     return 0 if set(counts) <= {"done", "diverged"} else 1
 
 
@@ -225,16 +225,17 @@ def show_plan(jobs: list[Job], workers: int, *, here: bool = True) -> None:
     """Print the jobs, which are finished, their parameters and, if they run here, an estimate of the time; end the program."""
     preflight().check_networks([job.cfg for job in jobs], here=here)
     preflight().check_data([job.cfg for job in jobs])
-    width = max(len(job.name) for job in jobs)
+    names = [one_line(job.name) for job in jobs]
+    width = max(map(len, names))
     total = longest = 0.0
     print(f"{'job':<{width}}  {'status':<8}  {'parameters':>10}" + ("   at most" if here else ""))
-    for job in jobs:
+    for job, name in zip(jobs, names, strict=True):
         seconds = 0.0
         if here and job.status() not in ("done", "diverged"):
             seconds = preflight().probe(job)
         total, longest = total + seconds, max(longest, seconds)
         estimate = f"  {clock(seconds):>8}" if seconds else ""
-        print(f"{job.name:<{width}}  {job.status():<8}  {preflight().parameters(job):>10,}{estimate}", flush=True)
+        print(f"{name:<{width}}  {job.status():<8}  {preflight().parameters(job):>10,}{estimate}", flush=True)
     timing = f"at most {clock(max(total / workers, longest))}" if here else "not timed, as they run elsewhere,"
     print(f"{len(jobs)} jobs, {timing} with {workers} at a time; nothing was run")
     sys.exit(0)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from multirun_analysis.collect import Frames, collect
+from multirun_analysis.markup import one_line, visible
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,14 +44,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NotADirectoryError as error:
         return _fail(str(error))
     for problem in frames.problems:
-        print(f"warning: {problem}", file=sys.stderr)
+        print(f"warning: {one_line(problem)}", file=sys.stderr)
     if not len(frames.runs):
         where = ", ".join(map(str, options.directories))
         return _fail(f"no runs found in {where}: a run is a seed=<s> folder with config.json, result.json or metrics.jsonl")
     if options.status:
         from multirun_analysis import status
 
-        print(status.report(frames))
+        print(visible(status.report(frames)))
         return 0
     return _analyse(frames, options.out or options.directories[0] / "report", to_wandb=options.wandb)
 
@@ -68,7 +69,8 @@ def _analyse(frames: Frames, out: Path, *, to_wandb: bool) -> int:
     table = tables.overview(analysis.summary, analysis.differences)
     if table.rows:
         print(f"{table.title}\n{tables.text(table)}")
-    print("\n".join([counts(frames.runs), *analysis.notices, "", *analysis.finding, "", f"report: {out / 'report.html'}"]))
+    lines = [counts(frames.runs), *analysis.notices, "", *analysis.finding, "", f"report: {out / 'report.html'}"]
+    print("\n".join(map(one_line, lines)))
     if to_wandb:
         from multirun_analysis import wandb_run
 
@@ -80,7 +82,7 @@ def _analyse(frames: Frames, out: Path, *, to_wandb: bool) -> int:
 
 
 def _fail(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {one_line(message)}", file=sys.stderr)
     return 1
 
 
