@@ -206,7 +206,7 @@ def test_on_a_terminal_one_line_is_redrawn(tmp_path: Path, monkeypatch: pytest.M
     watch.console = Console(file=screen, force_terminal=True, width=100, soft_wrap=True)
     watch.live = Live(console=watch.console, auto_refresh=False, transient=True)
     watch.start()
-    until = time.monotonic() + 10
+    until = time.monotonic() + 300
     while "0 of 2 ended" not in screen.getvalue() and time.monotonic() < until:
         time.sleep(0.01)
     watch.stop()
