@@ -1,6 +1,7 @@
 """Errors for the user: one line that says what is wrong, where, what is allowed and what to do."""
 
 import errno
+import logging
 import os
 import re
 import shlex
@@ -23,11 +24,16 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 MISPLACED = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG, errno.ELOOP)
 REFUSALS = (*NO_ROOM, *MISPLACED, errno.EACCES, errno.EPERM, errno.EIO)  # by which a disk or a folder says no
 OUT_OF_MEMORY = "not enough memory|allocate memory|failed to map segment|bad_alloc|can't start new thread"
+# What a terminal obeys, and what turns the order of letters round; not tab and newline.
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 SHOW_TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
 class UserError(Exception):
-    """Something the user can mend. The message is one line and is all they need to see."""
+    """Something the user can mend. The message is one line, whatever names it holds, and is all they need to see."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
 
 class Interrupted(KeyboardInterrupt):
@@ -46,6 +52,23 @@ class Interrupted(KeyboardInterrupt):
         return f"by {signal.Signals(self.number).name}"
 
 
+class VisibleFormatter(logging.Formatter):
+    """Of a log's lines: what a name or a message holds is shown, and not obeyed by the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
+
+
+def visible(text: str) -> str:
+    r"""Text over several lines, with each character that is not there to be read shown as Python writes it, such as `\x1b`."""
+    return CONTROL.sub(lambda found: ascii(found[0])[1:-1], text.replace("\r\n", "\n"))
+
+
+def one_line(text: str) -> str:
+    """As `visible`, with a space for each line's end."""
+    return re.sub(r"\s*\n\s*", " ", visible(text)).strip()
+
+
 def take_over_from_hydra() -> None:
     """Have Hydra raise its errors, for `one_line_errors` to show, where it would print them over several lines."""
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -62,7 +85,7 @@ def one_line_errors() -> Iterator[None]:
         yield
     except KeyboardInterrupt as error:
         stop = error if isinstance(error, Interrupted) else Interrupted(signal.SIGINT)
-        print(f"\n{stop.message}", file=sys.stderr)
+        print(f"\n{one_line(stop.message)}", file=sys.stderr)
         sys.exit(128 + stop.number)
     except Exception as error:
         if Interrupted.__name__ in str(error) and type(error).__module__.startswith("submitit"):  # a job's end, as text
@@ -71,17 +94,17 @@ def one_line_errors() -> Iterator[None]:
         if SHOW_TRACEBACKS:
             raise
         if (refused := disk_refuses(error)) is not None:
-            sys.exit(f"error: {culprit(refused) or Path.cwd()}: {refusal(refused)}; mend that and start again")
+            sys.exit(one_line(f"error: {culprit(refused) or Path.cwd()}: {refusal(refused)}; mend that and start again"))
         if isinstance(error, MemoryError) or (isinstance(error, ImportError | OSError | RuntimeError)
                                               and re.search(OUT_OF_MEMORY, str(error), re.IGNORECASE)):  # fmt: skip
-            reason = " ".join(str(error).split()) or "MemoryError"
-            sys.exit(f"error: out of memory ({reason}); free some, or raise the limit on this process (ulimit -v)")
+            reason = str(error).strip() or "MemoryError"
+            sys.exit(one_line(f"error: out of memory ({reason}); free some, or raise the limit on this process (ulimit -v)"))
         if _lost_a_job(error):
             reason = " ".join(str(error).split("\n")[:2]).partition(". ")[0]
-            sys.exit(f"error: the process of a job died: {reason}; the same command again runs what is missing")
+            sys.exit(one_line(f"error: the process of a job died: {reason}; the same command again runs what is missing"))
         if not (isinstance(error, UserError) or _about_configuration(error)):
             raise
-        sys.exit(f"error: {explain(error)}")
+        sys.exit(one_line(f"error: {explain(error)}"))
 
 
 def disk_refuses(error: BaseException | None) -> OSError | None:
@@ -141,7 +164,7 @@ def explain(error: Exception) -> str:
     for frame, _ in traceback.walk_tb(error.__traceback__):
         if "Config group override" in str(error) and isinstance(override := frame.f_locals.get("override"), Override):
             return f"{override.input_line}: a group of files takes the name of one of them"  # Hydra does not say which group
-    return re.sub(r"\s*\n\s*", " ", str(error)).strip()
+    return one_line(str(error))
 
 
 def _closest(name: str, options: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ somebody else is safe to open from outside of it.
 import sys
 
 from labs import memory
-from labs.errors import UserError, one_line_errors
+from labs.errors import UserError, one_line, one_line_errors
 
 if __name__ == "__main__":
     with one_line_errors():
@@ -84,7 +84,7 @@ def main(arguments: list[str]) -> None:
             if state.get("hash") not in (hashed, as_noted):
                 raise UserError(f"{file}: of configuration {state.get('hash')}, and {run}/config.json is {hashed}")
             tested = test(cfg, state["model"])
-            print(f"{file}: epoch {state['epoch']}, seed {state['seed']}")
+            print(one_line(f"{file}: epoch {state['epoch']}, seed {state['seed']}"))
             print(text(tested))
             if flaw:
                 print(f"result.json: {flaw}")
@@ -209,7 +209,7 @@ def confusion(replica: Replicas, batches: EvaluationBatches, classes: int) -> Te
 
 def text(tested: Tested) -> str:
     """Loss and accuracy, then a row a class: its accuracy, and what its images were taken for."""
-    table, names = tested.confusion, [name[:12] for name in tested.classes]
+    table, names = tested.confusion, [one_line(name)[:12] for name in tested.classes]
     width, column = max(map(len, [*names, "class"])), max(len(str(int(table.max()))), *map(len, names)) + 2
     lines = [f"test loss {tested.loss:.4f}  accuracy {tested.accuracy:.2f} %  ({int(table.sum())} images)"]
     lines.append(f"{'class':<{width}}  accuracy" + "".join(f"{name:>{column}}" for name in names))

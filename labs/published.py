@@ -21,7 +21,7 @@ import torch
 from filelock import FileLock
 
 from labs.data import Images
-from labs.errors import UserError
+from labs.errors import UserError, one_line
 from labs.files import write_atomically
 
 DOWNLOAD_TIMEOUT_SECONDS = 20.0
@@ -242,7 +242,7 @@ def _download(name: str, published: Published, root: Path) -> None:
     folder, before = root / published.folder, socket.getdefaulttimeout()
     for stale in root.glob(f".{name}-*"):  # of a process that was killed: whoever holds the lock is alone
         shutil.rmtree(stale, ignore_errors=True)
-    print(f"{name}: downloading into {folder}", flush=True)
+    print(one_line(f"{name}: downloading into {folder}"), flush=True)
     try:
         with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=root) as staging:
             socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)

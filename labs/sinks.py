@@ -15,7 +15,7 @@ from typing import Any, Protocol, Self
 
 from omegaconf import DictConfig
 
-from labs.errors import UserError
+from labs.errors import UserError, one_line
 from labs.files import finite, json_line, parse_json, write_atomically
 
 log = logging.getLogger(__name__)
@@ -128,7 +128,7 @@ class RunLog:
             try:
                 getattr(mirror, what)(finite(row))
             except Exception as error:  # a mirror is never worth the run
-                log.warning("%s failed (%s) and is off for the rest of this run", name, error)
+                log.warning("%s failed (%s) and is off for the rest of this run", name, one_line(str(error)))
                 del self._mirrors[name]
                 with suppress(Exception):
                     mirror.close(error)
@@ -140,7 +140,7 @@ class RunLog:
             try:
                 mirror.close(error)
             except Exception as failure:
-                log.warning("%s failed (%s) at the end of this run", name, failure)
+                log.warning("%s failed (%s) at the end of this run", name, one_line(str(failure)))
         self._mirrors = {}
 
 

@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import terminal
 from labs import cells, config, launchers, memory, plan, rerun, signals
-from labs.errors import Interrupted, UserError, one_line_errors
+from labs.errors import Interrupted, UserError, one_line, one_line_errors, visible
 from labs.job import held, refuse_folders, refuse_other_configuration
 from labs.overrides import key_of
 from labs.plan import Job
@@ -80,7 +80,8 @@ def prepare(config: DictConfig, jobs: list[Job], directory: Path) -> list[Job]:
         preflight().check_data([job.cfg for job in todo])
     make(directory)
     plan.write(directory, config.study, shlex.join(["python", *sys.argv]), jobs)
-    print(f"{shown(directory)}: {len(jobs)} jobs, {len(jobs) - len(todo)} finished already, {len(todo)} to run", flush=True)
+    finished = len(jobs) - len(todo)
+    print(one_line(f"{shown(directory)}: {len(jobs)} jobs, {finished} finished already, {len(todo)} to run"), flush=True)
     return todo
 
 
@@ -221,14 +222,14 @@ def summarize(config: DictConfig, jobs: list[Job], directory: Path) -> int:
         if status not in ("done", "diverged"):
             reasons = {str((r.get("error") or {}).get("message", "")) for r in job.results()} - {""} | {*job.flaws()}
             reason = " ".join("; ".join(sorted(reasons)).split()) or f"no result, see {shown(job.cell)}/train.log"
-            lines.append(f"{'interrupted' if status == 'interrupted' else 'failed'}  {job.name}: {reason}")
-            lines.append(f"        again: {rerun.command(config.hydra, job.overrides, job.cfg, job.cell)}")
+            lines.append(one_line(f"{'interrupted' if status == 'interrupted' else 'failed'}  {job.name}: {reason}"))
+            lines.append(visible(f"        again: {rerun.command(config.hydra, job.overrides, job.cfg, job.cell)}"))
     if lost := [path for job in jobs for path in job.lost()]:
         more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
-        lines.append(
+        lines.append(one_line(
             f"{shown(lost[0])}{more}: gone; the numbers stand; to have it back, delete result.json and start the sweep again"
-        )
-    lines.append(f"analyse: {shlex.join(['python', '-m', 'multirun_analysis', shown(directory)])}")
+        ))  # fmt: skip
+    lines.append(one_line(f"analyse: {shlex.join(['python', '-m', 'multirun_analysis', shown(directory)])}"))
     terminal.tell("\n".join(lines))
     return 0 if set(counts) <= {"done", "diverged"} else 1
 
@@ -239,20 +240,21 @@ def show_plan(jobs: list[Job], workers: int, *, in_sweep: bool, here: bool = Tru
 
     preflight().check_networks([job.cfg for job in jobs], here=here)
     preflight().check_data([job.cfg for job in jobs])
-    width = max(len(job.name) for job in jobs)
+    names = [one_line(job.name) for job in jobs]
+    width = max(map(len, names))
     total = longest = 0.0
     statuses = [job.status() for job in jobs]
     todo = [job for job, status in zip(jobs, statuses, strict=True) if status not in ("done", "diverged")]
     needs = dict(zip(map(id, todo), disk.of_jobs(todo, in_sweep=in_sweep), strict=True))
     print(f"{'job':<{width}}  {'status':<8}  {'parameters':>10}  {'disk':>8}" + ("   at most" if here else ""))
-    for job, status in zip(jobs, statuses, strict=True):
+    for job, name, status in zip(jobs, names, statuses, strict=True):
         seconds = preflight().probe(job) if here and id(job) in needs else 0.0
         total, longest = total + seconds, max(longest, seconds)
         estimate = f"  {disk.shown(needs[id(job)].kept):>8}" if id(job) in needs else ""
         estimate += f"  {clock(seconds):>8}" if seconds else ""
-        print(f"{job.name:<{width}}  {status:<8}  {preflight().parameters(job):>10,}{estimate}", flush=True)
+        print(f"{name:<{width}}  {status:<8}  {preflight().parameters(job):>10,}{estimate}", flush=True)
         for flaw in job.flaws():
-            print(f"    {flaw}; it will be set aside")
+            print(one_line(f"    {flaw}; it will be set aside"))
     if needs:
         print(disk.told(list(needs.values()), workers, jobs[0].cell.parent))
     timing = f"at most {clock(max(total / workers, longest))}" if here else "not timed, as they run elsewhere,"

@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from labs import cells
+from labs.errors import one_line
 from labs.files import parse_json
 from labs.plan import Job
 
@@ -54,7 +55,7 @@ class Watch:
         while not self._over.wait(POLL_SECONDS):
             self.report_ended()
             if self.live is not None:
-                self.live.update(Text(self.line(), overflow="ellipsis", no_wrap=True), refresh=True)
+                self.live.update(Text(one_line(self.line()), overflow="ellipsis", no_wrap=True), refresh=True)
 
     def report_ended(self) -> None:
         """Print a line for each job that has ended since the last call."""
@@ -69,7 +70,8 @@ class Watch:
             left = self.seconds_left()
             tail = f"  {clock(left)} left" if left else ""
             count = f"[{len(self.ended)}/{len(self.jobs)}]"
-            self.console.print(f"{count} {job.name}  {job.status()}  {numbers}  {seconds:.0f} s{tail}", markup=False)
+            line = f"{count} {job.name}  {job.status()}  {numbers}  {seconds:.0f} s{tail}"
+            self.console.print(Text(one_line(line)))  # Text: neither markup nor the names of emoji are read
 
     def line(self) -> str:
         """Which jobs run, how far they are, and the time left."""

@@ -13,6 +13,7 @@ except (MemoryError, ImportError) as error:
     if isinstance(error, MemoryError) or "map segment" in str(error) or "allocate memory" in str(error):
         sys.exit("error: out of memory: pandas cannot be loaded; raise the limit on this process (ulimit -v)")
     raise
+from multirun_analysis.markup import one_line, visible
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,14 +53,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:  # such as a name that is too long
         return _fail(f"cannot read {error.filename}: {_line(error)}")
     for problem in frames.problems:
-        print(f"warning: {problem}", file=sys.stderr)
+        print(f"warning: {one_line(problem)}", file=sys.stderr)
     if not len(frames.runs):
         where = ", ".join(map(str, options.directories))
         return _fail(f"no runs found in {where}: a run is a seed=<s> folder with config.json, result.json or metrics.jsonl")
     if options.status:
         from multirun_analysis import status
 
-        print(status.report(frames))
+        print(visible(status.report(frames)))
         return 0
     return _analyse(frames, options.out or options.directories[0] / "report", to_wandb=options.wandb)
 
@@ -77,7 +78,8 @@ def _analyse(frames: Frames, out: Path, *, to_wandb: bool) -> int:
     table = tables.overview(analysis.summary, analysis.differences)
     if table.rows:
         print(f"{table.title}\n{tables.text(table)}")
-    print("\n".join([counts(frames.runs), *analysis.notices, "", *analysis.finding, "", f"report: {out / 'report.html'}"]))
+    lines = [counts(frames.runs), *analysis.notices, "", *analysis.finding, "", f"report: {out / 'report.html'}"]
+    print("\n".join(map(one_line, lines)))
     if to_wandb:
         from multirun_analysis import wandb_run
 
@@ -89,7 +91,7 @@ def _analyse(frames: Frames, out: Path, *, to_wandb: bool) -> int:
 
 
 def _fail(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {one_line(message)}", file=sys.stderr)
     return 1
 
 

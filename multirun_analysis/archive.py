@@ -1,6 +1,6 @@
 """The report directory: what is written there, each file whole or not at all, and the frames read back for `--load`.
 
-runs.csv epochs.csv layers.csv.gz     the frames: all that --load needs
+runs.csv epochs.csv layers.csv.gz     the frames: all that --load needs; a text that begins as a formula does has a ' before it
 summary.csv paired.csv trainability.csv shortfall.csv published.csv gradient_slopes.csv
 summary.md final_results.pkl report.html
 <figure>.png <figure>.svg
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from multirun_analysis import drawing, figures, report
+from multirun_analysis import drawing, figures, markup, report
 from multirun_analysis.analysis import Analysis
 from multirun_analysis.collect import EPOCH_COLUMNS, LAYER_COLUMNS, RUN_COLUMNS, Frames, typed_epochs, typed_layers
 
@@ -81,12 +81,15 @@ def load(directory: Path) -> Frames:
         if name not in header:
             runs[name] = pd.Series(None, runs.index, dtype="str")
     epochs = pd.read_csv(directory / "epochs.csv")
-    layers = pd.read_csv(io.BytesIO(_unpacked(directory / "layers.csv.gz")))
+    layers = pd.read_csv(
+        io.BytesIO(_unpacked(directory / "layers.csv.gz")), dtype={"name": "str"}, keep_default_na=False, na_values=[""]
+    )
     for name, frame, needed in (("epochs.csv", epochs, EPOCH_COLUMNS), ("layers.csv.gz", layers, LAYER_COLUMNS)):
         if absent := [column for column in needed if column not in frame.columns]:
             raise ValueError(f"{name} has no column {absent[0]}")
     problems = (directory / PROBLEMS).read_text(encoding="utf-8").splitlines() if (directory / PROBLEMS).exists() else []
-    return Frames(runs, typed_epochs(epochs), typed_layers(layers), tuple(problems))
+    runs, epochs, layers = map(markup.from_csv, (runs, epochs, layers))
+    return Frames(runs, typed_epochs(epochs), typed_layers(layers), tuple(map(markup.name, problems)))
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -108,7 +111,7 @@ def _unpacked(path: Path) -> bytes:
 
 def _csv(frame: pd.DataFrame, float_format: str | None = None) -> bytes:
     """Without a format a float has as many digits as it takes to read back the same number."""
-    text = frame.to_csv(index=False, lineterminator="\n", float_format=float_format)
+    text = markup.to_csv(frame).to_csv(index=False, lineterminator="\n", float_format=float_format)
     return text.encode()
 
 

@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from multirun_analysis import groups
+from multirun_analysis import groups, markup
 from multirun_analysis.plan import Plan, is_planned, read_plan, unstarted
 from multirun_analysis.result import METRICS
-from multirun_analysis.rundir import FILES, Run, clean, read_run
+from multirun_analysis.rundir import FILES, Run, read_run
 
+SEVERAL_LINES = ("error_message", "error_traceback")
 SKIPPED = {"checkpoints", ".hydra", ".submitit", "report", "tensorboard", "wandb"}  # never a run, maybe many files
 UNSTARTED = "missing"  # status of a run that is in the plan only
 
@@ -238,7 +239,12 @@ def _columns(rows: list[dict[str, Any]]) -> list[str]:
 def _cleaned(row: dict[str, Any]) -> dict[str, Any]:
     """Texts as a CSV can hold them, where no text and an empty text are the same."""
     row = {"run": 0, "counted": False, **row}  # both are decided later
-    return {clean(key): (clean(value) or None) if isinstance(value, str) else value for key, value in row.items()}
+    return {
+        markup.name(key): ((markup.visible if key in SEVERAL_LINES else markup.name)(value) or None)
+        if isinstance(value, str)
+        else value
+        for key, value in row.items()
+    }
 
 
 def _epochs(numbered: list[tuple[int, Run]]) -> pd.DataFrame:
@@ -255,7 +261,7 @@ def _layers(numbered: list[tuple[int, Run]]) -> pd.DataFrame:
     codes: dict[str, int] = {}
     for number, names, layers in blocks:
         records, width = next(iter(layers.values.values())).shape
-        coded = [codes.setdefault(clean(str(name)), len(codes)) for name in names or []] or [-1] * width
+        coded = [codes.setdefault(markup.name(str(name)), len(codes)) for name in names or []] or [-1] * width
         columns["run"].append(np.full(records * width, number, dtype=np.int32))
         columns["epoch"].append(np.repeat(layers.epochs, width))
         columns["layer"].append(np.tile(np.arange(width, dtype=np.int32), records))
@@ -302,4 +308,4 @@ def _if(kind: type, value: Any) -> Any:
 
 def _relative(path: Path, base: Path) -> str:
     """Below the directory given, or below what several have in common: a table does not tell where it was made."""
-    return clean(path.relative_to(base).as_posix() if base in path.parents else path.name)
+    return markup.name(path.relative_to(base).as_posix() if base in path.parents else path.name)

@@ -6,6 +6,7 @@ axis cannot show, a zero, is marked at its foot; what was not recorded is a gap.
 
 import math
 import textwrap
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -29,6 +30,7 @@ STYLE: dict[str, Any] = {
     "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.8, "axes.axisbelow": True,
     "axes.grid": True, "grid.linewidth": 0.5, "grid.color": "#E5E5E5",
     "figure.facecolor": "white", "savefig.facecolor": "white", "svg.hashsalt": "multirun_analysis", "svg.fonttype": "path",
+    "text.usetex": False,
 }  # fmt: skip
 MOST_GROUPS = 12  # drawn in one figure
 ZERO = "triangle at the foot: zero"
@@ -40,7 +42,8 @@ Place = Callable[[float, float], float]  # a depth and how far to the side of it
 def style() -> Iterator[None]:
     """The look of all figures, for the time of drawing and saving them only."""
     look: dict[Any, Any] = {**sns.axes_style("white"), **sns.plotting_context("paper"), **STYLE}
-    with rc_context(look):
+    with rc_context(look), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # drawn as a box; the tables have the name
         yield
 
 
@@ -93,7 +96,19 @@ def finish(figure: Figure, caption: str, groups: Sequence[str]) -> Figure:
         caption += f" · {ZERO}"
     more = f" · {MOST_GROUPS} of {len(groups)} groups, the tables have all" if len(groups) > MOST_GROUPS else ""
     figure.supxlabel(caption + more, fontsize=7.5, color="#555555")
+    _read_no_formulas(figure)
     return figure
+
+
+def _read_no_formulas(figure: Figure) -> None:
+    """Take the words of a figure as they are, a `$` too, but for the numbers at its axes."""
+    words = list(figure.texts)
+    for ax in figure.axes:
+        words += [ax.title, ax.xaxis.label, ax.yaxis.label, *ax.texts]
+        if (legend := ax.get_legend()) is not None:
+            words += [legend.get_title(), *legend.get_texts()]
+    for text in words:
+        text.set_parse_math(False)
 
 
 def depth_axis(ax: Axes, depths: pd.Series, models: pd.Series) -> Place:
@@ -161,7 +176,7 @@ def arm_handle(arm: str, counted: pd.DataFrame, *, marker: bool = True) -> Line2
 
 def heading(ax: Axes, *words: str) -> None:
     """The title of a panel, over several lines where a group has a long name."""
-    ax.set_title("\n".join(textwrap.wrap(", ".join(words), 46)))
+    ax.set_title("\n".join(textwrap.wrap(", ".join(words), 46, max_lines=6, placeholder=" …")))
 
 
 def say(ax: Axes, words: str) -> None:

@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from multirun_analysis import groups, published, status, tables
 from multirun_analysis.analysis import Analysis, counts
+from multirun_analysis.markup import markdown
 from multirun_analysis.tables import Cell, Table
 
 LARGEST_SVG = 1_500_000  # bytes; a figure above that goes into the page as PNG
@@ -35,10 +36,10 @@ DESCRIPTIONS = {
 
 def summary_markdown(analysis: Analysis) -> str:
     """The tables as Markdown, the same bytes for the same runs: no clock time, no absolute path."""
-    parts = [f"# {title(analysis.frames.runs)}\n", *(f"{paragraph}\n" for paragraph in analysis.finding)]
-    parts.append(f"{counts(analysis.frames.runs)}.\n")
+    parts = [f"# {markdown(title(analysis.frames.runs))}\n", *(f"{markdown(paragraph)}\n" for paragraph in analysis.finding)]
+    parts.append(f"{markdown(counts(analysis.frames.runs))}.\n")
     if analysis.notices:
-        parts.append("".join(f"- {line}\n" for line in analysis.notices))
+        parts.append("".join(f"- {markdown(line)}\n" for line in analysis.notices))
     for table in [
         *tables.results(analysis.summary),
         tables.paired(analysis.differences),
@@ -48,7 +49,8 @@ def summary_markdown(analysis: Analysis) -> str:
         tables.exclusions(analysis.frames.runs),
     ]:
         if table.rows:
-            parts.append(f"## {table.title}\n\n{tables.markdown(table)}" + (f"\n{table.note}\n" if table.note else ""))
+            note = f"\n{markdown(table.note)}\n" if table.note else ""
+            parts.append(f"## {markdown(table.title)}\n\n{tables.markdown(table)}{note}")
     return "\n".join(parts)
 
 

@@ -136,11 +136,6 @@ def is_held(lock: Path) -> bool:
     return False
 
 
-def clean(text: str) -> str:
-    """Text without what neither a CSV nor a page can hold: control characters and halves of surrogate pairs."""
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]", "\ufffd", text)
-
-
 def read_json(path: Path) -> Any:
     """The content of a JSON file. Raises OSError where it cannot be read and ValueError where it is not JSON."""
     return _decode(path.read_bytes())

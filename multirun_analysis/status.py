@@ -6,6 +6,7 @@ done, running, failed, diverged, interrupted, missing (planned, not started) or 
 
 import pandas as pd
 
+from multirun_analysis import markup
 from multirun_analysis.collect import Frames
 from multirun_analysis.groups import left_over
 from multirun_analysis.tables import Cell, Table, text
@@ -40,7 +41,7 @@ def report(frames: Frames) -> str:
     for _, run in runs[runs["state"].isin(["failed", "corrupt", "interrupted"])].iterrows():
         reason = f"{run['error_type']}: {run['error_message']}" if isinstance(run["error_type"], str) else run["note"]
         line = f"{run['state']}: {run['path']}{_tail(': ', reason)}{_tail('  again: ', run['command'])}"
-        lines.append(line.replace("\n", " "))
+        lines.append(markup.one_line(line))
     if count := int(runs["mismatch"].sum()):
         lines.append(f"stale: {count} whose directory and files name different configurations; the analysis leaves them out")
     if count := int(((runs["state"] == "stale") & ~runs["mismatch"]).sum()):

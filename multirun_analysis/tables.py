@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from multirun_analysis import markup
 from multirun_analysis.groups import ABSENT, left_over
 from multirun_analysis.statistics import MARGIN, NOT_COUNTED
 
@@ -266,13 +267,11 @@ def markdown(table: Table) -> str:
     """A GitHub-flavoured table; what could be read as markup is escaped."""
 
     def escape(cell: Cell) -> str:
-        text = cell.text
-        for raw, safe in (("&", "&amp;"), ("<", "&lt;"), ("|", "\\|"), ("*", "\\*"), ("`", "\\`"), ("\n", " ")):
-            text = text.replace(raw, safe)
+        text = markup.markdown_cell(cell.text)
         return f"**{text}**" if cell.best else text
 
     rules = ["---:" if table.is_numeric(column) else "---" for column in range(len(table.columns))]
-    lines = [_line(table.columns), _line(rules), *(_line(map(escape, row)) for row in table.rows)]
+    lines = [_line(map(markup.markdown_cell, table.columns)), _line(rules), *(_line(map(escape, row)) for row in table.rows)]
     return "\n".join(lines) + "\n"
 
 
@@ -280,7 +279,7 @@ def text(table: Table) -> str:
     """Aligned columns for a terminal; columns that are empty in every row are left out."""
     kept = [column for column in range(len(table.columns)) if any(row[column].text for row in table.rows)]
     lines = [[table.columns[column] for column in kept]]
-    lines += [[row[column].text.replace("\n", " ") for column in kept] for row in table.rows]
+    lines += [[markup.one_line(row[column].text) for column in kept] for row in table.rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(kept))]
     pads: list[Callable[[str, int], str]] = [str.rjust if table.is_numeric(column) else str.ljust for column in kept]
     return (

@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 
 from labs import config as settings
 from labs import grid, plan
-from labs.errors import UserError
+from labs.errors import UserError, one_line
 from labs.files import write_json
 from labs.overrides import as_typed
 from labs.rerun import shown
@@ -53,7 +53,7 @@ class OptunaSweeper(Sweeper):
         directory, command = Path(self.config.hydra.sweep.dir).absolute(), shlex.join(["python", *sys.argv])
         jobs: list[plan.Job] = []
         record: list[dict[str, Any]] = []
-        print(f"{shown(directory)}: a search of {self.n_trials} trials over {', '.join(space)}", flush=True)
+        print(one_line(f"{shown(directory)}: a search of {self.n_trials} trials over {', '.join(space)}"), flush=True)
         with stopped_gently(jobs):
             while len(jobs) < self.n_trials:
                 trials = [study.ask(space) for _ in range(min(self.n_jobs, self.n_trials - len(jobs)))]
@@ -71,7 +71,7 @@ class OptunaSweeper(Sweeper):
                     study.tell(trial, value if found else None, state=None if found else optuna.trial.TrialState.PRUNED)
                     record.append({"overrides": values, "val_acc": value if found else None, "dir": job.cell.name})
                     outcome = f"validation accuracy {value:6.2f} %" if found else job.status()
-                    print(f"[{len(record)}/{self.n_trials}] {' '.join(values)}  {outcome}", flush=True)
+                    print(one_line(f"[{len(record)}/{self.n_trials}] {' '.join(values)}  {outcome}"), flush=True)
                 write_json(directory / "search.json", {"command": command, "best": best(record), "trials": record})
         if (winner := best(record)) is not None:
             print(f"best  {' '.join(winner['overrides'])}  validation accuracy {winner['val_acc']:6.2f} %  in {winner['dir']}")

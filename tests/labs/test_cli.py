@@ -2,7 +2,6 @@
 
 import os
 import re
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -24,19 +23,14 @@ def program(folder: Path, *arguments: str, options: tuple[str, ...] = (), **env:
 
 
 @pytest.mark.parametrize("arguments", [["--cfg", "job", "model.depth=7"], ["--help", "model.depth=7"]])
-def test_it_answers_at_once_and_without_torch(tmp_path: Path, arguments: list[str]) -> None:
-    seconds: list[float] = []
-    while len(seconds) < 3 and (not seconds or min(seconds) >= 1.5):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        ended = program(tmp_path, *arguments, options=("-X", "importtime"))
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)  # time on the processor, whoever else is on it
-        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        assert ended.returncode == 0
-        assert "  depth: 7\n" in ended.stdout
-        imported = {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines()}
-        assert {"hydra", "labs.config"} <= imported
-        assert not imported & {"torch", "torchvision", "pandas", "sklearn", "torchinfo", "wandb", "tensorboard"}
-    assert min(seconds) < 1.5
+def test_it_answers_without_what_takes_long_to_import(tmp_path: Path, arguments: list[str]) -> None:
+    ended = program(tmp_path, *arguments, options=("-X", "importtime"))
+    assert ended.returncode == 0
+    assert "  depth: 7\n" in ended.stdout
+    imported = {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines()}
+    assert {"hydra", "labs.config"} <= imported
+    slow = {"torch", "torchvision", "pandas", "scipy", "sklearn", "matplotlib", "torchinfo", "wandb", "tensorboard"}
+    assert not imported & slow
     assert list(tmp_path.iterdir()) == []
 
 

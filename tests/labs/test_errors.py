@@ -1,17 +1,20 @@
 """Errors for the user: one line that names what is wrong, what there is, and what was probably meant."""
 
+import errno
+import logging
+import pickle
 import shlex
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
 import pytest
-from hydra.errors import OverrideParseException
+from hydra.errors import HydraException, OverrideParseException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from labs import config, errors
-from labs.errors import UserError, disk_refuses, explain, one_line_errors
+from labs.errors import Interrupted, UserError, VisibleFormatter, disk_refuses, explain, one_line_errors
 
 Compose = Callable[..., DictConfig]
 
@@ -189,3 +192,30 @@ def test_errors_that_name_each_other_as_their_cause_end_all_the_same() -> None:
     first, second = ValueError("a"), ValueError("b")
     first.__cause__, second.__cause__ = second, first
     assert disk_refuses(first) is None
+
+
+# ── names of the user's in a line ────────────────────────────────────────────────────────────────────────────────────────
+
+HOSTILE = "a\nb\r\x1b[31mred\x9b0m\u202ereversed\u2028c"
+
+
+def test_a_user_error_is_one_line_that_a_terminal_does_not_obey() -> None:
+    said = str(UserError(f"{HOSTILE}: no such file"))
+    assert said == r"a b\r\x1b[31mred\x9b0m\u202ereversed\u2028c: no such file"
+    assert str(UserError(said)) == said
+    assert str(pickle.loads(pickle.dumps(UserError(said)))) == said  # as a launcher's worker sends it
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(errno.EACCES, "no", HOSTILE), UserError(HOSTILE), HydraException(HOSTILE),
+    Interrupted(2, HOSTILE)])  # fmt: skip
+def test_the_last_line_of_a_program_is_one_line(error: BaseException, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught, one_line_errors():
+        raise error
+    line = (str(caught.value) if isinstance(caught.value.code, str) else capsys.readouterr().err).strip("\n")
+    assert r"\x1b[31mred" in line
+    assert line.isprintable()
+
+
+def test_a_log_shows_what_a_terminal_would_obey() -> None:
+    record = logging.LogRecord("labs", logging.WARNING, "", 0, "%s failed\nsecond line", (HOSTILE,), None)
+    assert VisibleFormatter("%(message)s").format(record).replace("\n", "").isprintable()

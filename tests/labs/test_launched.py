@@ -27,7 +27,7 @@ from multirun_analysis.rundir import is_held
 pytestmark = pytest.mark.launchers
 ROOT = Path(__file__).parents[2]
 SWEEP = ["-m", "model.depth=2,5", "model.residual=true,false", "seed=range(2)", "study=s", "trainer=smoke", "logger=none"]
-LONG = ["-m", "model.depth=2,3", "study=s", "trainer.epochs=100", "trainer.patience=null", "logger=none"]
+LONG = ["-m", "model.depth=2,3", "study=s", "trainer.epochs=300", "trainer.patience=null", "logger=none"]
 
 CLUSTER = """
 from ray.cluster_utils import Cluster
@@ -132,8 +132,8 @@ def ray(home: Path) -> Iterator[Launcher]:
             address = next((line.strip() for line in cluster.stdout if re.fullmatch(r"[\d.]+:\d+\n", line)), None)
             assert address, "the cluster did not start"
             yield ["hydra/launcher=ray", f"hydra.launcher.address={address}"], env
-            cluster.communicate("\n", timeout=60)
-        deadline = time.monotonic() + 20
+            cluster.communicate("\n", timeout=300)
+        deadline = time.monotonic() + 300
         while (left := processes_with(temporary)) and time.monotonic() < deadline:
             time.sleep(0.2)
         assert left == []

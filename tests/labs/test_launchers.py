@@ -90,16 +90,20 @@ def test_workers_take_gpus_in_turn_and_anything_else_the_first() -> None:
     assert [launchers.gpu_of_worker(name, 3) for name in ("MainProcess", "LokyProcess-x")] == [0, 0]
 
 
-def worker_name() -> str:
+def worker_name(folder: Path) -> str:
     import multiprocessing
     import time
 
-    time.sleep(0.3)  # so that the other worker takes the next task
-    return multiprocessing.current_process().name
+    name = multiprocessing.current_process().name
+    (folder / name).touch()
+    ends = time.monotonic() + 300
+    while len(list(folder.iterdir())) < 2 and time.monotonic() < ends:  # until the other worker has taken a task
+        time.sleep(0.01)
+    return name
 
 
-def test_workers_of_joblib_have_the_names_that_decide() -> None:
-    names = set(joblib.Parallel(n_jobs=2, backend="loky")(joblib.delayed(worker_name)() for _ in range(4)))
+def test_workers_of_joblib_have_the_names_that_decide(tmp_path: Path) -> None:
+    names = set(joblib.Parallel(n_jobs=2, backend="loky")(joblib.delayed(worker_name)(tmp_path) for _ in range(4)))
     assert sorted(launchers.gpu_of_worker(name, 2) for name in names) == [0, 1]
 
 

@@ -1,6 +1,7 @@
 """Ctrl-C, SIGTERM and a cluster's signals: in this process, and through real ones."""
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -59,12 +60,16 @@ def test_a_signal_stops_at_once_and_the_loop_when_it_is_ready(number: int) -> No
 
 
 def test_the_second_signal_counts_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals, "SAME_SIGNAL_SECONDS", math.inf)  # however slow the machine is
+    went_on = False
     with pytest.raises(Interrupted), signals.taken_over(), signals.deferred():  # noqa: PT012
         send(signal.SIGINT)
         send(signal.SIGTERM)  # as a sweep passes on what the terminal has sent to all
-        monkeypatch.setattr(signals, "SAME_SIGNAL_SECONDS", 0.0)
+        went_on = True
+        monkeypatch.setattr(signals, "SAME_SIGNAL_SECONDS", -1.0)
         send(signal.SIGINT)
         pytest.fail("goes on")
+    assert went_on
 
 
 def test_what_was_ignored_stays_ignored_and_other_threads_are_left_alone() -> None:
@@ -146,7 +151,7 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 def wait_for_epochs(process: subprocess.Popen[str], folder: Path, count: int) -> None:
-    ends = time.monotonic() + 90
+    ends = time.monotonic() + 600
     while not any(path.read_bytes().count(b"\n") >= count for path in folder.glob("multirun/s/*/seed=*/metrics.jsonl")):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < ends
@@ -157,7 +162,7 @@ def results(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in sorted(folder.glob("multirun/s/*/seed=*/result.json"))]
 
 
-LONG = ["study=s", "trainer.epochs=300", "trainer.patience=null", "trainer.save_every=null", "logger=none"]
+LONG = ["study=s", "trainer.epochs=1000", "trainer.patience=null", "trainer.save_every=null", "logger=none"]
 
 
 @pytest.mark.slow
@@ -166,7 +171,7 @@ def test_a_run_says_how_to_go_on_and_goes_on(tmp_path: Path, number: int, code: 
     process = start(tmp_path / "p", *LONG, "resume=never")
     wait_for_epochs(process, tmp_path / "p", 5)
     process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=600)
     assert process.returncode == code
     command = f"python train.py {' '.join(LONG)} hydra.mode=RUN"
     assert err == f"\ninterrupted; go on with: {command}\n"
@@ -174,12 +179,12 @@ def test_a_run_says_how_to_go_on_and_goes_on(tmp_path: Path, number: int, code: 
     reached = len(next((tmp_path / "p").glob("multirun/s/*/seed=0/metrics.jsonl")).read_text().splitlines())
     name = signal.Signals(number).name
     assert (result["status"], result["error"]["message"]) == (
-        "interrupted", f"by {name} after epoch {reached} of 300",
+        "interrupted", f"by {name} after epoch {reached} of 1000",
     )  # fmt: skip
     process = start(tmp_path / "p", *command.split()[2:])
-    out, err = process.communicate(timeout=100)
+    out, err = process.communicate(timeout=600)
     assert (process.returncode, err) == (0, "")
-    assert f"seed 0: going on after epoch {reached} of 300\n" in out
+    assert f"seed 0: going on after epoch {reached} of 1000\n" in out
 
 
 @pytest.mark.slow
@@ -189,7 +194,7 @@ def test_a_sweep_that_alone_gets_the_signal_lets_its_workers_write(tmp_path: Pat
     process = start(tmp_path / "p", "-m", "model.depth=1,2,3", *LONG, *joblib)
     wait_for_epochs(process, tmp_path / "p", 5)
     process.send_signal(number)  # not to the group, as a terminal would
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=600)
     assert process.returncode == 128 + number
     assert err == "\ninterrupted; the same command goes on from there\n"
     assert {result["status"] for result in results(tmp_path / "p")} == {"interrupted"}
@@ -210,7 +215,7 @@ def test_a_job_that_slurm_takes_the_time_from_goes_on_when_it_is_requeued(tmp_pa
     assert jobs
     for pid in jobs:
         os.kill(pid, signal.SIGUSR2)
-    out, err = process.communicate(timeout=100)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
     assert "\ndone: 1\n" in out
     assert "going on after epoch" in next((tmp_path / "p").glob("multirun/s/*/train.log")).read_text()

@@ -14,6 +14,7 @@ from rich.live import Live
 from written import write_result
 
 from labs import cells
+from labs.errors import one_line
 from labs.plan import Job
 from labs.watch import Watch, clock, seconds_per_epoch
 
@@ -204,9 +205,18 @@ def test_on_a_terminal_one_line_is_redrawn(tmp_path: Path, monkeypatch: pytest.M
     watch.console = Console(file=screen, force_terminal=True, width=100, soft_wrap=True)
     watch.live = Live(console=watch.console, auto_refresh=False, transient=True)
     watch.start()
-    until = time.monotonic() + 10
+    until = time.monotonic() + 300
     while "0 of 2 ended" not in screen.getvalue() and time.monotonic() < until:
         time.sleep(0.01)
     watch.stop()
     assert "0 of 2 ended" in screen.getvalue()
     assert screen.getvalue().endswith("\x1b[?25h\r\x1b[1A\x1b[2K")  # the cursor is back and the line gone
+
+
+@pytest.mark.parametrize("name", ["model.name=[red]:bug:[/]", "model.name='a\nb'", "\x1b[31m\u202e"])
+def test_the_name_of_a_job_is_text(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    jobs = [Job([], job(tmp_path, "a").cfg, tmp_path / "a", [0], name)]
+    watch = Watch(jobs, workers=1)
+    ended(jobs[0], status="failed")
+    watch.report_ended()
+    assert capsys.readouterr().out == f"[1/1] {one_line(name)}  failed    0 s\n"

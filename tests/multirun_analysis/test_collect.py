@@ -211,7 +211,7 @@ class TestDamage:
         error = {"type": "ValueError", "message": "a\x00b\ud800c", "traceback": "line\n\ttwo"}
         write_run(tmp_path / "s", status="failed", error=error)
         row = only(collect([tmp_path]))
-        assert row["error_message"] == "a\ufffdb\ufffdc"
+        assert row["error_message"] == "a\\x00b\\ud800c"
         assert row["error_traceback"] == "line\n\ttwo"
 
 

@@ -41,7 +41,7 @@ document.getElementById("seen").textContent = JSON.stringify(seen);
 def browse(page, profile, *options):
     """The page after its scripts have run, and what the browser said on its console."""
     command = [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", *options, "--dump-dom", page.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
 
