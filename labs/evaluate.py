@@ -76,13 +76,13 @@ def main(arguments: list[str]) -> None:
             state = checkpoint.load(file)
             hashed, cfg = cells.config_hash(configuration(run, [])), configuration(run, overrides)  # a folder is in the hash
             named = re.fullmatch(r"seed=(\d+)", run.name)
-            found, flaw = results.read(run, int(named[1]) if named else cfg.seed, hashed)
-            result = found or {}
-            if cfg.trainer.num_threads == "auto" and "num_threads" in result:  # auto depends on the process that trained
-                cfg.trainer.num_threads = result["num_threads"]
             as_noted = cells.digest(read_json(run / "config.json")["config"])  # earlier versions took imgs/ for another folder
             if state.get("hash") not in (hashed, as_noted):
                 raise UserError(f"{file}: of configuration {state.get('hash')}, and {run}/config.json is {hashed}")
+            found, flaw = results.read(run, int(named[1]) if named else cfg.seed, state["hash"])
+            result = found or {}
+            if cfg.trainer.num_threads == "auto" and "num_threads" in result:  # auto depends on the process that trained
+                cfg.trainer.num_threads = result["num_threads"]
             tested = test(cfg, state["model"])
             print(one_line(f"{file}: epoch {state['epoch']}, seed {state['seed']}"))
             print(text(tested))
@@ -149,7 +149,11 @@ def configuration(run: Path, overrides: list[str]) -> DictConfig:
         if key == "dataset.folder" and OmegaConf.select(cfg, key) is None:
             raise UserError(f"{override}: {run} was not trained on a folder of images; leave it out")
     try:
-        cfg.merge_with_dotlist(overrides)
+        for key, _, value in (override.partition("=") for override in overrides):
+            if key in config.FREE_TEXT:  # as typed: 2024_01 is a folder, and no number
+                OmegaConf.update(cfg, key, value)
+            else:
+                cfg.merge_with_dotlist([f"{key}={value}"])
         config.check(cfg)
     except (OmegaConfBaseException, AttributeError, TypeError) as error:
         raise UserError(f"{run}/config.json: not a configuration of this program ({str(error).splitlines()[0]})") from error

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from labs import cells, results
 from labs.files import write_json
-from labs.rerun import without_seed
+from labs.rerun import shown, without_seed
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Job:
     def flaws(self) -> list[str]:
         """A line for each result.json that cannot be believed: which, and why."""
         paths = [cells.run_directory(self.cell, seed) / "result.json" for seed in self.seeds]
-        return [f"{path}: {flaw}" for path, (_, flaw) in zip(paths, self._read(), strict=True) if flaw]
+        return [f"{shown(path)}: {flaw}" for path, (_, flaw) in zip(paths, self._read(), strict=True) if flaw]
 
     def lost(self) -> list[Path]:
         """The best.pt of each finished run that has lost it, but not of one without any checkpoints, as in an archive."""

@@ -21,7 +21,7 @@ KINDS = {"residual": bool, "layers": list, "versions": dict, "error": dict}
 LATER = ("num_classes",)  # which early results lack
 # What every finished run has, if only as null.
 FIELDS = tuple(key for key in ("seed", "hash", *METRICS, "seconds", *COUNTS, *KINDS) if key not in LATER)
-NUMBERS_WHERE_DONE = ("val_acc", "test_acc", "seconds", "depth", "params", "best_epoch", "epochs_run")
+NUMBERS_WHERE_DONE = ("val_acc", "test_acc", "seconds", "params", "best_epoch", "epochs_run")
 
 
 def checksum(content: dict[str, Any]) -> str:

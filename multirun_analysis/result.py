@@ -16,7 +16,7 @@ KINDS: dict[str, type] = {"residual": bool, "layers": list, "versions": dict, "e
 LATER = ("num_classes",)  # which early results lack
 # What every finished run has, if only as null.
 FIELDS = tuple(key for key in ("seed", "hash", *METRICS, "seconds", *COUNTS, *KINDS) if key not in LATER)
-NUMBERS_WHERE_DONE = ("val_acc", "test_acc", "seconds", "depth", "params", "best_epoch", "epochs_run")
+NUMBERS_WHERE_DONE = ("val_acc", "test_acc", "seconds", "params", "best_epoch", "epochs_run")
 
 
 def flaw(result: dict[str, Any], config: dict[str, Any], seed: int | None) -> str:

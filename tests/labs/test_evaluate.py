@@ -70,7 +70,7 @@ def test_with_overrides_the_numbers_are_compared_up_to_rounding(
     """Batches of another size are summed in another order, which on some processors gives the same bits: hence a last digit."""
     [directory] = trained(compose_config(), tmp_path, 0)
     result = read_json(directory / "result.json")
-    write_json(directory / "result.json", result | {"test_loss": result["test_loss"] * (1 + 1e-9)})
+    results.write(directory, result | {"test_loss": result["test_loss"] * (1 + 1e-9)})
     evaluate.main([str(directory), "trainer.eval_batch_size=7"])
     assert capsys.readouterr().out.endswith("result.json: the same up to rounding\n")
     write_json(directory / "result.json", result)
@@ -85,9 +85,11 @@ def test_with_overrides_the_numbers_are_compared_up_to_rounding(
     assert refused(directory).endswith("seed=0: result.json does not say the same")
 
 
-def test_images_may_lie_in_another_folder(compose_config: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_images_may_lie_in_another_folder(
+    compose_config: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The folder is part of the configuration's hash, and the weights are that configuration's."""
-    here, there = tmp_path / "here", tmp_path / "there"
+    here, there = tmp_path / "here", tmp_path / "2024_01"
     rng = np.random.default_rng(0)
     for name in ("cat", "dog"):
         (here / name).mkdir(parents=True)
@@ -97,7 +99,8 @@ def test_images_may_lie_in_another_folder(compose_config: Compose, tmp_path: Pat
     [directory] = trained(cfg, tmp_path / "cell", 0)
     shutil.move(here, there)
     assert "no such folder" in refused(directory)
-    evaluate.main([str(directory), f"dataset.folder={there}"])
+    monkeypatch.chdir(tmp_path)
+    evaluate.main([str(directory), "dataset.folder=2024_01"])
     assert capsys.readouterr().out.endswith("result.json: the same, to the last bit\n")
 
 
@@ -130,10 +133,12 @@ def test_a_run_of_a_folder_that_was_spelled_otherwise_is_tested(
     [directory] = trained(compose_config(), tmp_path, 0)
     note = read_json(directory / "config.json")
     note["config"]["dataset"]["folder"] = "imgs/"
+    note["hash"] = cells.digest(note["config"])
     write_json(directory / "config.json", note)
     path = directory / "checkpoints" / "best.pt"
     state = {key: value for key, value in checkpoint.load(path).items() if key != "format"}
     checkpoint.save(path, state | {"hash": cells.digest(note["config"])})
+    results.write(directory, read_json(directory / "result.json") | {"hash": cells.digest(note["config"])})
     evaluate.main([str(directory)])
     assert capsys.readouterr().out.endswith("result.json: the same, to the last bit\n")
 
@@ -206,7 +211,7 @@ def test_what_cannot_be_tested_is_one_line(compose_config: Compose, tmp_path: Pa
     assert not marker.exists()
     for key in ("device", "study"):
         write_json(directory / "config.json", note | {"config": honest | {key: 5}})
-        assert refused(directory).startswith(f"{key}=5: must be ")
+        assert re.match(f"{key}=5: (must be|is text)", refused(directory))
     (directory / "config.json").write_text("{")
     assert refused(directory).endswith("without it nobody knows which network the weights belong to")
 

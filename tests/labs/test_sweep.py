@@ -122,7 +122,7 @@ class Net(nn.Linear):
         super().__init__(64, 10)
 
     def forward(self, x):
-        assert not self.training, "breaks in training"
+        assert not self.training or len(x) < 10, "breaks in training"
         return super().forward(x.flatten(1))
 """
 
@@ -357,9 +357,9 @@ def test_obstacles_fail_their_jobs_alone_and_are_left_untouched(study: Project) 
                                                 r"device=auto"),
         (["model=cnn", "model.filters=[8,8],[8,8,8,8,8]"], r"error: model.filters=\[8, 8, 8, 8, 8\]: 4 max-pools leave nothing "
                                                            "of 8x8 pixels; give at most 4 filter counts"),
-        (["model.depth=1,2", "+optimizer.beta=1"], "error: .*Adam.*unexpected keyword argument 'beta'.* optimizer"),
-        (["model.depth=1,2", "+scheduler.gamma=1"], "error: .*ReduceLROnPlateau.*unexpected keyword argument 'gamma'.*"),
-        (["model.depth=1,2", "optimizer._target_=torch.optim.Adma"], "error: .*torch.optim.Adma.* optimizer"),
+        (["model.depth=1,2", "+optimizer.beta=1"], "error: optimizer.beta: torch.optim.Adam takes no beta; it takes lr, .*"),
+        (["model.depth=1,2", "+scheduler.gamma=1"], "error: scheduler.gamma: .*ReduceLROnPlateau takes no gamma; .*"),
+        (["model.depth=1,2", "optimizer._target_=torch.optim.Adma"], "error: optimizer._target_=torch.optim.Adma: .*"),
     ],
 )  # fmt: skip
 def test_what_a_later_job_would_stumble_over_stops_the_first(project: Project, overrides: list[str], line: str) -> None:
