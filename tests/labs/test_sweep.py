@@ -273,7 +273,7 @@ def test_a_diverged_run_is_a_result_and_not_repeated(project: Project) -> None:
 
 
 def test_a_crash_is_recorded_and_stops_nobody_else(project: Project) -> None:
-    """A model whose forward pass breaks in training alone passes everything that is tried before the first job."""
+    """A model whose forward pass breaks with whole batches alone passes everything that is tried before the first job."""
     (project.folder / "fragile.py").write_text(FRAGILE)
     command = ["-m", "model._target_=fragile.Net,labs.models.mlp.MLP", "model.depth=1", *QUICK, "hydra.sweep.dir=there"]
     ended = project.train(*command)
