@@ -1,4 +1,4 @@
-"""Small files that are either whole or absent: JSON and JSON lines."""
+"""Where a user's files are, and small files that are either whole or absent: JSON and JSON lines."""
 
 import json
 import math
@@ -6,7 +6,16 @@ import os
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
+
 DEEPEST = 100  # levels of lists and mappings; what this program writes has five
+
+
+def user_path(text: str) -> Path:
+    """The file or folder that a user means: seen from where the program was started, also with `hydra.job.chdir=true`."""
+    started = Path(HydraConfig.get().runtime.cwd) if HydraConfig.initialized() else Path.cwd()
+    path = Path(text).expanduser()
+    return path if started == Path.cwd() else started / path
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -21,6 +21,7 @@ from torch import Tensor
 from labs import imagefiles
 from labs.data import Images, split_validation, stratified_split
 from labs.errors import UserError
+from labs.files import user_path
 from labs.imagefiles import ImageFiles, Sample
 
 SPLIT_SEED = 0
@@ -34,7 +35,7 @@ def class_names(cfg: DictConfig) -> list[str]:
 
 def files_of(cfg: DictConfig) -> int:
     """CRC-32 of the names of all images, by part and class: another one where an image was added, removed or moved."""
-    files, root = _find(cfg), Path(cfg.folder).expanduser()
+    files, root = _find(cfg), user_path(cfg.folder)
     names = [f"{label} {os.path.relpath(path, root)}" for part in (files.training, files.test or []) for path, label in part]
     return zlib.crc32("\n".join([str(len(files.training)), *names]).encode(errors="surrogateescape"))
 
@@ -64,7 +65,7 @@ def load(cfg: DictConfig, *, train: bool) -> Images:
 
 def account(cfg: DictConfig) -> tuple[str, list[str]]:
     """What is read as what, and how many files were passed over and why, in a line; and a line for each warning."""
-    files, root = _find(cfg), Path(cfg.folder).expanduser()
+    files, root = _find(cfg), user_path(cfg.folder)
     training, test = _parts(files, cfg)
     if files.parts:
         counts = [f"{len(part)} {of} images from {name}/" for part, of, name in
@@ -90,7 +91,7 @@ def account(cfg: DictConfig) -> tuple[str, list[str]]:
 
 
 def _find(cfg: DictConfig) -> ImageFiles:
-    return imagefiles.find(Path(cfg.folder).expanduser())
+    return imagefiles.find(user_path(cfg.folder))
 
 
 def _parts(files: ImageFiles, cfg: DictConfig) -> tuple[list[Sample], list[Sample]]:

@@ -22,7 +22,7 @@ from filelock import FileLock
 
 from labs.data import Images
 from labs.errors import UserError, one_line
-from labs.files import write_atomically
+from labs.files import user_path, write_atomically
 
 DOWNLOAD_TIMEOUT_SECONDS = 20.0
 
@@ -90,7 +90,7 @@ def prepare(name: str, data_dir: str, *, download: bool) -> None:
     Raises:
         UserError: what is missing or damaged, its MD5, and where to put it.
     """
-    published, root = PUBLISHED[name], Path(data_dir).expanduser()
+    published, root = PUBLISHED[name], user_path(data_dir)
     if _absent(published, root):
         archives = _archives(name, published, root)
         if archives or download:
@@ -107,7 +107,7 @@ def load(name: str, data_dir: str, *, train: bool) -> Images:
     Raises:
         UserError: for a file that has been damaged since.
     """
-    published, root = PUBLISHED[name], Path(data_dir).expanduser()
+    published, root = PUBLISHED[name], user_path(data_dir)
     if published.torchvision_class.startswith("CIFAR"):
         return _load_cifar(published, root, train)
     return _load_mnist(published, root, train)

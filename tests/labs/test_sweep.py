@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from filelock import FileLock
 from omegaconf import OmegaConf
+from PIL import Image
 
 from labs import results
 from labs.errors import UserError
@@ -247,6 +249,38 @@ def test_seeds_trained_together_measure_what_they_measure_alone(finished: tuple[
     for seed in (0, 1):
         alone = finished[0].run("s", "mlp-digits-depth=2-plain", seed)
         assert numbers(project.run("s", "mlp-digits-depth=2-plain", seed)) == numbers(alone)
+
+
+# ── what is typed ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_names_that_look_like_numbers_and_folders_from_where_the_user_stood(project: Project) -> None:
+    """`hydra.job.chdir=true` moves every job into its own directory; what was typed was typed outside of it."""
+    for number in range(24):
+        path = project.folder / "2024_01" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8, 8), 10 * number, np.uint8)).save(path)
+    data = ["dataset=imagefolder", "dataset.folder=2024_01", "dataset.resize=8", "dataset.channels=1", "dataset.val_size=4"]
+    for study in ("2026_11_25", "12e3000", "34e4001"):
+        ended = project.train("-m", "model.depth=1,2", f"study={study}", "hydra.job.chdir=true", *data, *QUICK)
+        assert (ended.code, ended.err) == (0, "")
+        assert "0 finished already, 2 to run\n" in ended.out
+        assert {read(run / "config.json")["config"]["dataset"]["folder"] for run in project.runs(study)} == {"2024_01"}
+    assert sorted(path.name for path in (project.folder / "multirun").iterdir()) == ["12e3000", "2026_11_25", "34e4001"]
+    ended = project.train("study=2026_11_25", "model.depth=1", "hydra.job.chdir=true", *data, *QUICK)
+    assert "is finished already, nothing to do: " in ended.out
+
+
+def test_a_number_in_a_file_where_text_belongs_is_refused(project: Project) -> None:
+    (project.folder / "more" / "experiment").mkdir(parents=True)
+    (project.folder / "more" / "experiment" / "mine.yaml").write_text("# @package _global_\nstudy: 2026_11_25\n")
+    for mode in (["experiment=mine"], ["-m", "experiment=mine", "seed=1,2"]):
+        ended = project.train("--config-dir", "more", *mode)
+        assert (ended.code, ended.out) == (1, "")
+        assert ended.err == (
+            "error: study=20261125: is text, and was read as a number; put it in quotes, "
+            'study=\'"…"\' on the command line, study: "…" in a file\n'
+        )
 
 
 # ── results that are not numbers ─────────────────────────────────────────────────────────────────────────────────────────
