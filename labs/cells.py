@@ -10,7 +10,7 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 # What does not decide the numbers beyond rounding, and so does not decide the directory either.
 NOT_IN_HASH = (
@@ -58,20 +58,25 @@ def digest(configuration: dict[str, Any]) -> str:
 
 def cell_name(cfg: DictConfig) -> str:
     """A readable prefix and the hash, such as `mlp-mnist-depth=20-residual-1f3a9c0b7e`. Safe as the name of one directory."""
-    model = cfg.model
-    parts = [model.get("name", model.get("_target_", "model").rpartition(".")[2]), cfg.dataset.get("name", "data")]
-    if isinstance(model.get("widths"), ListConfig):
-        parts.append(f"depth={len(model.widths)}")
+    return name_of(resolved(cfg))
+
+
+def name_of(configuration: dict[str, Any]) -> str:
+    """`cell_name` of a configuration in plain Python."""
+    model, dataset = configuration["model"], configuration["dataset"]
+    parts = [model.get("name", model.get("_target_", "model").rpartition(".")[2]), dataset.get("name", "data")]
+    if isinstance(model.get("widths"), list):
+        parts.append(f"depth={len(model['widths'])}")
     elif "depth" in model:
-        parts.append(f"depth={model.depth}")
+        parts.append(f"depth={model['depth']}")
         if model.get("width") is not None:
-            parts.append(f"width={model.width}")
-    elif isinstance(model.get("filters"), ListConfig):
-        parts.append("filters=" + "-".join(str(count) for count in model.filters))
+            parts.append(f"width={model['width']}")
+    elif isinstance(model.get("filters"), list):
+        parts.append("filters=" + "-".join(str(count) for count in model["filters"]))
     if "residual" in model:
-        parts.append("residual" if model.residual else "plain")
+        parts.append("residual" if model["residual"] else "plain")
     readable = re.sub(r"[^\w=.+-]+", "_", "-".join(str(part) for part in parts), flags=re.ASCII)[:100]
-    return f"{readable}-{config_hash(cfg)}"
+    return f"{readable}-{digest(configuration)}"
 
 
 def sweep_dir(cfg: DictConfig, now: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 
+from labs import cells
 from labs.errors import UserError
 
 Text = Any  # of names and folders: as `str`, OmegaConf makes text of the number that 2026_11_25 is in a file, without a word
@@ -296,75 +297,89 @@ def check(cfg: DictConfig) -> None:
         UserError: one line that names the key, its value and what is allowed.
     """
     _check_tree(cfg)
-    _check_text(cfg)
-    nodes = {"": cfg} | {group: cfg[group] for group in GROUPS}
+    check_values(cells.resolved(cfg))
+
+
+def check_values(values: dict[str, Any]) -> None:
+    """The same for the values of a configuration whose keys have been checked, as those of another job of its sweep.
+
+    Args:
+        values: the configuration in plain Python, as `cells.resolved` returns it.
+
+    Raises:
+        UserError: one line that names the key, its value and what is allowed.
+    """
+    nodes = {"": values} | {group: values[group] for group in GROUPS}
+    for key in FREE_TEXT:
+        group, _, leaf = key.rpartition(".")
+        _check_text(key, nodes[group].get(leaf))
     known = {group for group, node in nodes.items() if _is_known(node)}
     for key, (test, allowed) in RANGES.items():
         group, _, leaf = key.rpartition(".")
         if group in known and leaf in nodes[group] and not test(value := nodes[group][leaf]):
             raise UserError(f"{key}={_show(value)}: must be {allowed}")
 
-    if _is_known(cfg.model):
-        _check_network(cfg.model, cfg.trainer)
-    _check_training(cfg)
+    if "model" in known:
+        _check_network(values["model"], values["trainer"])
+    _check_training(**{group: values[group] for group in ("optimizer", "scheduler", "trainer", "logger")})
 
 
-def _is_known(node: DictConfig) -> bool:
+def _is_known(node: dict[str, Any]) -> bool:
     target = node.get("_target_")
     return target is None or str(target).startswith(("labs.", "torch.optim."))
 
 
-def _check_text(cfg: DictConfig) -> None:
-    """Text that was not quoted in a file, or in code, and reads as something else there."""
-    for key in FREE_TEXT:
-        group, _, leaf = key.rpartition(".")
-        node = cfg[group] if group else cfg
-        if leaf not in node or node[leaf] is None or isinstance(value := node[leaf], str):
-            continue
-        if isinstance(value, bool | int | float):
-            raise UserError(
-                f"{key}={value}: is text, and was read as a {'number' if type(value) is not bool else 'truth value'}; "
-                f'put it in quotes, {key}=\'"…"\' on the command line, {leaf}: "…" in a file'
-            )
+def _check_text(key: str, value: Any) -> None:
+    """Text that was not quoted in a file, or in code, may read as something else there."""
+    if isinstance(value, bool | int | float):
+        raise UserError(
+            f"{key}={value}: is text, and was read as a {'number' if type(value) is not bool else 'truth value'}; "
+            f'put it in quotes, {key}=\'"…"\' on the command line, {key.rpartition(".")[2]}: "…" in a file'
+        )
+    if value is not None and not isinstance(value, str):
         raise UserError(f"{key}={_show(value)}: must be text")
 
 
-def _check_network(model: DictConfig, trainer: DictConfig) -> None:
-    if trainer.batch_size < 2:
+def _check_network(model: dict[str, Any], trainer: dict[str, Any]) -> None:
+    if trainer["batch_size"] < 2:
         raise UserError("trainer.batch_size=1: BatchNorm needs at least 2 images a batch")
     if (
         "filters" in model
         and model.get("residual")
         and model.get("shortcut") == "identity"
-        and list(model.filters) != sorted(model.filters)
+        and model["filters"] != sorted(model["filters"])
     ):
         raise UserError(
-            f"model.filters={_show(model.filters)}: a parameter-free shortcut can add channels, not drop them; "
+            f"model.filters={_show(model['filters'])}: a parameter-free shortcut can add channels, not drop them; "
             "let them grow, or set model.shortcut=projection"
         )
     if model.get("width") is not None and model.get("widths") is not None:
-        raise UserError(f"model.width={model.width}: model.widths={_show(model.widths)} is given too; one of them must be null")
+        raise UserError(
+            f"model.width={model['width']}: model.widths={_show(model['widths'])} is given too; one of them must be null"
+        )
 
 
-def _check_training(cfg: DictConfig) -> None:
-    scheduler, lr, trainer = cfg.scheduler, cfg.optimizer.get("lr"), cfg.trainer
+def _check_training(
+    optimizer: dict[str, Any], scheduler: dict[str, Any], trainer: dict[str, Any], logger: dict[str, Any]
+) -> None:
+    lr = optimizer.get("lr")
     for key in ("min_lr", "eta_min") if _is_known(scheduler) and isinstance(lr, float) else ():
         if scheduler.get(key) is not None and scheduler[key] > lr:
             raise UserError(f"scheduler.{key}={scheduler[key]}: must be at most optimizer.lr ({lr})")
     if str(scheduler.get("_target_")).endswith(".ReduceLROnPlateau") and scheduler.get("factor") == 1:
         raise UserError("scheduler.factor=1.0: must be below 1 to reduce anything; scheduler=constant keeps the rate")
-    if cfg.scheduler.get("T_max") == 0 and trainer.epochs > 0:
+    if scheduler.get("T_max") == 0 and trainer["epochs"] > 0:
         raise UserError(f"scheduler.T_max=0: must be {RANGES['scheduler.T_max'][1]}")
-    if str(cfg.scheduler.get("_target_")).endswith(".ConstantLR") and cfg.scheduler.get("factor") != 1:
-        raise UserError(f"scheduler.factor={cfg.scheduler.factor}: must be 1 for a constant schedule; set optimizer.lr instead")
+    if str(scheduler.get("_target_")).endswith(".ConstantLR") and scheduler.get("factor") != 1:
+        raise UserError(f"scheduler.factor={scheduler.get('factor')}: must be 1 to keep the rate; set optimizer.lr instead")
     for key in ("maximize", "differentiable"):
-        if cfg.optimizer.get(key):
+        if optimizer.get(key):
             raise UserError(f"optimizer.{key}=true: contradicts training, which lowers a loss step by step; leave it out")
-    if cfg.optimizer.get("nesterov") and cfg.optimizer.get("momentum", 1) == 0:
+    if optimizer.get("nesterov") and optimizer.get("momentum", 1) == 0:
         raise UserError("optimizer.nesterov=true: needs optimizer.momentum above 0")
-    if cfg.logger.get("artifact") and not cfg.logger.wandb:
+    if logger.get("artifact") and not logger["wandb"]:
         raise UserError("logger.artifact=true: needs logger.wandb=true")
-    if cfg.logger.get("wandb") and (mode := os.environ.get("WANDB_MODE") or "offline") not in WANDB_MODES:
+    if logger.get("wandb") and (mode := os.environ.get("WANDB_MODE") or "offline") not in WANDB_MODES:
         raise UserError(f"WANDB_MODE={mode}: must be {', '.join(WANDB_MODES[:-1])} or {WANDB_MODES[-1]}")
 
 
@@ -392,6 +407,6 @@ def _check_tree(cfg: DictConfig) -> None:
 
 
 def _show(value: Any) -> str:
-    if isinstance(value, ListConfig):
+    if isinstance(value, list | ListConfig):
         return f"[{','.join(_show(item) for item in value)}]"
     return "null" if value is None else str(value)

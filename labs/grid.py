@@ -72,18 +72,20 @@ def compose(master: DictConfig, jobs: Sequence[Sequence[str]], first: int = 0) -
         UserError: if one of several files sets what Hydra has read before, such as a grid of its own.
     """
     common = set.intersection(*map(set, jobs)) if len(jobs) > 1 else set()
-    models: dict[tuple[str, ...], _Composed] = {}
+    models: dict[tuple[str, ...], _Model] = {}
     planned = []
     for number, lines in enumerate(jobs, first):
         shape = tuple(key_of(line) if sets_a_value(line) else line for line in lines)
         composed = models[shape].with_values_of(lines, master) if shape in models else None
         if composed is None:
-            composed = by_hydra(master, list(lines), number)
-            if composed.may_be_copied:
-                models[shape] = composed
+            composed, model = by_hydra(master, list(lines), number)
+            if model is not None:
+                models[shape] = model
+        values, directory, cell_name = composed
+        cell = Path(master.hydra.runtime.cwd) / directory / cell_name
+        seeds = list(range(values["seed"], values["seed"] + values["replicas"]))
         name = " ".join(line for line in lines if line not in common)
-        cell = Path(master.hydra.runtime.cwd) / composed.directory / composed.name
-        planned.append(Job(list(lines), composed.cfg, cell, cells.seeds(composed.cfg), name or cell.name, number))
+        planned.append(Job(list(lines), values, cell, seeds, name or cell.name, number))
     return planned
 
 
@@ -92,38 +94,52 @@ def are_numbered(master: DictConfig) -> bool:
     return "hydra" in str(raw(master.hydra.sweep))
 
 
-@dataclass(frozen=True)
-class _Composed:
-    """A job's configuration, without Hydra's node, and its place: `directory` of the sweep and `name` in it."""
+Composed = tuple[dict[str, Any], str, str]  # a job's configuration in plain Python, and where it goes: directory and cell
 
-    lines: list[str]
+
+@dataclass
+class _Model:
+    """A job that Hydra composed, whose configuration is given the values of others, one after the other.
+
+    `cfg` has the values of `lines`, and `directory` is where it goes. Checked are its keys; another's are the same.
+    """
+
+    lines: Sequence[str]
     cfg: DictConfig
     directory: str
-    name: str
-    may_be_copied: bool
 
-    def with_values_of(self, lines: Sequence[str], master: DictConfig) -> "_Composed | None":
-        """The same with the values of another job; None where Hydra itself must say what they come to."""
-        changed = [(one, other) for one, other in zip(lines, self.lines, strict=True) if one != other]
-        if any("${hydra" in line for pair in changed for line in pair):
+    def with_values_of(self, lines: Sequence[str], master: DictConfig) -> Composed | None:
+        """What Hydra would compose of these lines; None where Hydra itself must say it.
+
+        Raises:
+            UserError: if a value is not allowed.
+        """
+        changed = [line for line, now in zip(lines, self.lines, strict=True) if line != now]
+        if any("${hydra" in line or "???" in line for line in changed):
             return None
-        cfg = copy.deepcopy(self.cfg)
-        OmegaConf.copy_cache(from_config=master, to_config=cfg)
+        study, self.lines = self.cfg.study, lines
+        OmegaConf.copy_cache(from_config=master, to_config=self.cfg)
         try:
-            for line, _ in changed:
+            for line in changed:
                 override = parse(line)
-                with open_dict(cfg):
-                    OmegaConf.update(cfg, override.key_or_group, override.value(), merge=True)
-            name = cells.cell_name(cfg)
+                OmegaConf.update(self.cfg, override.key_or_group, override.value(), merge=True)
+            values = cells.resolved(self.cfg)
         except OmegaConfBaseException:
+            self.lines = [""] * len(lines)  # how many of the values it has got is not known: the next job sets all of them
             return None
-        OmegaConf.copy_cache(from_config=cfg, to_config=master)
-        directory = cells.sweep_dir(cfg, now="") if cfg.study and cfg.study != self.cfg.study else self.directory
-        return _Composed(list(lines), cfg, directory, name, True)
+        OmegaConf.copy_cache(from_config=self.cfg, to_config=master)
+        config.check_values(values)
+        if values["study"] != study:
+            self.directory = cells.sweep_dir(self.cfg, now="")
+        return values, self.directory, cells.name_of(values)
 
 
-def by_hydra(master: DictConfig, lines: list[str], number: int) -> _Composed:
-    """What Hydra composes for a job, and where it puts it."""
+def by_hydra(master: DictConfig, lines: list[str], number: int) -> tuple[Composed, _Model | None]:
+    """What Hydra composes for a job and where it puts it, and a model for others if that depends on the values alone.
+
+    Raises:
+        UserError: if a key or a value is not allowed.
+    """
     cfg = GlobalHydra.instance().config_loader().load_sweep_config(master, lines)
     with open_dict(cfg):
         cfg.hydra.job.id = cfg.hydra.job.num = number
@@ -134,13 +150,16 @@ def by_hydra(master: DictConfig, lines: list[str], number: int) -> _Composed:
         refers = re.search(r"\$\{[^}]*hydra", OmegaConf.to_yaml(OmegaConf.masked_copy(cfg, own_keys(cfg)))) is not None
         if refers:  # to what is not there when this configuration is read again
             _resolve(cfg)
-        cells.resolved(cfg)
+        config.check(cfg)
+        values = cells.resolved(cfg)
     OmegaConf.copy_cache(from_config=cfg, to_config=master)  # of the time, say, so that it is the same when the job runs
-    own = copy.deepcopy(cfg)
-    with open_dict(own):
-        del own["hydra"]
     by_content = place["subdir"] == "${cell_name:}" and ("${" not in place["dir"] or place["dir"].startswith("${sweep_dir:"))
-    return _Composed(lines, own, directory, name, by_content and not refers and _are_apart(lines))
+    if not by_content or refers or not _are_apart(lines):
+        return (values, directory, name), None
+    model = copy.deepcopy(cfg)
+    with open_dict(model):
+        del model["hydra"]
+    return (values, directory, name), _Model(lines, model, directory)
 
 
 def _are_apart(lines: Sequence[str]) -> bool:

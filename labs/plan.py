@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from labs import cells, results
 from labs.files import write_json
@@ -20,12 +20,12 @@ from labs.rerun import shown, without_seed
 class Job:
     """One job.
 
-    `overrides` are those Hydra composes it with, `cfg` is what comes of them, without Hydra's own node, `cell` its directory,
-    `name` what sets it apart from the sweep's other jobs, and `number` its place among them.
+    `overrides` are those Hydra composes it with, `values` what comes of them, in plain Python and without Hydra's own node, `cell`
+    is its directory, `name` what sets it apart from the sweep's other jobs, and `number` its place among them.
     """
 
     overrides: list[str]
-    cfg: DictConfig
+    values: dict[str, Any]
     cell: Path
     seeds: list[int]
     name: str
@@ -34,7 +34,12 @@ class Job:
     @cached_property
     def hash(self) -> str:
         """What the job's results carry, and those of another configuration do not."""
-        return cells.config_hash(self.cfg)
+        return cells.digest(self.values)
+
+    @cached_property
+    def cfg(self) -> DictConfig:
+        """The configuration."""
+        return OmegaConf.create(self.values)
 
     def results(self) -> list[dict[str, Any]]:
         """The result.json of each seed that has one which can be believed."""

@@ -9,7 +9,6 @@ from omegaconf import DictConfig
 from torch import nn
 
 from labs import datasets, networks, optimizers, schedules
-from labs.cells import config_hash
 from labs.data import split_validation
 from labs.errors import UserError
 from labs.loop import replica_losses, steps_per_epoch
@@ -36,7 +35,7 @@ def check_data(configs: list[DictConfig]) -> None:
 
 
 def check_networks(configs: list[DictConfig], *, here: bool = True) -> None:
-    """Look for each device, build each network, and try what trains it on a single weight.
+    """Look for each device, build each network, and try what trains it on a single weight: each once, however many jobs have it.
 
     Args:
         configs: of the jobs.
@@ -45,13 +44,20 @@ def check_networks(configs: list[DictConfig], *, here: bool = True) -> None:
     Raises:
         UserError: the first thing found that a job would stumble over.
     """
-    notes = {}
-    for cfg in {config_hash(cfg): cfg for cfg in configs}.values():
-        device = choose_device(cfg.device) if here else torch.device("cpu")
+    sharing: dict[str, list[DictConfig]] = {}
+    for cfg in configs:
+        sharing.setdefault(str((cfg.device, cfg.model, cfg.dataset)), []).append(cfg)
+    notes: dict[str, str | None] = {}
+    for same_network in sharing.values():
+        device = choose_device(same_network[0].device) if here else torch.device("cpu")
         on_cpu = here and device.type == "cpu"
-        optimizers.check(cfg.optimizer, check_network(cfg, device, on_cpu=on_cpu))
-        notes[try_optimizer(cfg, on_cpu=on_cpu)] = None
-    for note in filter(None, notes):
+        network = check_network(same_network[0], device, on_cpu=on_cpu)
+        for cfg in same_network:
+            optimizers.check(cfg.optimizer, network)
+            trains = str((on_cpu, cfg.optimizer, cfg.scheduler, cfg.trainer))
+            if trains not in notes:
+                notes[trains] = try_optimizer(cfg, on_cpu=on_cpu)
+    for note in dict.fromkeys(filter(None, notes.values())):
         log.warning(note)
 
 

@@ -21,7 +21,8 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 import terminal
-from labs import cells, config, launchers, memory, plan, rerun, signals
+from labs import cells, launchers, memory, plan, rerun, signals
+from labs import config as settings
 from labs.errors import Interrupted, UserError, one_line, one_line_errors, visible
 from labs.job import held, refuse_folders, refuse_other_configuration
 from labs.overrides import key_of
@@ -39,7 +40,7 @@ class Checks(Callback):
         """Refuse a bad configuration, or a directory that holds another one, before anything is written."""
         with end_on_error(), signals.taken_over():
             launchers.refuse_in_single_run(config)
-            check_all([config])
+            settings.check(config)
             job = single_job(config)
             refuse_ignored([job])
             refuse_folders(Path(config.hydra.run.dir), ("train.log", "summary.txt"))
@@ -55,12 +56,12 @@ class Checks(Callback):
         with end_on_error(), signals.taken_over():
             launchers.check(config)
             if launchers.searches(config):
-                check_all([config])
+                settings.check(config)
                 prepare_search(config, Path(config.hydra.sweep.dir))
 
 
 def prepare(config: DictConfig, jobs: list[Job], directory: Path) -> list[Job]:
-    """Refuse bad jobs, say what is finished, fetch the data, and write the plan.
+    """Refuse jobs that cannot run, say what is finished, fetch the data, and write the plan.
 
     Returns:
         The jobs that are to be launched.
@@ -69,15 +70,15 @@ def prepare(config: DictConfig, jobs: list[Job], directory: Path) -> list[Job]:
         UserError: the first thing found that a job would stumble over.
         SystemExit: after `plan=true`.
     """
-    check_all([job.cfg for job in jobs])
     refuse_ignored(jobs)
     check_directories(jobs, config.study, directory)
     if config.plan:
         show_plan(jobs, launchers.num_workers(config, len(jobs)), in_sweep=True, here=launchers.run_here(config))
     todo = [job for job in jobs if job.status() not in ("done", "diverged")]
     if todo:
-        preflight().check_networks([job.cfg for job in todo], here=launchers.run_here(config))
-        preflight().check_data([job.cfg for job in todo])
+        configs = configurations(todo)
+        preflight().check_networks(configs, here=launchers.run_here(config))
+        preflight().check_data(configs)
     make(directory)
     plan.write(directory, config.study, shlex.join(["python", *sys.argv]), jobs)
     finished = len(jobs) - len(todo)
@@ -129,10 +130,15 @@ def preflight() -> ModuleType:
     return preflight
 
 
+def configurations(jobs: list[Job]) -> list[DictConfig]:
+    """The configurations of the jobs, one of those that differ in the seed."""
+    return [job.cfg for job in {job.hash: job for job in jobs}.values()]
+
+
 def single_job(config: DictConfig) -> Job:
     """The one job of a run that is no sweep."""
     overrides, cell = rerun.typed(config.hydra.overrides.task), Path(config.hydra.run.dir).absolute()
-    return Job(overrides, config, cell, cells.seeds(config), cells.cell_name(config))
+    return Job(overrides, cells.resolved(config), cell, cells.seeds(config), cells.cell_name(config))
 
 
 def prepare_search(config: DictConfig, directory: Path) -> None:
@@ -142,12 +148,6 @@ def prepare_search(config: DictConfig, directory: Path) -> None:
     preflight().check_networks([config], here=launchers.run_here(config))
     preflight().check_data([config])
     make(directory)
-
-
-def check_all(configs: list[DictConfig]) -> None:
-    """Check every configuration before any of them runs."""
-    for cfg in configs:
-        config.check(cfg)
 
 
 def refuse_ignored(jobs: list[Job]) -> None:
@@ -168,7 +168,7 @@ def reads_depth(cfg: DictConfig) -> bool:
 
 def check_directories(jobs: list[Job], study: str | None, directory: Path) -> None:
     """Raise UserError if the sweep has no directory of its own, or something else is in its place."""
-    if others := sorted({str(job.cfg.study) for job in jobs if job.cfg.study != study}):
+    if others := sorted({str(job.values["study"]) for job in jobs if job.values["study"] != study}):
         raise UserError(f"study={','.join(others)}: a sweep has one name; start one for each")
     for place in [directory, *(job.cell for job in jobs)]:
         if place.exists() and not place.is_dir():
@@ -186,7 +186,7 @@ def refuse_shared_runs(jobs: list[Job]) -> None:
     for job in jobs:
         for seed in job.seeds:
             other = first.setdefault((job.cell, seed), job)
-            if other is not job and cells.resolved(other.cfg) != cells.resolved(job.cfg):
+            if other is not job and other.values != job.values:
                 raise UserError(
                     f"jobs {other.name!r} and {job.name!r} would be one run, {shown(cells.run_directory(job.cell, seed))}; "
                     + how_to_part([one for one in jobs if one.cell == job.cell])
@@ -195,7 +195,7 @@ def refuse_shared_runs(jobs: list[Job]) -> None:
 
 def how_to_part(jobs: list[Job]) -> str:
     """What keeps the jobs of one cell from each other: seeds further apart where replicas overlap, else other directories."""
-    seeds, replicas = sorted({job.cfg.seed for job in jobs}), {job.cfg.replicas for job in jobs}
+    seeds, replicas = sorted({job.values["seed"] for job in jobs}), {job.values["replicas"] for job in jobs}
     if len(seeds) == len(jobs) and len(replicas) == 1:
         [step] = replicas
         end = seeds[0] + step * len(seeds)
@@ -238,8 +238,9 @@ def show_plan(jobs: list[Job], workers: int, *, in_sweep: bool, here: bool = Tru
     """Print the jobs, which are finished, their parameters and, if they run here, an estimate of the time; end the program."""
     from labs import disk  # torch and all, as preflight
 
-    preflight().check_networks([job.cfg for job in jobs], here=here)
-    preflight().check_data([job.cfg for job in jobs])
+    configs = configurations(jobs)
+    preflight().check_networks(configs, here=here)
+    preflight().check_data(configs)
     names = [one_line(job.name) for job in jobs]
     width = max(map(len, names))
     total = longest = 0.0

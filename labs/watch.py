@@ -8,7 +8,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
-from omegaconf import ListConfig
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
@@ -78,7 +77,7 @@ class Watch:
         running = []
         for job in self.jobs:
             if job.name not in self.ended and (epoch := len(self.epoch_seconds(job))):
-                running.append(f"{job.name} epoch {epoch}/{job.cfg.trainer.epochs}")
+                running.append(f"{job.name} epoch {epoch}/{job.values['trainer']['epochs']}")
         left = self.seconds_left()
         tail = f"{clock(left)} left" if left is not None else "estimating the time left"
         elapsed = clock(time.monotonic() - self.started)
@@ -111,12 +110,14 @@ class Watch:
         measured = [(_layers(job), float(np.median(behind[job.name]))) for job in self.jobs if behind[job.name]]
         if not measured:
             return None
-        shares = [len(behind[j.name]) / j.cfg.trainer.epochs for j in self.jobs if j.name in self.ended and behind[j.name]]
+        shares = [
+            len(behind[j.name]) / j.values["trainer"]["epochs"] for j in self.jobs if j.name in self.ended and behind[j.name]
+        ]
         share = float(np.mean(shares)) if shares else 1.0
         rest, longest = 0.0, 0.0
         for job in self.jobs:
             if job.name not in self.ended:
-                epochs = max(share * job.cfg.trainer.epochs - len(behind[job.name]), 0.0)
+                epochs = max(share * job.values["trainer"]["epochs"] - len(behind[job.name]), 0.0)
                 seconds = epochs * seconds_per_epoch(_layers(job), measured)
                 rest, longest = rest + seconds, max(longest, seconds)
         return max(rest / self.workers, longest)
@@ -144,11 +145,11 @@ def seconds_per_epoch(layers: float, measured: list[tuple[float, float]]) -> flo
 
 
 def _layers(job: Job) -> float:
-    model = job.cfg.model
-    if isinstance(model.get("widths"), ListConfig):
-        return len(model.widths)
-    if isinstance(model.get("filters"), ListConfig):
-        return 2 * (len(model.filters) - 1) * model.get("blocks_per_stage", 1) + 1
+    model = job.values["model"]
+    if isinstance(model.get("widths"), list):
+        return len(model["widths"])
+    if isinstance(model.get("filters"), list):
+        return 2 * (len(model["filters"]) - 1) * model.get("blocks_per_stage", 1) + 1
     depth = model.get("depth", 1)
     return depth if isinstance(depth, int) else 1
 

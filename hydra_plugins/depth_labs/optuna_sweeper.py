@@ -17,7 +17,6 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from labs import config as settings
 from labs import grid, plan
 from labs.errors import UserError, one_line
 from labs.files import write_json
@@ -59,8 +58,6 @@ class OptunaSweeper(Sweeper):
                 trials = [study.ask(space) for _ in range(min(self.n_jobs, self.n_trials - len(jobs)))]
                 proposed = [[f"{key}={value}" for key, value in trial.params.items()] for trial in trials]
                 batch = grid.compose(self.config, [fixed + values for values in proposed], first=len(jobs))
-                for job in batch:
-                    settings.check(job.cfg)
                 jobs += batch
                 plan.write(directory, self.config.study, command, jobs)
                 returns = self.launcher.launch([job.overrides for job in batch], initial_job_idx=len(jobs) - len(batch))

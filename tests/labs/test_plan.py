@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from omegaconf import OmegaConf
 from written import write_result
 
 from labs import cells, plan, results
@@ -49,7 +48,7 @@ def test_the_plan_names_cells_relative_to_itself(expand: Expand) -> None:
 
 @pytest.fixture
 def job(tmp_path: Path) -> plan.Job:
-    return plan.Job([], OmegaConf.create({"model": {"depth": 1}}), tmp_path / "cell", [0, 1], "")
+    return plan.Job([], {"model": {"depth": 1}}, tmp_path / "cell", [0, 1], "")
 
 
 def result(job: plan.Job, seed: int, **entries: Any) -> None:

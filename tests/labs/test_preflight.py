@@ -40,7 +40,7 @@ def own(compose_config: Compose, **arguments: Any) -> DictConfig:
 def test_a_network_that_reads_values_while_it_is_built_passes(compose_config: Compose, tmp_path: Path) -> None:
     cfg = own(compose_config)
     preflight.check_networks([cfg])
-    assert preflight.parameters(Job([], cfg, tmp_path, cells.seeds(cfg), "")) == 64 * 10 + 10
+    assert preflight.parameters(Job([], cells.resolved(cfg), tmp_path, cells.seeds(cfg), "")) == 64 * 10 + 10
 
 
 def test_a_network_that_cannot_be_built_is_refused(compose_config: Compose) -> None:

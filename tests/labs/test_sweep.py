@@ -20,7 +20,7 @@ from filelock import FileLock
 from omegaconf import OmegaConf
 from PIL import Image
 
-from labs import results
+from labs import cells, results
 from labs.errors import UserError
 from labs.plan import Job
 from labs.sweep import refuse_ignored
@@ -456,10 +456,10 @@ def test_a_value_that_one_job_of_a_sweep_reads_passes(project: Project, override
 def test_what_a_network_of_ones_own_does_with_its_depth_is_not_judged() -> None:
     model = {"_target_": "my_package.MyNet", "depth": 3, "widths": [8, 8]}
     cfg = OmegaConf.create({"model": model, "trainer": {"diagnostics": "epoch"}})
-    refuse_ignored([Job(["model.depth=3"], cfg, Path(), [0], "")])
+    refuse_ignored([Job(["model.depth=3"], cells.resolved(cfg), Path(), [0], "")])
     cfg.model._target_ = "labs.models.mlp.MLP"
     with pytest.raises(UserError, match=r"^model\.depth=3: changes nothing beside model\.widths; give one of the two$"):
-        refuse_ignored([Job(["model.depth=3"], cfg, Path(), [0], "")])
+        refuse_ignored([Job(["model.depth=3"], cells.resolved(cfg), Path(), [0], "")])
 
 
 def test_a_plan_lists_the_jobs_and_leaves_no_trace(study: Project) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from omegaconf import OmegaConf
 from rich.console import Console
 from rich.live import Live
 from written import write_result
@@ -49,8 +48,7 @@ def test_clock(seconds: float, text: str) -> None:
 
 
 def job(folder: Path, name: str, depth: int = 5, *, epochs: int = 10, seeds: tuple[int, ...] = (0,), **model: Any) -> Job:
-    cfg = OmegaConf.create({"model": {"depth": depth} | model, "trainer": {"epochs": epochs}})
-    return Job([], cfg, folder / name, list(seeds), name)
+    return Job([], {"model": {"depth": depth} | model, "trainer": {"epochs": epochs}}, folder / name, list(seeds), name)
 
 
 def trained(job: Job, epochs: int, seconds: float, seed: int = 0) -> None:
@@ -215,7 +213,7 @@ def test_on_a_terminal_one_line_is_redrawn(tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("name", ["model.name=[red]:bug:[/]", "model.name='a\nb'", "\x1b[31m\u202e"])
 def test_the_name_of_a_job_is_text(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
-    jobs = [Job([], job(tmp_path, "a").cfg, tmp_path / "a", [0], name)]
+    jobs = [Job([], job(tmp_path, "a").values, tmp_path / "a", [0], name)]
     watch = Watch(jobs, workers=1)
     ended(jobs[0], status="failed")
     watch.report_ended()
