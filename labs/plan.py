@@ -20,8 +20,8 @@ from labs.rerun import shown, without_seed
 class Job:
     """One job.
 
-    `overrides` are those Hydra composes it with, `values` what comes of them, in plain Python and without Hydra's own node, `cell`
-    is its directory, `name` what sets it apart from the sweep's other jobs, and `number` its place among them.
+    `overrides` are those Hydra composes it with, `values` what comes of them, in plain Python and without Hydra's own node,
+    `cell` is its directory, `name` what sets it apart from the sweep's other jobs, and `number` its place among them.
     """
 
     overrides: list[str]

@@ -35,7 +35,7 @@ def check_data(configs: list[DictConfig]) -> None:
 
 
 def check_networks(configs: list[DictConfig], *, here: bool = True) -> None:
-    """Look for each device, build each network, and try what trains it on a single weight: each once, however many jobs have it.
+    """Look for each device, build each network, and try what trains it on a single weight, once for all jobs that share it.
 
     Args:
         configs: of the jobs.

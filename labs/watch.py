@@ -77,7 +77,7 @@ class Watch:
         running = []
         for job in self.jobs:
             if job.name not in self.ended and (epoch := len(self.epoch_seconds(job))):
-                running.append(f"{job.name} epoch {epoch}/{job.values['trainer']['epochs']}")
+                running.append(f"{job.name} epoch {epoch}/{_epochs(job)}")
         left = self.seconds_left()
         tail = f"{clock(left)} left" if left is not None else "estimating the time left"
         elapsed = clock(time.monotonic() - self.started)
@@ -110,14 +110,12 @@ class Watch:
         measured = [(_layers(job), float(np.median(behind[job.name]))) for job in self.jobs if behind[job.name]]
         if not measured:
             return None
-        shares = [
-            len(behind[j.name]) / j.values["trainer"]["epochs"] for j in self.jobs if j.name in self.ended and behind[j.name]
-        ]
+        shares = [len(behind[j.name]) / _epochs(j) for j in self.jobs if j.name in self.ended and behind[j.name]]
         share = float(np.mean(shares)) if shares else 1.0
         rest, longest = 0.0, 0.0
         for job in self.jobs:
             if job.name not in self.ended:
-                epochs = max(share * job.values["trainer"]["epochs"] - len(behind[job.name]), 0.0)
+                epochs = max(share * _epochs(job) - len(behind[job.name]), 0.0)
                 seconds = epochs * seconds_per_epoch(_layers(job), measured)
                 rest, longest = rest + seconds, max(longest, seconds)
         return max(rest / self.workers, longest)
@@ -142,6 +140,10 @@ def seconds_per_epoch(layers: float, measured: list[tuple[float, float]]) -> flo
         if slope >= 0 and offset + slope * layers > 0:
             return float(offset + slope * layers)
     return float(np.mean(y / (x + 5)) * (layers + 5))  # the data, the first layer and the head cost about five layers
+
+
+def _epochs(job: Job) -> int:
+    return int(job.values["trainer"]["epochs"])
 
 
 def _layers(job: Job) -> float:
