@@ -4,10 +4,11 @@
     mnist fashion_mnist cifar10 cifar100       downloaded by torchvision if missing, every file checked (labs/published.py)
     imagefolder                                any folder with one folder of images a class (labs/imagefolder.py)
 
-The test part is loaded by a call of its own, after training. torchvision and scikit-learn are imported where they are used:
-each takes about a second to import, and no run needs both.
+The test part is loaded by a call of its own, after training. torchvision takes a second to import, and is imported where used.
 """
 
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -85,11 +86,21 @@ def account(cfg: DictConfig) -> tuple[list[str], list[str]]:
 
 
 def _load_digits(train: bool) -> Images:
-    from sklearn.datasets import load_digits
-
-    bunch: Any = load_digits()
-    grey = np.rint(bunch.images * (255 / 16)).astype(np.uint8)  # stored as 0 … 16
-    images, labels = torch.from_numpy(grey)[:, None], torch.from_numpy(bunch.target).long()
+    table = _digits_table()  # a row an image: 64 pixels from 0 to 16, and which digit it is
+    grey = np.rint(table[:, :-1].reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
+    images, labels = torch.from_numpy(grey)[:, None], torch.from_numpy(table[:, -1]).long()
     rest, held_out = stratified_split(labels, DIGITS_TEST_SIZE, DIGITS_SPLIT_SEED)
     chosen = rest if train else held_out
-    return Images(images[chosen], labels[chosen], [str(name) for name in bunch.target_names])
+    return Images(images[chosen], labels[chosen], [str(digit) for digit in range(10)])
+
+
+def _digits_table() -> "np.ndarray[Any, np.dtype[np.float64]]":
+    """The file that scikit-learn brings, read without importing scikit-learn, which takes longer than many a training."""
+    package = find_spec("sklearn")
+    file = Path(str(package and package.origin)).parent / "datasets" / "data" / "digits.csv.gz"
+    if file.is_file():
+        return np.loadtxt(file, delimiter=",")
+    from sklearn.datasets import load_digits  # another version keeps it elsewhere
+
+    bunch: Any = load_digits()
+    return np.column_stack([bunch.data, bunch.target])

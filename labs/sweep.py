@@ -131,8 +131,16 @@ def preflight() -> ModuleType:
 
 
 def configurations(jobs: list[Job]) -> list[DictConfig]:
-    """The configurations of the jobs, one of those that differ in the seed."""
-    return [job.cfg for job in {job.hash: job for job in jobs}.values()]
+    """The configurations of as few jobs as have every network, with every kind of optimizer, and every way to train."""
+    seen: set[str] = set()
+    chosen = []
+    for values, job in ((job.values, job) for job in jobs):
+        network = (values["device"], values["model"], values["dataset"], values["optimizer"].get("_target_"))
+        training = (values["optimizer"], values["scheduler"], values["trainer"])
+        if not {str(network), str(training)} <= seen:
+            seen |= {str(network), str(training)}
+            chosen.append(job.cfg)
+    return chosen
 
 
 def single_job(config: DictConfig) -> Job:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
+from sklearn.datasets import load_digits
 from torchvision import datasets as tv
 
 from labs import datasets, imagefolder
@@ -29,6 +30,15 @@ def config(name: str, folder: Path | str = "", **changes: Any) -> DictConfig:
 
 
 # ── the bundled digits ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_digits_are_those_of_scikit_learn_wherever_it_keeps_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    bundled = load_digits()
+    table = datasets._digits_table()
+    assert np.array_equal(table[:, :-1], bundled.data)
+    assert np.array_equal(table[:, -1], bundled.target)
+    monkeypatch.setattr(datasets, "find_spec", lambda name: None)
+    assert np.array_equal(datasets._digits_table(), table)
 
 
 def test_digits_need_no_download_and_hold_out_the_same_stratified_test_images() -> None:
