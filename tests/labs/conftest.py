@@ -1,9 +1,11 @@
 """What the tests of sweeps share: the configuration that Hydra composes before the first job."""
 
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from forked import forking
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
@@ -47,3 +49,10 @@ def expand(multirun: Multirun) -> Callable[..., list[Job]]:
         return grid.compose(master, grid.overrides(master.hydra.sweeper.params, rerun.typed(master.hydra.overrides.task)))
 
     return jobs
+
+
+@pytest.fixture(scope="session")
+def forker() -> Iterator[subprocess.Popen[str]]:
+    """A process that has imported torch, for `forked.Project`."""
+    with forking() as process:
+        yield process

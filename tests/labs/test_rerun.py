@@ -1,15 +1,14 @@
 """The command that runs one job again: it works as it stands, from where the sweep was started."""
 
 import json
-import os
 import re
 import shlex
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from forked import Project
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -75,32 +74,31 @@ class Net(nn.Linear):
 """
 
 
-def test_every_command_that_is_printed_works_as_it_stands(project: Path) -> None:
+def test_every_command_that_is_printed_works_as_it_stands(project: Path, forker: subprocess.Popen[str]) -> None:
     """A sweep from another folder than the project's, with files of its own: what is printed is run, in the same place."""
     (project / "train.py").unlink()
     (project / "conf").unlink()
     (project / "net.py").write_text(NET)
     (project / "my files" / "model").mkdir(parents=True)
     (project / "my files" / "model" / "net.yaml").write_text("_target_: net.Net\nname: net\n")
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{project}"}
-
-    def run(arguments: list[str], code: int) -> str:
-        ended = subprocess.run([sys.executable, *arguments], cwd=project, env=environment, capture_output=True, text=True)
-        assert ended.returncode == code, ended.stdout + ended.stderr
-        return ended.stdout
-
     sweep = ["-m", "--config-dir", "my files", "model=net,mlp", "hydra.job.chdir=true", "hydra.sweep.dir=my runs",
              "logger=none", "trainer.epochs=1", "optimizer.weight_decay=${optimizer.lr}"]  # fmt: skip
-    out = run([str(ROOT / "train.py"), *sweep], 1)
-    assert "done: 1  failed: 1" in out
+    other = Project(project, forker)
+    ended = other.train(*sweep, script=str(ROOT / "train.py"))
+    assert (ended.code, ended.err) == (1, "")
+    assert "done: 1  failed: 1" in ended.out
     notes = sorted(project.glob("my runs/*/seed=0/config.json"))
-    printed = [*re.findall(r"^ +again: (.*)$", out, re.MULTILINE), *(json.loads(note.read_text())["command"] for note in notes)]
+    printed = [
+        *re.findall(r"^ +again: (.*)$", ended.out, re.MULTILINE),
+        *(json.loads(note.read_text())["command"] for note in notes),
+    ]
     assert len(printed) == 3
     before = sorted(project.rglob("seed=*"))
     for command in printed:
-        program, *arguments = shlex.split(command)
+        program, script, *arguments = shlex.split(command)
         assert program == "python"
         model = next(argument for argument in arguments if argument.startswith("model="))
-        out = run(arguments, 1 if model == "model=net" else 0)
-        assert ("finished already, nothing to do" in out) == (model == "model=mlp")
+        ended = other.train(*arguments, script=script)
+        assert ended.code == (1 if model == "model=net" else 0)
+        assert ("finished already, nothing to do" in ended.out) == (model == "model=mlp")
     assert sorted(project.rglob("seed=*")) == before

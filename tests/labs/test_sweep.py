@@ -3,20 +3,18 @@
 import json
 import os
 import re
-import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from filelock import FileLock
+from forked import Ended, Project, new_project
 from omegaconf import OmegaConf
 from PIL import Image
 
@@ -27,88 +25,6 @@ from labs.sweep import refuse_ignored
 
 ROOT = Path(__file__).parents[2]
 QUICK = ["logger=none", "trainer.epochs=2"]
-
-# A process that has imported torch and forks for each command, since the import takes longer than these trainings.
-FORKER = """
-import json, os, runpy, sys, traceback
-import labs.preflight, sklearn.datasets, torch._dynamo
-
-for order in map(json.loads, sys.stdin):
-    if (child := os.fork()) == 0:
-        code = 0
-        try:
-            os.chdir(order["folder"])
-            for descriptor, name in ((1, "out"), (2, "err")):
-                os.dup2(os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
-            sys.argv = ["train.py", *order["arguments"]]
-            runpy.run_path("train.py", run_name="__main__")
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else int(end.code is not None)
-            if isinstance(end.code, str):
-                print(end.code, file=sys.stderr)
-        except BaseException:
-            traceback.print_exc()
-            code = 1
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
-
-
-@dataclass
-class Ended:
-    code: int
-    out: str
-    err: str
-
-
-@dataclass
-class Project:
-    """A folder from which `python train.py …` is run, with what that leaves in it."""
-
-    folder: Path
-    forker: subprocess.Popen[str]
-
-    def train(self, *arguments: str) -> Ended:
-        out, err = self.folder.parent / "out", self.folder.parent / "err"
-        order = {"folder": str(self.folder), "arguments": arguments, "out": str(out), "err": str(err)}
-        assert self.forker.stdin is not None
-        assert self.forker.stdout is not None
-        self.forker.stdin.write(json.dumps(order) + "\n")
-        self.forker.stdin.flush()
-        code = int(self.forker.stdout.readline())
-        return Ended(code, out.read_text(), err.read_text())
-
-    def again(self, ended: Ended) -> list[list[str]]:
-        """The commands of `again:` lines, each without `python train.py`."""
-        commands = [shlex.split(line) for line in re.findall(r"^ +again: (.*)$", ended.out, re.MULTILINE)]
-        assert all(command[:2] == ["python", "train.py"] for command in commands)
-        return [command[2:] for command in commands]
-
-    def runs(self, study: str) -> list[Path]:
-        return sorted((self.folder / "multirun" / study).glob("*/seed=*"))
-
-    def run(self, study: str, prefix: str, seed: int = 0) -> Path:
-        (run,) = (self.folder / "multirun" / study).glob(f"{prefix}-*/seed={seed}")
-        return run
-
-    def written(self) -> list[Path]:
-        return [path for path in self.folder.rglob("*") if not path.is_symlink() and "conf" not in path.parts]
-
-
-def new_project(folder: Path, forker: subprocess.Popen[str]) -> Project:
-    folder.mkdir()
-    for name in ("train.py", "conf"):
-        (folder / name).symlink_to(ROOT / name)
-    return Project(folder, forker)
-
-
-@pytest.fixture(scope="module")
-def forker() -> Iterator[subprocess.Popen[str]]:
-    command, environment = [sys.executable, "-c", FORKER], os.environ | {"PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as process:
-        yield process
 
 
 @pytest.fixture
