@@ -132,7 +132,7 @@ def bad(how_many: int) -> list[tuple[list[str], str]]:
 
 def test_bad_overrides_are_refused_in_one_line_that_names_the_key(compose_config: Compose) -> None:
     wrong = []
-    for overrides, key in bad(150):
+    for overrides, key in bad(60):
         line = refusal(compose_config, overrides)
         if line is None or "\n" in line or key.rpartition(".")[2] not in line:
             wrong.append((overrides, line))

@@ -32,6 +32,12 @@ def hostile(request, tmp_path):
     return study
 
 
+@pytest.mark.parametrize(
+    "hostile",
+    [pytest.param(name, id=kind, marks=[] if kind in ("mathtext", "a terminal's") else pytest.mark.slow)
+     for kind, name in NAMES.items()],
+    indirect=True,
+)  # fmt: skip
 def test_a_report_is_made_and_gives_the_frames_back(hostile, capsys):
     assert main([str(hostile)]) == 0
     said = capsys.readouterr()
