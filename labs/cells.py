@@ -29,7 +29,9 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
     if "hydra" in cfg:
         plain = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
         plain._set_parent(cfg._get_parent())
+        OmegaConf.copy_cache(from_config=cfg, to_config=plain)  # `now` is the same time everywhere
     container = OmegaConf.to_container(plain, resolve=True)
+    OmegaConf.copy_cache(from_config=plain, to_config=cfg)
     assert isinstance(container, dict)
     dataset = container.get("dataset")
     if isinstance(dataset, dict) and isinstance(dataset.get("folder"), str):

@@ -372,6 +372,8 @@ def _check_training(
         raise UserError(f"scheduler.T_max=0: must be {RANGES['scheduler.T_max'][1]}")
     if str(scheduler.get("_target_")).endswith(".ConstantLR") and scheduler.get("factor") != 1:
         raise UserError(f"scheduler.factor={scheduler.get('factor')}: must be 1 to keep the rate; set optimizer.lr instead")
+    if scheduler.get("_target_") == "labs.schedules.warmup_cosine" and scheduler["epochs"] != trainer["epochs"]:
+        raise UserError(f"scheduler.epochs={scheduler['epochs']}: must be trainer.epochs ({trainer['epochs']}); leave it out")
     for key in ("maximize", "differentiable"):
         if optimizer.get(key):
             raise UserError(f"optimizer.{key}=true: contradicts training, which lowers a loss step by step; leave it out")

@@ -1,5 +1,6 @@
 """Where a user's files are, and small files that are either whole or absent: JSON and JSON lines."""
 
+import errno
 import json
 import math
 import os
@@ -37,10 +38,17 @@ def write_json(path: Path, value: Any) -> None:
     write_atomically(path, (json.dumps(finite(value), indent=1, allow_nan=False) + "\n").encode())
 
 
+def read_bytes(path: Path) -> bytes:
+    """The content of a file. Raises OSError, also for a pipe or a device, from which reading might wait for ever."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "Is no file", str(path))
+    return path.read_bytes()
+
+
 def read_json(path: Path) -> Any:
     """The content of `path`, or None where there is none or it is damaged."""
     try:
-        return parse_json(path.read_bytes())
+        return parse_json(read_bytes(path))
     except (OSError, ValueError):
         return None
 

@@ -2,7 +2,6 @@
 
 import copy
 import itertools
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,12 +12,13 @@ from typing import Any
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Transformer
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from labs import cells, config
 from labs.errors import UserError
-from labs.overrides import as_typed, key_of, parse
+from labs.overrides import TEXT, as_typed, key_of, parse
 from labs.plan import Job
 from labs.rerun import raw
 
@@ -37,7 +37,8 @@ def overrides(params: Mapping[str, Any], arguments: Sequence[str]) -> list[list[
     Raises:
         UserError: for an interval, from which only a search can take values.
     """
-    typed = [*as_typed([f"{key}={_written(value)}" for key, value in params.items()]), *arguments]
+    axis = {key: _written(key, value) for key, value in params.items()}
+    typed = [*as_typed([f"{key}={value}" for key, value in axis.items()]), *arguments]
     axes: dict[str, list[str]] = {}
     for override in OverridesParser.create(config_loader=GlobalHydra.instance().config_loader()).parse_overrides(typed):
         key, line = override.get_key_element(), str(override.input_line)
@@ -46,15 +47,19 @@ def overrides(params: Mapping[str, Any], arguments: Sequence[str]) -> list[list[
         elif override.is_sweep_override():
             raise UserError(f"{line}: is for a search; list the values, or add hydra/sweeper=optuna")
         else:
-            axes[key] = [line]
+            merges = key in axes and isinstance(override.value(), dict)  # with what an override before it says, as Hydra has it
+            axes[f"{key} {len(axes)}" if merges else key] = [line]
     return [list(job) for job in itertools.product(*axes.values())]
 
 
-def _written(value: Any) -> str:
+def _written(key: str, value: Any) -> str:
     """A value of a file as one types it on the command line."""
-    if isinstance(value, str):
-        return value
-    return json.dumps(OmegaConf.to_object(value) if OmegaConf.is_config(value) else value)
+    if key in TEXT and isinstance(value, bool | int | float):
+        raise UserError(
+            f'hydra.sweeper.params: {key}: {value}: is text, and was read as a number; put it in quotes, {key}: "…"'
+        )
+    plain: Any = OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
+    return plain if isinstance(plain, str) else Transformer.str(plain)
 
 
 def compose(master: DictConfig, jobs: Sequence[Sequence[str]], first: int = 0) -> list[Job]:

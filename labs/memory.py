@@ -9,6 +9,7 @@ import sys
 
 from labs.errors import UserError
 
+PATIENCE = 60.0  # seconds; loading takes a few
 ENOUGH = 2**34  # bytes; what is loaded takes 4 GB with CUDA's libraries
 LIBRARIES = "torch, torchvision, sklearn.datasets; torch.ones(64, 64) @ torch.ones(64, 64); bytearray(2**29)"  # to work in
 
@@ -26,8 +27,12 @@ def refuse_low_limit(libraries: str = LIBRARIES) -> None:
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit == resource.RLIM_INFINITY or limit >= ENOUGH or "torch" in sys.modules:
         return
-    tried = subprocess.run([sys.executable, "-c", f"import {libraries}"], capture_output=True, check=False)
-    if tried.returncode:
+    try:
+        command = [sys.executable, "-c", f"import {libraries}"]
+        fits = subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE).returncode == 0
+    except subprocess.TimeoutExpired:  # at some limits a library asks for memory again and again
+        fits = False
+    if not fits:
         raise UserError(
             f"out of memory: PyTorch cannot be loaded within {limit / 2**30:.1f} GiB of address space; "
             "raise the limit (ulimit -v unlimited), or ask the cluster for more"

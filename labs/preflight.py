@@ -10,7 +10,7 @@ from torch import nn
 
 from labs import datasets, networks, optimizers, schedules
 from labs.data import split_validation
-from labs.errors import UserError
+from labs.errors import UserError, one_line
 from labs.loop import replica_losses, steps_per_epoch
 from labs.plan import Job
 from labs.replicas import Replicas
@@ -30,7 +30,7 @@ def check_data(configs: list[DictConfig]) -> None:
         datasets.prepare(dataset)
         lines, warnings = datasets.account(dataset)
         for line in lines + warnings:
-            print(line, flush=True)
+            print(one_line(line), flush=True)
         split_validation(datasets.load(dataset, train=True), dataset.val_size, dataset.split_seed)
 
 

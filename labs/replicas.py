@@ -38,7 +38,9 @@ class Replicas:
         self.seeds, self.bf16, self.device = list(seeds), bf16, torch.device(device)
         trainable = trainable_parameters(modules[0])
         self._shapes = {name: p.shape for name, p in trainable.items()}
-        self._state_names = list(modules[0].state_dict())
+        state = modules[0].state_dict(keep_vars=True)
+        first = {id(tensor): name for name, tensor in reversed(state.items())}
+        self._state_names = {name: first[id(tensor)] for name, tensor in state.items()}  # a module used twice has two names
         layers = [name for name, m in modules[0].named_modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
         self.layers = [name for name in layers if "shortcut" not in name.split(".") and f"{name}.weight" in self._shapes]
 
@@ -110,7 +112,7 @@ class Replicas:
     def state_of(self, i: int) -> dict[str, Tensor]:
         """A copy of replica i's weights and buffers under the names of its module; later training leaves it as it is."""
         state = self._network.buffers_of(i) | {name: values[i] for name, values in self.views(self.weights).items()}
-        return {name: state[name].detach().clone() for name in self._state_names}
+        return {name: state[name if name in state else other].detach().clone() for name, other in self._state_names.items()}
 
     def load_state_of(self, i: int, state: dict[str, Tensor]) -> None:
         """Put weights and buffers back into replica i.

@@ -29,11 +29,20 @@ def command(hydra: HydraConf | DictConfig, overrides: Sequence[str], cfg: DictCo
         cell: its directory.
     """
     start = Path(hydra.runtime.cwd)
-    own = [override for override in overrides if key_of(override) != "resume"]
+    own = [_lasting(override, cfg) for override in overrides if key_of(override) != "resume"]
     hydras = [override for override in typed(hydra.overrides.hydra) if not OF_A_SWEEP.match(key_of(override))]
     arguments = [*_options(hydra), *own, *hydras, "hydra.mode=RUN", *_place(hydra, cfg, start / cell, start)]
     here = (start / "train.py").resolve() == ROOT / "train.py"  # or a link to it
     return shlex.join(["python", "train.py" if here else shown(ROOT / "train.py", start), *arguments])
+
+
+def _lasting(override: str, cfg: DictConfig) -> str:
+    """An override whose value will be the same another time and by itself: neither the clock's nor the sweep's."""
+    if not re.search(r"\$\{(now|hydra)\b", override):
+        return override
+    value = OmegaConf.select(cfg, key_of(override))
+    written = QuotedString(value, Quote.double).with_quotes() if isinstance(value, str) else str(value)
+    return f"{override.partition('=')[0]}={written}"
 
 
 def typed(overrides: list[str]) -> list[str]:

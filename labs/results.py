@@ -10,7 +10,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from labs.files import finite, parse_json, read_json, write_json
+from labs.files import finite, parse_json, read_bytes, read_json, write_json
 
 FINISHED = ("done", "diverged")
 ENDINGS = (*FINISHED, "failed", "interrupted")
@@ -48,7 +48,7 @@ def read(directory: Path, seed: int, config_hash: str) -> tuple[dict[str, Any] |
         The result and an empty text; or None and the reason why result.json is not believed, empty where there is no such file.
     """
     try:
-        result = parse_json((directory / "result.json").read_bytes())
+        result = parse_json(read_bytes(directory / "result.json"))
     except (FileNotFoundError, NotADirectoryError):
         return None, ""
     except OSError as error:

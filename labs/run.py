@@ -21,7 +21,7 @@ from torch import nn
 
 from labs import cells, datasets, launchers, networks, optimizers, results, resume, schedules, signals, targets
 from labs.data import EvaluationBatches, Images, Normalizer, TrainingBatches, split_validation, stream_seed
-from labs.errors import OUT_OF_MEMORY, UserError
+from labs.errors import OUT_OF_MEMORY, UserError, one_line
 from labs.loop import Run, evaluate, fit, measure, steps_per_epoch
 from labs.models.blocks import Block
 from labs.progress import EpochProgress
@@ -292,7 +292,7 @@ def headline(
         f"{device}" + (f", {threads} thread{'s' * (threads > 1)}" if device.type == "cpu" else ""),
         f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))}",
     ]
-    return "  |  ".join(parts)
+    return one_line("  |  ".join(parts))
 
 
 def epilogue(run: Run, result: dict[str, Any]) -> str:

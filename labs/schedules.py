@@ -58,7 +58,9 @@ def build(cfg: DictConfig, optimizer: Optimizer) -> LRScheduler:
     Raises:
         UserError: if it cannot be built, or if an argument contradicts that it moves once an epoch.
     """
-    node, rate = cfg.scheduler, optimizer.param_groups[0]["lr"]
+    node, rate = cfg.scheduler, optimizer.param_groups[0].get("lr")
+    if rate is None:
+        raise UserError(f"optimizer._target_={cfg.optimizer._target_}: has no learning rate (lr) that a schedule could move")
     target = targets.locate("scheduler", str(node._target_))
     plateau = isinstance(target, type) and issubclass(target, ReduceLROnPlateau)
     monitor = monitored(cfg)
@@ -73,11 +75,11 @@ def build(cfg: DictConfig, optimizer: Optimizer) -> LRScheduler:
     scheduler = _built("scheduler", plain, optimizer, epochs=cfg.trainer.epochs, rate=rate)
     if not all(hasattr(scheduler, name) for name in ("step", "state_dict", "load_state_dict")):
         raise UserError(f"scheduler._target_={node._target_}: is no scheduler; it has no step, state_dict or load_state_dict")
-    if plateau and getattr(scheduler, "mode", MODES[monitor]) != MODES[monitor]:
+    if isinstance(scheduler, ReduceLROnPlateau) and scheduler.mode != MODES[monitor]:  # also one that a function has made
         other = next(name for name in MODES if name != monitor)
+        remedy = f"leave scheduler.mode out, or set scheduler.monitor={other}" if plateau else "let it make one of mode='min'"
         raise UserError(
-            f"scheduler.mode={scheduler.mode}: contradicts scheduler.monitor={monitor}, which is better the other way; "
-            f"leave scheduler.mode out, or set scheduler.monitor={other}"
+            f"scheduler.mode={scheduler.mode}: contradicts scheduler.monitor={monitor}, which is better the other way; {remedy}"
         )
     return scheduler
 

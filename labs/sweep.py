@@ -252,12 +252,16 @@ def show_plan(jobs: list[Job], workers: int, *, in_sweep: bool, here: bool = Tru
     names = [one_line(job.name) for job in jobs]
     width = max(map(len, names))
     total = longest = 0.0
+    probed: dict[tuple[str, int], float] = {}
     statuses = [job.status() for job in jobs]
     todo = [job for job, status in zip(jobs, statuses, strict=True) if status not in ("done", "diverged")]
     needs = dict(zip(map(id, todo), disk.of_jobs(todo, in_sweep=in_sweep), strict=True))
     print(f"{'job':<{width}}  {'status':<8}  {'parameters':>10}  {'disk':>8}" + ("   at most" if here else ""))
     for job, name, status in zip(jobs, names, statuses, strict=True):
-        seconds = preflight().probe(job) if here and id(job) in needs else 0.0
+        seconds = 0.0
+        if here and id(job) in needs:
+            alike = (job.hash, len(job.seeds))  # the seed changes nothing
+            seconds = probed[alike] = probed[alike] if alike in probed else preflight().probe(job)
         total, longest = total + seconds, max(longest, seconds)
         estimate = f"  {disk.shown(needs[id(job)].kept):>8}" if id(job) in needs else ""
         estimate += f"  {clock(seconds):>8}" if seconds else ""

@@ -138,7 +138,14 @@ def is_held(lock: Path) -> bool:
 
 def read_json(path: Path) -> Any:
     """The content of a JSON file. Raises OSError where it cannot be read and ValueError where it is not JSON."""
-    return _decode(path.read_bytes())
+    return _decode(_content(path))
+
+
+def _content(path: Path) -> bytes:
+    """What a file holds. Raises OSError, also for a pipe or a device, from which reading might wait for ever."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "Is no file", str(path))
+    return path.read_bytes()
 
 
 def _decode(content: bytes) -> Any:
@@ -177,7 +184,7 @@ def _read_object(path: Path, notes: list[str]) -> dict[str, Any]:
 def _read_lines(path: Path, notes: list[str]) -> dict[int, dict[str, Any]]:
     """The whole records of a .jsonl file by epoch, in order; damaged lines are named in `notes` and left out."""
     try:
-        lines = path.read_bytes().rstrip().split(b"\n")
+        lines = _content(path).rstrip().split(b"\n")
     except FileNotFoundError:
         return {}
     except OSError as error:

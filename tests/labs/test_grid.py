@@ -104,6 +104,7 @@ POOL = {
     "scheduler": ["scheduler=cosine,constant", "+scheduler.cooldown=1,2", "scheduler.patience=${trainer.epochs},2"],
     "data": ["dataset.data_dir='a,b','c d'", 'dataset.data_dir="it\'s"', "dataset.data_dir=2024_01,12e3000",
              "dataset.data_dir=${hydra:runtime.cwd}/x,y", "dataset.data_dir=${oc.env:HOME}", r"dataset.data_dir=a\,b"],
+    "name": ["model.name='${hydra:job.num}'", "model.name=${dataset.name}_${seed}"],
     "trainer": ["trainer.epochs=1,2", "trainer={epochs:3,batch_size:32}", "++trainer.patience=null,3", "trainer=smoke,default",
                 "trainer.batch_size=${eval:8}", "trainer.log_every=${trainer.epochs}"],
     "experiment": ["experiment=mnist_mlp,cifar10_cnn", "experiment=mnist_mlp", "experiment=depth_study_digits"],
@@ -192,6 +193,33 @@ def test_files_that_leave_hydra_alone_can_be_swept(expand: Expand) -> None:
     assert [job.cfg.dataset.name for job in expand("experiment=mnist_mlp,cifar10_cnn")] == ["mnist", "cifar10"]
 
 
+def test_mappings_for_one_key_are_merged_as_in_a_single_run(expand: Expand) -> None:
+    (job,) = expand("optimizer={lr:0.1}", "optimizer={weight_decay:0.3}")
+    assert (job.cfg.optimizer.lr, job.cfg.optimizer.weight_decay) == (0.1, 0.3)
+
+
+@pytest.mark.usefixtures("multirun")
+@pytest.mark.parametrize("params", [{"study": 20240101}, {"model.name": float("inf")}, {"dataset.folder": True}])
+def test_a_number_in_the_axes_of_a_file_where_text_belongs_is_refused(params: dict[str, object]) -> None:
+    [(key, value)] = params.items()
+    with pytest.raises(UserError, match=f"^hydra.sweeper.params: {key}: {value}: is text, and was read as a number"):
+        grid.overrides(params, [])
+
+
+@pytest.mark.usefixtures("multirun")
+def test_a_mapping_in_the_axes_of_a_file_is_one_value() -> None:
+    assert grid.overrides({"optimizer": {"lr": 0.1, "betas": [0.5, 0.9]}}, []) == [["optimizer={lr:0.1,betas:[0.5,0.9]}"]]
+
+
+def test_the_time_is_one_for_the_plan_and_its_jobs(multirun: Multirun) -> None:
+    master = multirun("model.name=n${now:%f}", "seed=1,2")
+    jobs = grid.compose(master, grid.overrides({}, rerun.typed(master.hydra.overrides.task)))
+    for job in jobs:
+        again = GlobalHydra.instance().config_loader().load_sweep_config(master, job.overrides)
+        assert cells.resolved(again) == job.values
+    assert len({job.cell for job in jobs}) == 1
+
+
 def test_an_interval_is_for_a_search(expand: Expand) -> None:
     with pytest.raises(UserError, match=r"^optimizer\.lr=interval\(0,1\): is for a search; "):
         expand("optimizer.lr=interval(0,1)")
@@ -204,7 +232,7 @@ def test_axes_of_a_file_are_read_as_they_are_typed() -> None:
     assert grid.overrides(params, ["model.residual=false"]) == [
         [
             "model.residual=false",
-            "model.widths=[8, 8]",
+            "model.widths=[8,8]",
             f"model.depth={depth}",
             "model.width=null",
             f'dataset.folder="{folder}"',

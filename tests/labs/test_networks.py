@@ -46,6 +46,19 @@ class Own(nn.Module):
         }.get(self.kind, logits)  # fmt: skip
 
 
+class Twice(nn.Module):
+    """A module that is used twice, and so has two names."""
+
+    def __init__(self, input_shape: Any, num_classes: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(64, 64)
+        self.norm = nn.BatchNorm1d(64)
+        self.again, self.norm_again, self.head = self.first, self.norm, nn.Linear(64, num_classes)
+
+    def forward(self, x: Any) -> Any:
+        return self.head(self.norm_again(self.again(self.norm(self.first(x.flatten(1))))))
+
+
 class Tied(nn.Module):
     def __init__(self, input_shape: tuple[int, int, int], num_classes: int) -> None:
         super().__init__()
@@ -118,7 +131,7 @@ def dictionary(**arguments: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("target", "arguments"), [
-    ("Own", {}), ("Own", {"kind": "double"}), ("Own", {"kind": "reads"}), ("Tied", {}),
+    ("Own", {}), ("Own", {"kind": "double"}), ("Own", {"kind": "reads"}), ("Tied", {}), ("Twice", {}),
 ])  # fmt: skip
 def test_what_can_be_trained_goes_on_to_the_same_bits(
     compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str, arguments: dict[str, Any]

@@ -1,6 +1,7 @@
 """What is on disk of a sweep's jobs: its plan, and how far each job is."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from written import write_result
 
 from labs import cells, plan, results
+from multirun_analysis.rundir import read_run
 
 Expand = Callable[..., list[plan.Job]]
 
@@ -82,3 +84,15 @@ def test_a_damaged_result_or_that_of_another_configuration_is_none(job: plan.Job
     (cells.run_directory(job.cell, 1) / "result.json").write_text(content)
     assert job.status() == "missing"
     assert len(job.results()) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+@pytest.mark.parametrize("name", ["result.json", "config.json"])
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(job: plan.Job, name: str) -> None:
+    for seed in job.seeds:
+        write_result(job.cell, job.hash, seed)
+    path = cells.run_directory(job.cell, 0) / name
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    assert job.status() == ("missing" if name == "result.json" else "done")
+    assert read_run(path.parent).status == ("corrupt" if name == "result.json" else "done")

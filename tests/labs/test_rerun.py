@@ -13,7 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from labs import cells, rerun
+from labs import cells, grid, rerun
 from labs.plan import Job
 
 ROOT = Path(__file__).parents[2]
@@ -59,6 +59,15 @@ def test_elsewhere_the_command_names_the_directory(expand: Expand, multirun: Mul
     assert Path(cfg.hydra.run.dir).absolute() == job.cell
     assert cfg.hydra.mode == RunMode.RUN
     assert cells.config_hash(cfg) == job.hash
+
+
+@pytest.mark.parametrize("reference", ["${hydra:job.num}", "${now:%f}"])
+def test_what_another_time_would_read_otherwise_is_written_out(expand: Expand, multirun: Multirun, reference: str) -> None:
+    overrides = ["seed=0,1", f"model.name=run{reference}"]
+    master = multirun(*overrides)
+    job = grid.compose(master, grid.overrides({}, rerun.typed(master.hydra.overrides.task)))[1]
+    words = shlex.split(rerun.command(master.hydra, job.overrides, job.cfg, job.cell))
+    assert f'model.name="{job.values["model"]["name"]}"' in words
 
 
 NET = """

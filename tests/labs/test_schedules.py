@@ -13,7 +13,7 @@ from test_optimizers import SHORT, refusal, resumes
 from test_resume import train
 from torch.optim import lr_scheduler
 
-from labs import cells, preflight, saving, schedules
+from labs import cells, config, preflight, saving, schedules
 from labs.errors import UserError
 from labs.progress import EpochProgress
 
@@ -123,6 +123,22 @@ def test_a_mode_that_contradicts_it_is_refused(compose_config: Compose, monitor:
         f"scheduler.mode={mode}: contradicts scheduler.monitor={monitor}, which is better the other way; "
         f"leave scheduler.mode out, or set scheduler.monitor={other}"
     )
+
+
+def plateau(optimizer: Any, mode: str = "max") -> Any:
+    return lr_scheduler.ReduceLROnPlateau(optimizer, mode=mode)
+
+
+def test_a_mode_that_a_function_sets_is_seen_too(compose_config: Compose) -> None:
+    refused = refusal(compose_config("scheduler=any/target", f"scheduler._target_={__name__}.plateau"))
+    assert refused is not None
+    assert refused.startswith("scheduler.mode=max: contradicts scheduler.monitor=val_loss")
+
+
+def test_warmup_over_another_number_of_epochs_is_refused(compose_config: Compose) -> None:
+    cfg = compose_config("scheduler=warmup_cosine", "scheduler.epochs=2", "scheduler.warmup_epochs=1", "trainer.epochs=4")
+    with pytest.raises(UserError, match=r"^scheduler\.epochs=2: must be trainer\.epochs \(4\); leave it out$"):
+        config.check(cfg)
 
 
 # ── what contradicts a step an epoch ─────────────────────────────────────────────────────────────────────────────────────
