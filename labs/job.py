@@ -207,7 +207,7 @@ def start(directory: Path, cfg: DictConfig, seed: int) -> None:
         overrides.append("replicas=1")
     write_json(
         directory / "config.json",
-        {
+        results.sealed({
             "format": results.FORMAT,
             "hash": cells.config_hash(cfg),
             "study": cfg.study,
@@ -215,8 +215,8 @@ def start(directory: Path, cfg: DictConfig, seed: int) -> None:
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "command": rerun.command(hydra, overrides, cfg, directory.parent),
             "config": cells.resolved(cfg) | {"seed": seed, "replicas": 1},
-        },
-    )
+        }),
+    )  # fmt: skip
 
 
 def record(directory: Path, cfg: DictConfig, seed: int, status: str, error: dict[str, str]) -> None:

@@ -94,6 +94,8 @@ def flaw(result: Any, config: Any, seed: int, config_hash: str) -> str:
             return "has no checksum, and so was not written by this run"
         if result["checksum"] != checksum(result):
             return "does not agree with its own checksum, and so was changed or damaged"
+    if "format" in config and config.get("checksum") != checksum(config):
+        return "lies beside a config.json that does not agree with its own checksum, and so was changed or damaged"
     for key, value in result.items():
         if value is not None and not _has_kind(key, value):
             return f"{key} is not a {_kind(key)}"

@@ -34,6 +34,8 @@ def flaw(result: dict[str, Any], config: dict[str, Any], seed: int | None) -> st
             return "has no checksum, and so was not written by this run"
         if result["checksum"] != checksum(result):
             return "does not agree with its own checksum, and so was changed or damaged"
+    if "format" in config and config.get("checksum") != checksum(config):
+        return "lies beside a config.json that does not agree with its own checksum, and so was changed or damaged"
     for key in (*METRICS, "seconds"):
         if not is_number(result.get(key)):
             return f"{key} is not a number"

@@ -21,7 +21,7 @@ GOLDEN = Path(__file__).parent / "golden" / "depth_study"
 def run(tmp_path: Path) -> Path:
     """A finished run of seed 1, as one writes it today."""
     directory = tmp_path / f"mlp-digits-{HASH}" / "seed=1"
-    write_json(directory / "config.json", {"format": results.FORMAT, "hash": HASH, "seed": 1, "config": {}})
+    write_json(directory / "config.json", results.sealed({"format": results.FORMAT, "hash": HASH, "seed": 1, "config": {}}))
     content = {
         "status": "done", "seed": 1, "best_epoch": 3, "epochs_run": 4, "train_loss": 0.25, "train_acc": 90.5, "val_loss": 0.5,
         "val_acc": 80.25, "test_loss": float("inf"), "test_acc": 79.0, "seconds": 1.5, "hash": HASH, "depth": 2,
@@ -105,7 +105,7 @@ def test_a_folder_in_its_place_is_not_believed(run: Path) -> None:
 def test_a_copy_from_another_seed_counts_as_little_as_its_whole_directory(run: Path) -> None:
     shutil.copytree(run, other := run.with_name("seed=2"))
     assert not believed(other, 2)
-    write_json(other / "config.json", read_json(run / "config.json") | {"seed": 2})
+    write_json(other / "config.json", results.sealed(read_json(run / "config.json") | {"seed": 2}))
     assert not believed(other, 2)
     change(other, seed=2)
     assert believed(other, 2)
@@ -144,3 +144,14 @@ def test_both_have_the_same_rules() -> None:
         assert getattr(results, name) == getattr(result, name)
     content = {"b": [1.5, None, "ü"], "a": {"z": 1e-300, "y": True}}
     assert results.checksum(content) == result.checksum(json.loads(json.dumps(results.sealed(content))))
+
+
+def test_a_result_beside_a_changed_configuration_is_not_believed(tmp_path: Path) -> None:
+    directory = tmp_path / "mlp-digits-0123456789" / "seed=1"
+    note = results.sealed({"format": results.FORMAT, "hash": "0123456789", "seed": 1, "config": {"optimizer": {"lr": 0.001}}})
+    result = {"status": "failed", "seed": 1, "hash": "0123456789", "error": None}
+    results.write(directory, result)
+    for config, believed in ((note, True), (note | {"config": {"optimizer": {"lr": 0.1}}}, False)):
+        write_json(directory / "config.json", config)
+        assert (results.read(directory, 1, "0123456789")[1] == "") == believed
+        assert (read_run(directory).status == "failed") == believed

@@ -20,9 +20,11 @@ SWEEP = [
 
 def flip_a_digit(run: Path, others: list[Path], draw: random.Random) -> None:
     path = run / "result.json"
-    text = path.read_text()
-    place = draw.choice([i for i, character in enumerate(text) if character.isdigit()])
-    path.write_text(f"{text[:place]}{(int(text[place]) + draw.randint(1, 9)) % 10}{text[place + 1 :]}")
+    changed = text = path.read_text()
+    while json.loads(changed) == json.loads(text):  # the last digit of a float may say nothing
+        place = draw.choice([i for i, character in enumerate(text) if character.isdigit()])
+        changed = f"{text[:place]}{(int(text[place]) + draw.randint(1, 9)) % 10}{text[place + 1 :]}"
+    path.write_text(changed)
 
 
 def flip_a_bit(run: Path, others: list[Path], draw: random.Random) -> None:

@@ -194,7 +194,7 @@ def test_a_run_notes_what_it_is_before_it_trains(start: Start, cell: Path, monke
     job.run(cfg)
     assert [note["seed"] for note in seen] == [4, 5]
     note = seen[1]
-    assert set(note) == {"format", "hash", "study", "seed", "started", "command", "config"}
+    assert set(note) == {"format", "hash", "study", "seed", "started", "command", "config", "checksum"}
     assert (note["hash"], note["study"]) == (cells.config_hash(cfg), "s")
     assert before <= datetime.fromisoformat(note["started"]) <= datetime.now(UTC)
     assert note["config"] == cells.resolved(cfg) | {"seed": 5, "replicas": 1}
