@@ -20,7 +20,7 @@ from labs import cells, config
 from labs.errors import UserError
 from labs.overrides import TEXT, as_typed, key_of, parse
 from labs.plan import Job
-from labs.rerun import raw
+from labs.rerun import raw, typed
 
 VALUES = {entry.name for entry in fields(config.Config)} - set(config.GROUPS)  # keys without a dot that are no group of files
 # What Hydra reads of a sweep before it composes the first job.
@@ -38,9 +38,9 @@ def overrides(params: Mapping[str, Any], arguments: Sequence[str]) -> list[list[
         UserError: for an interval, from which only a search can take values.
     """
     axis = {key: _written(key, value) for key, value in params.items()}
-    typed = [*as_typed([f"{key}={value}" for key, value in axis.items()]), *arguments]
+    lines = [*as_typed([f"{key}={value}" for key, value in axis.items()]), *arguments]
     axes: dict[str, list[str]] = {}
-    for override in OverridesParser.create(config_loader=GlobalHydra.instance().config_loader()).parse_overrides(typed):
+    for override in OverridesParser.create(config_loader=GlobalHydra.instance().config_loader()).parse_overrides(lines):
         key, line = override.get_key_element(), str(override.input_line)
         if override.is_discrete_sweep():
             axes[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
@@ -194,7 +194,8 @@ def refuse_what_comes_too_late(master: DictConfig, cfg: DictConfig, lines: Seque
     """Raise UserError if a file that this job chooses sets what Hydra has read for the whole sweep."""
     for key in READ_BEFORE:
         if _setting(master.hydra, key) != _setting(cfg.hydra, key):
-            choices = ", ".join(line for line in lines if not sets_a_value(line) and line not in master.hydra.overrides.task)
+            given = typed(master.hydra.overrides.task)
+            choices = ", ".join(line for line in lines if not sets_a_value(line) and line not in given)
             raise UserError(
                 f"{choices}: sets hydra.{key}, which Hydra reads once for the whole sweep, before it composes the jobs; "
                 "start a sweep of its own for each such file"

@@ -29,10 +29,10 @@ ADDED = {"scheduler.monitor": "val_loss"}
 RESIDUAL = "config.model.residual"
 # Keys that set the depth. They tell groups apart only where one depth is reached in several ways, as by two lists of widths.
 DEPTH = ("config.model.depth", "config.model.widths", "config.model.filters", "config.model.blocks_per_stage")
-# The order in which keys are tried for the name of a group: what a reader thinks of first.
 # Fingerprints of the images a run was trained and tested on, and what a group is called by them.
 IMAGES = {"data": "training images", "test_data": "test images"}
 UNKNOWN = "unknown"
+# The order in which keys are tried for the name of a group: what a reader thinks of first.
 NAMED_FIRST = ("config.dataset.name", "config.model.name", "config.optimizer._target_", "config.model.shortcut")
 
 
