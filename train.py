@@ -10,9 +10,10 @@ import hydra
 from omegaconf import DictConfig
 
 import terminal
-from labs import cells, config, job
+from labs import cells, config
 from labs.errors import one_line_errors, take_over_from_hydra
-from labs.overrides import as_typed
+from labs.jobs import job
+from labs.jobs.overrides import as_typed
 
 config.register()
 cells.register()

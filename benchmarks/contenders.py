@@ -27,9 +27,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
 import terminal
-from labs import cells, config, data, datasets, loop, run
-from labs.progress import EpochProgress
+from labs import cells, config
+from labs.data import datasets
+from labs.data import images as data
+from labs.loggers.console import EpochProgress
 from labs.replicas import Replicas
+from labs.training import loop, run
 
 
 def composed(overrides: list[str]) -> DictConfig:

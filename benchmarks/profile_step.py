@@ -10,9 +10,9 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 import terminal
-from labs.loop import replica_losses
 from labs.models.mlp import MLP
 from labs.replicas import Replicas
+from labs.training.loop import replica_losses
 
 BATCH, STEPS, SHOWN = 128, 10, 8
 

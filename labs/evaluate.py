@@ -32,12 +32,14 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor, nn
 
 import terminal
-from labs import cells, checkpoint, config, datasets, results
-from labs.data import EvaluationBatches, Normalizer, split_validation
+from labs import cells, config
+from labs.training import checkpoint, result as results
+from labs.data import datasets
+from labs.data.images import EvaluationBatches, Normalizer, split_validation
 from labs.files import read_json
-from labs.loop import evaluate
+from labs.training.loop import evaluate
 from labs.replicas import Replicas
-from labs.run import build_model, choose_device, set_threads
+from labs.training.run import build_model, choose_device, set_threads
 
 CAN_DIFFER = (
     "device", "dataset.data_dir", "dataset.folder", "dataset.download", "trainer.eval_batch_size", "trainer.num_threads",

@@ -11,7 +11,7 @@ treats every number alike then updates a replica by a single small call.
 import torch
 from torch import Tensor, nn
 
-from labs.data import stream_seed
+from labs.data.images import stream_seed
 from labs.errors import UserError
 from labs.one_by_one import OneByOne
 from labs.stacking import Stacked, UnstackableError

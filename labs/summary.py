@@ -70,7 +70,7 @@ def _followed(model: nn.Module, input_shape: tuple[int, int, int], batch_size: i
 
 def main() -> None:
     """Print the summary of the configuration that the command line composes."""
-    from labs.run import build_model  # which imports this file
+    from labs.training.run import build_model  # which imports this file
 
     config.register()
     cells.register()

@@ -1,4 +1,4 @@
-"""When a result.json is believed: where its checksum, its fields and its place agree, by the rules of `labs/results.py`.
+"""When a result.json is believed: where its checksum, its fields and its place agree, as `labs/training/result.py` has it.
 
 Whether it is of this configuration is told apart, as a mismatch: see `rundir`.
 """

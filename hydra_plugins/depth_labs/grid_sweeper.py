@@ -15,9 +15,9 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from labs import grid, launchers
-from labs.plan import Job
-from labs.watch import Watch
+from labs.jobs import grid, launchers
+from labs.jobs.plan import Job
+from labs.jobs.progress import Watch
 
 
 class GridSweeper(Sweeper):
@@ -34,7 +34,7 @@ class GridSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> list[JobReturn]:
         """Plan the jobs, launch those that are not finished, and say what came out; exit status 1 if any failed."""
-        from labs import sweep
+        from labs.jobs import sweep
 
         assert self.config is not None
         assert self.launcher is not None

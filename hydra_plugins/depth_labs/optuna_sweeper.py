@@ -17,11 +17,11 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from labs import grid, plan
 from labs.errors import UserError, one_line
 from labs.files import write_json
-from labs.overrides import as_typed
-from labs.rerun import shown
+from labs.jobs import grid, plan
+from labs.jobs.overrides import as_typed
+from labs.jobs.rerun import shown
 
 
 class OptunaSweeper(Sweeper):
@@ -40,7 +40,7 @@ class OptunaSweeper(Sweeper):
         """Run the trials, n_jobs at a time, with a line for each; then say which was the best, and what failed."""
         import optuna
 
-        from labs.sweep import stopped_gently, summarize
+        from labs.jobs.sweep import stopped_gently, summarize
 
         assert self.config is not None
         assert self.launcher is not None

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from labs import checkpoint
+from labs.training import checkpoint
 
 ROOT = Path(__file__).parents[2]
 COUNTS: dict[str, int] = {}  # what happened how often; conftest.py prints it
 
 SERVER = """
 import json, os, random, resource, runpy, signal, sys, time, traceback
-import labs.preflight, sklearn.datasets, torch._dynamo
+import labs.jobs.preflight, sklearn.datasets, torch._dynamo
 
 def hinder(order):
     if limit := order.get("largest_file"):

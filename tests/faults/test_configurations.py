@@ -14,8 +14,10 @@ import pytest
 from harness import Commands, count, runs
 from omegaconf import DictConfig, OmegaConf
 
-from labs import config, preflight, run
+from labs import config
 from labs.errors import explain
+from labs.jobs import preflight
+from labs.training import run
 
 Compose = Callable[..., DictConfig]
 BAD, GOOD = (max(5 * int(os.environ.get("FAULTS", "100")), 10), max(2 * int(os.environ.get("FAULTS", "100")), 10))

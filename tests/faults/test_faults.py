@@ -14,7 +14,7 @@ import torch
 from harness import Commands, Ended, count, epochs, numbers, runs
 from PIL import Image
 
-from labs import checkpoint
+from labs.training import checkpoint
 
 pytestmark = pytest.mark.faults
 KILLS = int(os.environ.get("FAULTS", "100"))  # of each kind

@@ -11,9 +11,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
-from labs import cells, config, grid, rerun
-from labs.overrides import as_typed
-from labs.plan import Job
+from labs import cells, config
+from labs.jobs import grid, rerun
+from labs.jobs.overrides import as_typed
+from labs.jobs.plan import Job
 
 CONF = Path(__file__).parents[2] / "conf"
 Multirun = Callable[..., DictConfig]

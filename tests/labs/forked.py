@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 FORKER = """
 import json, os, runpy, sys, traceback
-import labs.preflight, sklearn.datasets, torch._dynamo
+import labs.jobs.preflight, sklearn.datasets, torch._dynamo
 
 for order in map(json.loads, sys.stdin):
     if (child := os.fork()) == 0:

@@ -13,9 +13,12 @@ import torch
 from omegaconf import DictConfig
 from PIL import Image
 
-from labs import cells, checkpoint, datasets, evaluate, results, run
+from labs import cells, evaluate
+from labs.data import datasets
 from labs.errors import UserError
 from labs.files import read_json, write_json
+from labs.training import checkpoint, run
+from labs.training import result as results
 
 Compose = Callable[..., DictConfig]
 

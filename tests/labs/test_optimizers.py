@@ -7,16 +7,17 @@ from typing import Any
 
 import pytest
 import torch
+from breaking_off import SHORT, refusal, resumes
 from omegaconf import DictConfig, OmegaConf
-from test_resume import break_off, equal, left_behind, train
 from torch import nn
 
-from labs import optimizers, preflight, saving
+from labs import optimizers
 from labs.errors import UserError
+from labs.jobs import preflight
 from labs.muon import MuonWithAdamW, as_matrix
+from labs.training import saving
 
 Compose = Callable[..., DictConfig]
-SHORT = ("trainer.epochs=3", "trainer.steps_per_epoch=2", "trainer.diagnostics=off", "model.width=8", "device=cpu")
 OFFERED = sorted(
     name for name, kind in vars(torch.optim).items()
     if inspect.isclass(kind) and issubclass(kind, torch.optim.Optimizer) and kind is not torch.optim.Optimizer
@@ -33,15 +34,6 @@ def every_epoch_is_saved(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(saving, "LONGEST_WAIT", 0.0)
 
 
-def resumes(monkeypatch: pytest.MonkeyPatch, cfg: DictConfig, folder: Path) -> None:
-    """Train, and train again with an interruption: the same bits."""
-    preflight.check_networks([cfg])
-    train(cfg, folder / "undisturbed")
-    break_off(monkeypatch, cfg, folder / "killed", (3, 1))
-    train(cfg, folder / "killed")
-    assert equal(left_behind(folder / "killed"), left_behind(folder / "undisturbed"))
-
-
 @pytest.mark.parametrize("name", OFFERED)
 def test_every_optimizer_of_torch(compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     cfg = compose_config("optimizer=any/target", f"optimizer._target_=torch.optim.{name}", "+optimizer.lr=0.01", *SHORT)
@@ -55,12 +47,6 @@ def test_every_optimizer_of_torch(compose_config: Compose, tmp_path: Path, monke
 
 
 # ── a changed target ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def refusal(cfg: DictConfig) -> str:
-    with pytest.raises(UserError) as caught:
-        preflight.check_networks([cfg])
-    return str(caught.value)
 
 
 @pytest.mark.parametrize(("overrides", "line", "instead"), [

@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 import torch
+from breaking_off import SHORT, refusal, resumes, train
 from omegaconf import DictConfig, OmegaConf
-from test_optimizers import SHORT, refusal, resumes
-from test_resume import train
 from torch.optim import lr_scheduler
 
-from labs import cells, config, preflight, saving, schedules
+from labs import cells, config, schedules
 from labs.errors import UserError
-from labs.progress import EpochProgress
+from labs.jobs import preflight
+from labs.loggers.console import EpochProgress
+from labs.training import saving
 
 Compose = Callable[..., DictConfig]
 TORCH = "torch.optim.lr_scheduler"

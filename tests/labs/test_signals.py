@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig
 
-from labs import checkpoint, run, saving, signals
+from labs import signals
 from labs.errors import Interrupted
-from labs.progress import EpochProgress
+from labs.loggers.console import EpochProgress
+from labs.training import checkpoint, run, saving
 
 Compose = Callable[..., DictConfig]
 ROOT = Path(__file__).parents[2]

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from labs import cells, results
+from labs import cells
+from labs.training import result as results
 
 
 def write_result(cell: Path, config_hash: str, seed: int = 0, status: str = "done", **entries: Any) -> Path:

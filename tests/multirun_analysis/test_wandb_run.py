@@ -117,9 +117,9 @@ def test_the_workspace_has_its_sections_and_groups_by_cell():
 
 
 def test_what_the_workspace_shows_is_what_runs_log():
-    """The names in labs/wandb_mirror.py, which nothing else joins to the panels."""
+    """The names in labs/loggers/wandb.py, which nothing else joins to the panels."""
     spec = json.dumps(workspace.specification(workspace.build("me", "p", None)))
-    mirror = (Path(__file__).parents[2] / "labs" / "wandb_mirror.py").read_text()
+    mirror = (Path(__file__).parents[2] / "labs" / "loggers" / "wandb.py").read_text()
     for name in ("first_to_last_grad_norm_at_init", "layers/grad_norm", "test_acc", "cell", "depth", "residual"):
         assert name in spec
         assert f'"{name}"' in mirror

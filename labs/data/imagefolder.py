@@ -1,0 +1,160 @@
+"""Your own images: `dataset=imagefolder dataset.folder=path`, a folder with one folder of images a class.
+
+With folders of training and of test images inside, those are the two parts; otherwise a fixed, stratified share
+(`dataset.test_fraction`) is held out as the test set. Images are resized to `dataset.resize` on the shorter side and cut to the
+centre square; of several frames the first is taken. Which files count as images, and of what, `labs/data/imagefiles.py` says.
+"""
+
+import os
+import warnings
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from labs.data import imagefiles
+from labs.data.imagefiles import ImageFiles, Sample
+from labs.data.images import Images, split_validation, stratified_split
+from labs.errors import UserError
+from labs.files import user_path
+
+SPLIT_SEED = 0
+SHOWN = 5  # reasons why files were skipped, and classes that are too rare; more of them are counted
+
+
+def class_names(cfg: DictConfig) -> list[str]:
+    """The class folders, sorted."""
+    return _find(cfg).classes
+
+
+def files_of(cfg: DictConfig) -> int:
+    """CRC-32 of the names of all images, by part and class: another one where an image was added, removed or moved."""
+    files, root = _find(cfg), user_path(cfg.folder)
+    names = [f"{label} {os.path.relpath(path, root)}" for part in (files.training, files.test or []) for path, label in part]
+    return zlib.crc32("\n".join([str(len(files.training)), *names]).encode(errors="surrogateescape"))
+
+
+def check(cfg: DictConfig) -> None:
+    """Open every image of both parts far enough to know that it can be read.
+
+    Raises:
+        UserError: the folder, class or image that cannot be used.
+    """
+    files = _find(cfg)
+    for path, _ in files.training + (files.test or []):
+        with _readable(path), Image.open(path) as image:
+            ImageOps.exif_transpose(image)  # reads to the last pixel: a damaged test image must not be found after training
+            mode = image.mode
+        if mode.startswith(("I", "F")):
+            raise UserError(f"{path}: has more than 8 bits a channel ({mode}); convert it to 8 bits")
+
+
+def load(cfg: DictConfig, *, train: bool) -> Images:
+    """Read one part, as uint8 images of shape (N, channels, resize, resize)."""
+    files = _find(cfg)
+    samples = _parts(files, cfg)[0 if train else 1]
+    images = torch.stack([_read(Path(path), cfg.resize, cfg.channels) for path, _ in samples])
+    return Images(images, _labels(samples), files.classes)
+
+
+def account(cfg: DictConfig) -> tuple[str, list[str]]:
+    """What is read as what, and how many files were passed over and why, in a line; and a line for each warning."""
+    files, root = _find(cfg), user_path(cfg.folder)
+    training, test = _parts(files, cfg)
+    if files.parts:
+        counts = [f"{len(part)} {of} images from {name}/" for part, of, name in
+                  zip((training, test), ("training", "test"), files.parts, strict=True)]  # fmt: skip
+    else:
+        counts = [f"{len(training)} training images", f"{len(test)} held out as test images"]
+    line = f"{root}: {' and '.join(counts)}, {len(files.classes)} classes; {_skipped(files.skipped)}"
+    if files.unread:
+        line += f"; not read: {_some([f'{name}/' for name in files.unread])}"
+
+    labels = _labels(training)
+    pixels = torch.empty(len(labels), 0)
+    _, validation = split_validation(Images(pixels, labels, files.classes), cfg.val_size, cfg.split_seed)
+    warned = []
+    for held_out, of, key in ((_labels(test), "test", "test_fraction"), (validation.labels, "validation", "val_size")):
+        if absent := sorted(set(range(len(files.classes))) - set(held_out.tolist())):
+            names = _some([f"{files.classes[label]} ({int((labels == label).sum())} for training)" for label in absent])
+            warned.append(
+                f"warning: no {of} image of the class{'es' * (len(absent) > 1)} {names}: too rare for "
+                f"dataset.{key}={cfg[key]}, so that the {of} accuracy says nothing of {'them' if len(absent) > 1 else 'it'}"
+            )
+    return line, warned
+
+
+def _find(cfg: DictConfig) -> ImageFiles:
+    return imagefiles.find(user_path(cfg.folder))
+
+
+def _parts(files: ImageFiles, cfg: DictConfig) -> tuple[list[Sample], list[Sample]]:
+    """The training and the test images; without a folder of its own the test set is held out.
+
+    Raises:
+        UserError: if that would leave no image of a class to train on.
+    """
+    if files.test is not None:
+        return files.training, files.test
+    labels = _labels(files.training)
+    size = max(1, round(cfg.test_fraction * len(labels)))
+    if size >= len(labels):
+        raise UserError(f"dataset.test_fraction={cfg.test_fraction}: leaves none of the {len(labels)} images to train on")
+    rest, held_out = stratified_split(labels, size, SPLIT_SEED)
+    if absent := set(range(len(files.classes))) - set(labels[rest].tolist()):
+        names = _some([files.classes[label] for label in sorted(absent)])
+        raise UserError(f"dataset.test_fraction={cfg.test_fraction}: leaves no image to train on of the classes {names}")
+    return [files.training[i] for i in rest.tolist()], [files.training[i] for i in held_out.tolist()]
+
+
+def _labels(samples: list[Sample]) -> Tensor:
+    return torch.tensor([label for _, label in samples])
+
+
+def _skipped(reasons: dict[str, int]) -> str:
+    if not reasons:
+        return "no file skipped"
+    count = sum(reasons.values())
+    texts = [f"{number} {reason}" for reason, number in Counter(reasons).most_common()]
+    return f"{count} file{'s' * (count > 1)} skipped: {_some(texts)}"
+
+
+def _some(names: list[str]) -> str:
+    """The first few of them, and how many more there are."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def _read(path: Path, size: int, channels: int) -> Tensor:
+    from torchvision.transforms.v2 import functional as F
+
+    with _readable(path), Image.open(path) as file:
+        image = ImageOps.exif_transpose(file)  # upright, as it is shown
+        if image.has_transparency_data:
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+        tensor = F.pil_to_tensor(image.convert("RGB" if channels == 3 else "L"))
+    return F.center_crop(F.resize(tensor, [size], antialias=True), [size, size])
+
+
+@contextmanager
+def _readable(path: str | Path) -> Iterator[None]:
+    """Raise UserError for an image that cannot be read: Pillow's formats raise nearly any exception there is."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # it is read, large as it is
+            yield
+    except MemoryError:
+        raise
+    except Image.DecompressionBombError as error:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise UserError(f"{path}: has more pixels than Pillow reads ({limit:,}); make it smaller, or remove it") from error
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+        raise UserError(f"{path}: not a readable image; repair or remove it") from error

@@ -1,0 +1,265 @@
+"""The published data sets: which files they consist of, by MD5, and how these are found, unpacked, downloaded and read.
+
+Images are read from the very bytes whose MD5 was compared, and from nothing else that lies beside them: neither the processed
+files that torchvision left there years ago, which it would still prefer, nor what has been unpacked from an archive.
+"""
+
+import gzip
+import hashlib
+import io
+import pickle
+import shutil
+import socket
+import tarfile
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+
+from labs.data.images import Images
+from labs.errors import UserError, one_line
+from labs.files import user_path, write_atomically
+
+DOWNLOAD_TIMEOUT_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Published:
+    """A data set torchvision downloads.
+
+    Attributes:
+        torchvision_class: its class there.
+        shape: of an image, (C, H, W).
+        num_classes: how many there are.
+        folder: where its files lie, below `dataset.data_dir`.
+        files: the MD5 of each.
+        archives: the MD5 of each archive that holds them, as they are published.
+    """
+
+    torchvision_class: str
+    shape: tuple[int, int, int]
+    num_classes: int
+    folder: str
+    files: dict[str, str]
+    archives: dict[str, str] = field(default_factory=dict)
+
+
+PUBLISHED = {
+    "mnist": Published("MNIST", (1, 28, 28), 10, "MNIST/raw", {
+        "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+        "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+        "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+        "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+    }, {
+        "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+        "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
+        "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
+        "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
+    }),
+    # Of these the archives alone have a published checksum, so that they are what is read.
+    "fashion_mnist": Published("FashionMNIST", (1, 28, 28), 10, "FashionMNIST/raw", {
+        "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+        "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
+        "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
+        "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
+    }),
+    "cifar10": Published("CIFAR10", (3, 32, 32), 10, "cifar-10-batches-py", {
+        "data_batch_1": "c99cafc152244af753f735de768cd75f",
+        "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+        "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+        "data_batch_4": "634d18415352ddfa80567beed471001a",
+        "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+        "test_batch": "40351d587109b95175f43aff81a1287e",
+        "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
+    }, {"cifar-10-python.tar.gz": "c58f30108f718f92721af3b95e74349a"}),
+    "cifar100": Published("CIFAR100", (3, 32, 32), 100, "cifar-100-python", {
+        "train": "16019d7e3df5f24257cddd939b257f8d",
+        "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
+        "meta": "7973b15100ade9c7d40fb424638fde48",
+    }, {"cifar-100-python.tar.gz": "eb9058c3a382ffc7106e4002c42a8d85"}),
+}  # fmt: skip
+
+
+def prepare(name: str, data_dir: str, *, download: bool) -> None:
+    """Make sure that all files are there and intact: unpack archives that lie there, and download what is missing then.
+
+    Raises:
+        UserError: what is missing or damaged, its MD5, and where to put it.
+    """
+    published, root = PUBLISHED[name], user_path(data_dir)
+    if _absent(published, root):
+        archives = _archives(name, published, root)
+        if archives or download:
+            _fetch(name, published, root, archives, download=download)
+        if _absent(published, root):
+            raise UserError(f"{name}: {_wanted(published, root)}; or set dataset.download=true")
+    for file in published.files:
+        _verified(published, root, file)
+
+
+def load(name: str, data_dir: str, *, train: bool) -> Images:
+    """Read one part. Call `prepare` first.
+
+    Raises:
+        UserError: for a file that has been damaged since.
+    """
+    published, root = PUBLISHED[name], user_path(data_dir)
+    if published.torchvision_class.startswith("CIFAR"):
+        return _load_cifar(published, root, train)
+    return _load_mnist(published, root, train)
+
+
+def _load_mnist(published: Published, root: Path, train: bool) -> Images:
+    from torchvision.datasets import mnist
+
+    images, labels = (
+        _idx(_verified(published, root, file))
+        for kind in ("images", "labels")
+        for file in published.files
+        if file.startswith(f"{'train' if train else 't10k'}-{kind}")
+    )
+    classes = getattr(mnist, published.torchvision_class).classes
+    return Images(torch.from_numpy(images)[:, None], torch.from_numpy(labels).long(), list(classes))
+
+
+def _idx(content: bytes) -> np.ndarray:
+    """The array in a file of MNIST's format: two zeros, the type (8: uint8), the number of axes, their lengths, the numbers."""
+    axes = content[3]
+    shape = np.frombuffer(content, ">u4", axes, offset=4)
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape).copy()  # torch wants memory it may write to
+
+
+def _load_cifar(published: Published, root: Path, train: bool) -> Images:
+    prefixes = ("data_batch", "train") if train else ("test",)
+    parts = [_unpickled(published, root, file) for file in published.files if file.startswith(prefixes)]
+    meta = _unpickled(published, root, next(file for file in published.files if file.endswith("meta")))
+    fine = "" if "label_names" in meta else "fine_"  # CIFAR-100 has coarse ones too
+    labels = [label for part in parts for label in part[f"{fine}labels"]]
+    images = np.concatenate([part["data"] for part in parts]).reshape(-1, *published.shape)
+    return Images(torch.from_numpy(images), torch.tensor(labels), list(meta[f"{fine}label_names"]))
+
+
+def _unpickled(published: Published, root: Path, file: str) -> dict[str, Any]:
+    """The content of one of CIFAR's files: only what has the published MD5 is ever unpickled."""
+    content: dict[str, Any] = pickle.loads(_verified(published, root, file), encoding="latin1")
+    return content
+
+
+def _verified(published: Published, root: Path, file: str) -> bytes:
+    """The content of a file, unpacked if it is an archive, of which the MD5 has been compared.
+
+    Raises:
+        UserError: if it cannot be read, or is another.
+    """
+    path, expected = root / published.folder / file, published.files[file]
+    content = _content(path, f"it must be a file of MD5 {expected}")
+    if (found := _md5(content)) != expected:
+        raise UserError(
+            f"{path}: damaged, its MD5 is {found} and must be {expected}; "
+            "put the right file there, or delete it and start again to download it"
+        )
+    return gzip.decompress(content) if file.endswith(".gz") else content
+
+
+def _content(path: Path, needed: str) -> bytes:
+    try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise UserError(f"{path}: cannot be read (a pipe, socket or device); {needed}")  # reading one may never end
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); {needed}") from error
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def _absent(published: Published, root: Path) -> list[str]:
+    return [file for file in published.files if not (root / published.folder / file).exists()]
+
+
+def _archives(name: str, published: Published, root: Path) -> dict[str, bytes]:
+    """The archives that lie in the data set's folder, the one above it or `data_dir`, by name, where the MD5 is right."""
+    gzips = {file: md5 for file, md5 in published.files.items() if file.endswith(".gz")}
+    others = {md5 for other in PUBLISHED.values() if other is not published for md5 in (other.archives | other.files).values()}
+    folder, found = root / published.folder, dict[str, bytes]()
+    for archive, expected in (published.archives | gzips).items():
+        for place in dict.fromkeys((folder, folder.parent, root)):
+            path = place / archive
+            if archive in found or not path.is_file():
+                continue
+            content = _content(path, f"it must be a file of MD5 {expected}")
+            if (md5 := _md5(content)) == expected:
+                found[archive] = content
+            elif md5 not in others:  # Fashion-MNIST's archives have the names of MNIST's
+                print(f"{name}: {path} is not used: its MD5 is {md5} and must be {expected}", flush=True)
+    return found
+
+
+def _fetch(name: str, published: Published, root: Path, archives: dict[str, bytes], *, download: bool) -> None:
+    """Unpack the archives into the data set's folder, and download the whole data set where a file is missing still."""
+    step = "unpacking" if archives else "download"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / f".{name}.lock"):
+            for archive, content in archives.items():
+                _unpack(name, published, root, archive, content)
+            if download and _absent(published, root):  # else another process was faster
+                step = "download"
+                _download(name, published, root)
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{name}: the {step} failed ({reason}); {_wanted(published, root)}") from error
+
+
+def _unpack(name: str, published: Published, root: Path, archive: str, content: bytes) -> None:
+    """Write those of the archive's files that are missing, each whole and checked; whatever else it holds is left in it."""
+    missing, unpacked = _absent(published, root), dict[str, bytes]()
+    if archive in missing:
+        unpacked = {archive: content}  # is itself what is read
+    elif archive.removesuffix(".gz") in missing:
+        unpacked = {archive.removesuffix(".gz"): gzip.decompress(content)}
+    elif archive.endswith(".tar.gz"):
+        with tarfile.open(fileobj=io.BytesIO(content)) as members:
+            for file in missing:
+                if (member := members.extractfile(f"{published.folder}/{file}")) is not None:
+                    unpacked[file] = member.read()
+    for file, whole in unpacked.items():
+        if _md5(whole) == published.files[file]:
+            write_atomically(root / published.folder / file, whole)
+    if unpacked:
+        print(f"{name}: {', '.join(unpacked)} from {archive}, into {root / published.folder}", flush=True)
+
+
+def _download(name: str, published: Published, root: Path) -> None:
+    """Fetch the whole data set into a folder of its own, then move it into place; nothing partial is left behind."""
+    from torchvision import datasets
+
+    folder, before = root / published.folder, socket.getdefaulttimeout()
+    for stale in root.glob(f".{name}-*"):  # of a process that was killed: whoever holds the lock is alone
+        shutil.rmtree(stale, ignore_errors=True)
+    print(one_line(f"{name}: downloading into {folder}"), flush=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=root) as staging:
+            socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)
+            getattr(datasets, published.torchvision_class)(staging, download=True)
+            folder.mkdir(parents=True, exist_ok=True)
+            for file in (Path(staging) / published.folder).iterdir():
+                shutil.move(file, folder / file.name)
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _wanted(published: Published, root: Path) -> str:
+    absent = _absent(published, root)
+    missing = ", ".join(f"{file} (MD5 {published.files[file]})" for file in absent)
+    packed = [archive for archive in published.archives if archive.endswith(".tar.gz") or archive.removesuffix(".gz") in absent]
+    archives = f" or {', '.join(packed)} to unpack," if packed else ""
+    return (
+        f"put {missing} into {(root / published.folder).absolute()},{archives} or name the folder that holds "
+        f"{published.folder} with dataset.data_dir=… or LABS_DATA_DIR"
+    )

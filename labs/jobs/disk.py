@@ -1,0 +1,117 @@
+"""What a job's checkpoints and JSON lines take on the disk, measured by writing the very checkpoints to nowhere.
+
+TensorBoard's and W&B's files are left out: how much they hold is theirs to decide.
+"""
+
+import io
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from labs import optimizers
+from labs.jobs.plan import Job
+from labs.replicas import Replicas
+from labs.training import checkpoint
+from labs.training.run import build_model
+from labs.training.saving import epochs_between
+
+LINE, NUMBER = 250, 22  # bytes: of a line of metrics.jsonl, and of a number in layers.jsonl
+QUANTITIES = 3  # of a layer
+REST = 2000  # bytes of what else last.pt says
+
+
+@dataclass(frozen=True)
+class Disk:
+    """Bytes that a run leaves behind, and the most that it has while it trains."""
+
+    kept: int
+    most: int
+
+
+class _Counter(io.BytesIO):
+    """A file that keeps nothing but its length."""
+
+    length = 0
+
+    def write(self, content: Any) -> int:
+        self.length += len(content)
+        return len(content)
+
+
+def of_jobs(jobs: list[Job], *, in_sweep: bool) -> list[Disk]:
+    """At most what the runs of each job take, if no early stop ends them; measured once a configuration."""
+    known: dict[str, Disk] = {}
+    for job in jobs:
+        if job.hash not in known:
+            known[job.hash] = of_run(job.cfg, in_sweep=in_sweep)
+    return [Disk(known[job.hash].kept * len(job.seeds), known[job.hash].most * len(job.seeds)) for job in jobs]
+
+
+def told(needs: list[Disk], workers: int, directory: Path) -> str:
+    """What all of them take in this directory with so many at a time, and a second line where it does not fit."""
+    kept = sum(need.kept for need in needs)
+    most = kept + sum(sorted((need.most - need.kept for need in needs), reverse=True)[:workers])
+    line = f"disk: at most {shown(kept)}, and {shown(most)} while they run, without files of TensorBoard and W&B"
+    if most <= (room := free(directory)):
+        return f"{line}; {shown(room)} are free"
+    return (
+        f"{line}\nwarning: only {shown(room)} are free in {directory}: make room, write elsewhere (hydra.sweep.dir=), "
+        "or run a part of the jobs"
+    )
+
+
+def of_run(cfg: DictConfig, *, in_sweep: bool) -> Disk:
+    """What one seed takes, from checkpoints of its network and its optimizer after a step."""
+    replica = Replicas([build_model(cfg, cfg.seed)[0]], [cfg.seed])
+    weights = replica.state_of(0)
+    best = written({"model": weights})
+    over = written({"model": weights, "best_model": replica.state_of(0)}) + REST
+    if cfg.trainer.epochs == 0:  # saves no weights
+        return Disk(lines_of(cfg, replica), lines_of(cfg, replica))
+    every = epochs_between(cfg.trainer.save_every, in_sweep=in_sweep)
+    kept = best + over + lines_of(cfg, replica) + (best * (cfg.trainer.epochs // every) if every else 0)
+    going_on = written({"model": weights, "best_model": replica.state_of(0), "optimizer": optimizer_state(cfg, replica)})
+    going_on += REST
+    return Disk(kept, kept - over + 3 * going_on)  # last.pt, previous.pt, and the next one half written
+
+
+def lines_of(cfg: DictConfig, replica: Replicas) -> int:
+    """Bytes of metrics.jsonl and layers.jsonl, with a record of the initial weights."""
+    numbers = (cfg.trainer.diagnostics != "off") * QUANTITIES * len(replica.layers)
+    return cfg.trainer.epochs * LINE + (cfg.trainer.epochs + 1) * numbers * NUMBER
+
+
+def optimizer_state(cfg: DictConfig, replica: Replicas) -> object:
+    """What the optimizer holds after a step; where it refuses to take one on this machine, as much as Adam's."""
+    try:
+        optimizer = optimizers.build(cfg.optimizer, replica.parameters_of(0, flat=optimizers.elementwise(cfg.optimizer)))
+        optimizer.step()
+        return optimizer.state_dict()
+    except Exception:  # such as one for GPUs
+        return [torch.zeros_like(replica.weights), torch.zeros_like(replica.weights)]
+
+
+def written(state: dict[str, object]) -> int:
+    """How many bytes a checkpoint with this state has."""
+    counter = _Counter()
+    torch.save({"format": checkpoint.FORMAT, **state}, counter)
+    return counter.length
+
+
+def free(directory: Path) -> int:
+    """Bytes that are free where the directory is, or is to be."""
+    existing = next(place for place in (directory.absolute(), *directory.absolute().parents) if place.is_dir())
+    return shutil.disk_usage(existing).free
+
+
+def shown(size: float) -> str:
+    """Bytes as one reads them, in decimal units as disks are sold."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 999.5:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:,.3g} TB"

@@ -1,0 +1,161 @@
+"""The progress of a sweep, read from disk: the same for one process, many, or a cluster."""
+
+import atexit
+import sys
+import threading
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from labs import cells
+from labs.errors import one_line
+from labs.files import parse_json
+from labs.jobs.plan import Job
+
+POLL_SECONDS = 1.0
+FILES = ("metrics.jsonl", "result.json")
+
+
+class Watch:
+    """Follows the jobs of a sweep from a thread of its own, from `start` to `stop`.
+
+    On a terminal one line is redrawn; elsewhere a line is printed for each job that ends.
+    """
+
+    def __init__(self, jobs: list[Job], workers: int) -> None:
+        self.jobs, self.workers = jobs, workers
+        self.ended = {job.name for job in jobs if job.status() in ("done", "diverged")}
+        self.before = {path: _stamp(path) for job in jobs for name in FILES for path in _paths(job, name)}
+        self.console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+        self.live = Live(console=self.console, auto_refresh=False, transient=True) if self.console.is_terminal else None
+        self.started = time.monotonic()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+
+    def start(self) -> None:
+        if self.live is not None:
+            atexit.register(self.live.stop)  # gives the cursor back, also after Ctrl-C
+            self.live.start()
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._over.set()
+        self._thread.join()
+        self.report_ended()
+        if self.live is not None:
+            self.live.stop()
+
+    def _follow(self) -> None:
+        while not self._over.wait(POLL_SECONDS):
+            self.report_ended()
+            if self.live is not None:
+                self.live.update(Text(one_line(self.line()), overflow="ellipsis", no_wrap=True), refresh=True)
+
+    def report_ended(self) -> None:
+        """Print a line for each job that has ended since the last call."""
+        for job in self.jobs:
+            if job.name in self.ended or not self.written(job, "result.json") or job.status() == "missing":
+                continue
+            self.ended.add(job.name)
+            results = job.results()
+            accuracies = [r["test_acc"] for r in results if r.get("test_acc") is not None]
+            numbers = f"test accuracy {np.mean(accuracies):6.2f} %" if accuracies else ""
+            seconds = sum(r.get("seconds", 0.0) for r in results)  # each has its replica's share
+            left = self.seconds_left()
+            tail = f"  {clock(left)} left" if left else ""
+            count = f"[{len(self.ended)}/{len(self.jobs)}]"
+            line = f"{count} {job.name}  {job.status()}  {numbers}  {seconds:.0f} s{tail}"
+            self.console.print(Text(one_line(line)))  # Text: neither markup nor the names of emoji are read
+
+    def line(self) -> str:
+        """Which jobs run, how far they are, and the time left."""
+        running = []
+        for job in self.jobs:
+            if job.name not in self.ended and (epoch := len(self.epoch_seconds(job))):
+                running.append(f"{job.name} epoch {epoch}/{_epochs(job)}")
+        left = self.seconds_left()
+        tail = f"{clock(left)} left" if left is not None else "estimating the time left"
+        elapsed = clock(time.monotonic() - self.started)
+        return f"{len(self.ended)} of {len(self.jobs)} ended, {elapsed} so far, {tail}  |  {', '.join(running) or 'starting'}"
+
+    def written(self, job: Job, name: str) -> list[Path]:
+        """The job's files of this name that are not those of an earlier attempt."""
+        return [path for path in _paths(job, name) if _stamp(path) != self.before[path]]
+
+    def epoch_seconds(self, job: Job) -> list[float]:
+        """Seconds of each epoch that the job has behind it, of all its replicas together."""
+        paths = _paths(job, "metrics.jsonl") if job.name in self.ended else self.written(job, "metrics.jsonl")
+        seconds: dict[int, float] = {}
+        for path in paths:
+            try:
+                with path.open("rb") as file:
+                    records = [parse_json(line) for line in file if line.endswith(b"\n")]
+                for record in records:
+                    seconds[record["epoch"]] = seconds.get(record["epoch"], 0.0) + record["seconds"]
+            except (OSError, ValueError, KeyError, TypeError):  # being written, or damaged
+                continue
+        return list(seconds.values())
+
+    def seconds_left(self) -> float | None:
+        """Estimate from the epochs run so far; None before the first.
+
+        Seconds an epoch grow linearly with depth, and later jobs run the share of their epochs that ended ones have run.
+        """
+        behind = {job.name: self.epoch_seconds(job) for job in self.jobs}
+        measured = [(_layers(job), float(np.median(behind[job.name]))) for job in self.jobs if behind[job.name]]
+        if not measured:
+            return None
+        shares = [len(behind[j.name]) / _epochs(j) for j in self.jobs if j.name in self.ended and behind[j.name]]
+        share = float(np.mean(shares)) if shares else 1.0
+        rest, longest = 0.0, 0.0
+        for job in self.jobs:
+            if job.name not in self.ended:
+                epochs = max(share * _epochs(job) - len(behind[job.name]), 0.0)
+                seconds = epochs * seconds_per_epoch(_layers(job), measured)
+                rest, longest = rest + seconds, max(longest, seconds)
+        return max(rest / self.workers, longest)
+
+
+def _paths(job: Job, name: str) -> list[Path]:
+    return [cells.run_directory(job.cell, seed) / name for seed in job.seeds]
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        return path.stat().st_mtime_ns, path.stat().st_size
+    except OSError:
+        return None
+
+
+def seconds_per_epoch(layers: float, measured: list[tuple[float, float]]) -> float:
+    """Predict from (layers, seconds an epoch) pairs: a line through two depths or more, else proportional to layers + 5."""
+    x, y = np.array(measured).T
+    if len(set(x)) > 1:
+        slope, offset = np.polyfit(x, y, 1)
+        if slope >= 0 and offset + slope * layers > 0:
+            return float(offset + slope * layers)
+    return float(np.mean(y / (x + 5)) * (layers + 5))  # the data, the first layer and the head cost about five layers
+
+
+def _epochs(job: Job) -> int:
+    return int(job.values["trainer"]["epochs"])
+
+
+def _layers(job: Job) -> float:
+    model = job.values["model"]
+    if isinstance(model.get("widths"), list):
+        return len(model["widths"])
+    if isinstance(model.get("filters"), list):
+        return 2 * (len(model["filters"]) - 1) * model.get("blocks_per_stage", 1) + 1
+    depth = model.get("depth", 1)
+    return depth if isinstance(depth, int) else 1
+
+
+def clock(seconds: float) -> str:
+    """Seconds as minutes and seconds, with hours where there are any."""
+    return str(timedelta(seconds=round(seconds))).removeprefix("0:")

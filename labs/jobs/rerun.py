@@ -1,0 +1,88 @@
+"""The command that trains one job by itself, into the same directory, or goes on with it."""
+
+import os
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.conf import HydraConf
+from hydra.core.override_parser.types import Quote, QuotedString
+from omegaconf import DictConfig, OmegaConf
+
+from labs import cells
+from labs.jobs.overrides import key_of
+
+ROOT = Path(__file__).resolve().parents[2]
+# What Hydra is told of a sweep, or of another directory: a run by itself has neither.
+OF_A_SWEEP = re.compile(r"hydra(\.mode|[./](sweep|sweeper|launcher|run)\b)")
+
+
+def command(hydra: HydraConf | DictConfig, overrides: Sequence[str], cfg: DictConfig, cell: Path) -> str:
+    """The command of one job, as one types it where the run or the sweep was started.
+
+    Args:
+        hydra: the `hydra` node of the run or the sweep.
+        overrides: of the job; what it says of resuming is left out.
+        cfg: its composed configuration.
+        cell: its directory.
+    """
+    start = Path(hydra.runtime.cwd)
+    own = [_lasting(override, cfg) for override in overrides if key_of(override) != "resume"]
+    hydras = [override for override in typed(hydra.overrides.hydra) if not OF_A_SWEEP.match(key_of(override))]
+    arguments = [*_options(hydra), *own, *hydras, "hydra.mode=RUN", *_place(hydra, cfg, start / cell, start)]
+    here = (start / "train.py").resolve() == ROOT / "train.py"  # or a link to it
+    return shlex.join(["python", "train.py" if here else shown(ROOT / "train.py", start), *arguments])
+
+
+def _lasting(override: str, cfg: DictConfig) -> str:
+    """An override whose value will be the same another time and by itself: neither the clock's nor the sweep's."""
+    if not re.search(r"\$\{(now|hydra)\b", override):
+        return override
+    value = OmegaConf.select(cfg, key_of(override))
+    written = QuotedString(value, Quote.double).with_quotes() if isinstance(value, str) else str(value)
+    return f"{override.partition('=')[0]}={written}"
+
+
+def typed(overrides: list[str]) -> list[str]:
+    """Hydra's record of overrides as they were typed: a `${…}` in one is for the configuration, and not read here."""
+    return list(map(str, raw(overrides)))
+
+
+def raw(node: Any) -> Any:
+    """A node of Hydra's configuration as plain Python, with references as they are written."""
+    return OmegaConf.to_container(node, resolve=False, enum_to_str=True)
+
+
+def without_seed(overrides: Sequence[str]) -> list[str]:
+    """The overrides that decide the cell and not the seed."""
+    return [override for override in overrides if key_of(override) not in ("seed", "replicas")]
+
+
+def shown(path: Path, start: Path | None = None) -> str:
+    """A path as one writes it from `start`, the current directory: relative to that if it lies below."""
+    start = start or Path.cwd()
+    return os.path.relpath(path, start) if path.is_relative_to(start) else str(path)
+
+
+def _options(hydra: HydraConf | DictConfig) -> list[str]:
+    """The options by which Hydra found the configuration."""
+    sources = {str(source.provider): str(source.path) for source in hydra.runtime.config_sources}
+    options = []
+    if (main := sources.get("main")) and Path(main).resolve() != ROOT / "conf":
+        options += ["--config-path", main]
+    if added := sources.get("command-line"):
+        options += ["--config-dir", added]
+    if (name := hydra.job.config_name) != "config":
+        options += ["--config-name", str(name)]
+    return options
+
+
+def _place(hydra: HydraConf | DictConfig, cfg: DictConfig, cell: Path, start: Path) -> list[str]:
+    """The directory, where the configuration does not lead there by itself."""
+    by_itself = str(raw(hydra.run)["dir"]).startswith("${run_dir:")
+    if by_itself and cfg.study and cell == start / cells.run_dir(cfg, now=""):
+        return []
+    quoted = QuotedString(shown(cell, start).replace("${", "\\${"), Quote.double)  # for the names of cells hold a =
+    return [f"hydra.run.dir={quoted.with_quotes()}"]

@@ -1,0 +1,199 @@
+"""Where a run's numbers go: JSON lines, which are the truth, and their mirrors TensorBoard and W&B.
+
+A mirror that cannot start stops the run before its first step; one that fails later is dropped with one warning.
+"""
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from omegaconf import DictConfig
+
+from labs.errors import UserError, one_line
+from labs.files import finite, json_line, parse_json, write_atomically
+
+log = logging.getLogger(__name__)
+FILES = ("metrics.jsonl", "layers.jsonl")
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What a run is, for its mirrors.
+
+    `config` is the resolved configuration. `place` sets apart what that does not: the study, or the date and time of a single
+    run.
+    """
+
+    cell: str
+    hash: str
+    seed: int
+    study: str | None
+    place: str
+    config: dict[str, Any]
+    depth: int
+    residual: bool | None
+    params: int
+    mult_adds: int | None
+    summary: str
+
+
+class Mirror(Protocol):
+    """What RunLog asks of a mirror. Rows are those of the files, with None where a number is not finite."""
+
+    def epoch(self, row: dict[str, Any]) -> None: ...
+    def layers(self, row: dict[str, Any]) -> None: ...
+    def end(self, result: dict[str, Any]) -> None: ...
+    def close(self, error: BaseException | None) -> None: ...
+
+
+class RunLog:
+    """`metrics.jsonl` and `layers.jsonl` of one run, and what `logger=` adds to them. Open inside its `with` block.
+
+    Args:
+        directory: the run's own directory, `…/seed=<s>`.
+        logger: the `logger` node of the configuration.
+        info: what the run is.
+        after: the epoch after which training goes on. Lines up to it are kept and shown to the mirrors again, which start
+            anew; later ones, of an attempt that was cut short, are replaced. 0: all are.
+    """
+
+    def __init__(self, directory: Path, logger: DictConfig, info: RunInfo, after: int = 0) -> None:
+        self.directory, self._logger, self._info, self._after = directory, logger, info, after
+        self._files: list[_Lines] = []
+        self._mirrors: dict[str, Mirror] = {}
+
+    def __enter__(self) -> Self:
+        """Open the files and start the mirrors.
+
+        Raises:
+            UserError: if a mirror does not start.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        try:
+            for name in FILES:
+                self._files.append(_Lines(self.directory / name, self._after))
+            kept = [(what, parse_json(line)) for what, file in zip(("epoch", "layers"), self._files, strict=True)
+                    for line in file.kept.splitlines()]  # fmt: skip
+            if self._logger.tensorboard:
+                with _starting("TensorBoard"):
+                    from labs.loggers.tensorboard import TensorBoardMirror  # a second to import, for those who use it
+
+                    self._mirrors["TensorBoard"] = TensorBoardMirror(self.directory, self._info)
+            if self._logger.get("wandb"):
+                with _starting("W&B"):
+                    from labs.loggers.wandb import WandbMirror
+
+                    self._mirrors["W&B"] = WandbMirror(self.directory, self._info, self._logger)
+            for what, row in sorted(kept, key=lambda pair: pair[1]["epoch"]):
+                self._tell(what, row)
+        except BaseException as error:
+            self._close(error)
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._close(error)
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """One line an epoch: epoch, train_loss, train_acc, val_loss, val_acc, lr, grad_norm, seconds."""
+        self._files[0].append(row)
+        self._tell("epoch", row)
+
+    def layers(self, row: dict[str, Any]) -> None:
+        """One record of a list a quantity, in the order of the layers; epoch 0 is at initialisation."""
+        self._files[1].append(row)
+        self._tell("layers", row)
+
+    def digests(self) -> list[str]:
+        """SHA-256 of what `metrics.jsonl` and `layers.jsonl` hold so far."""
+        return [file.digest.hexdigest() for file in self._files]
+
+    def sync(self) -> None:
+        """Return when the lines so far are on the disk and outlive a power cut."""
+        for file in self._files:
+            file.sync()
+
+    def end(self, result: dict[str, Any]) -> None:
+        """What result.json will hold, of a run that was trained and tested."""
+        self._tell("end", result)
+
+    def _tell(self, what: str, row: dict[str, Any]) -> None:
+        for name, mirror in list(self._mirrors.items()):
+            try:
+                getattr(mirror, what)(finite(row))
+            except Exception as error:  # a mirror is never worth the run
+                log.warning("%s failed (%s) and is off for the rest of this run", name, one_line(str(error)))
+                del self._mirrors[name]
+                with suppress(Exception):
+                    mirror.close(error)
+
+    def _close(self, error: BaseException | None) -> None:
+        for file in self._files:
+            file.close()
+        for name, mirror in self._mirrors.items():
+            try:
+                mirror.close(error)
+            except Exception as failure:
+                log.warning("%s failed (%s) at the end of this run", name, one_line(str(failure)))
+        self._mirrors = {}
+
+
+@contextmanager
+def _starting(name: str) -> Iterator[None]:
+    """Say in one line that a mirror does not start. What is wrong with the disk is said elsewhere."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, UserError) or (isinstance(error, OSError) and not isinstance(error, ConnectionError)):
+            raise
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{name} did not start ({reason}); logger=none trains without it") from error
+
+
+def numbers(row: dict[str, Any]) -> dict[str, float]:
+    """What of a row can be drawn."""
+    return {name: value for name, value in row.items() if isinstance(value, int | float)}
+
+
+def lines_up_to(path: Path, epoch: int) -> bytes:
+    """The whole lines of a .jsonl file before the first of a later epoch or a damaged one."""
+    if epoch == 0 or not path.is_file():
+        return b""
+    kept = []
+    for line in path.read_bytes().splitlines(keepends=True):
+        try:
+            if not line.endswith(b"\n") or parse_json(line)["epoch"] > epoch:
+                break
+        except (ValueError, KeyError, TypeError):
+            break
+        kept.append(line)
+    return b"".join(kept)
+
+
+class _Lines:
+    """A .jsonl file that is appended to, and the SHA-256 of what it holds so far."""
+
+    def __init__(self, path: Path, after: int) -> None:
+        self.kept = lines_up_to(path, after)
+        write_atomically(path, self.kept)
+        self.digest = hashlib.sha256(self.kept)
+        self._file = path.open("a", encoding="utf-8")
+
+    def append(self, row: dict[str, Any]) -> None:
+        line = json_line(row)
+        self._file.write(line)
+        self._file.flush()
+        self.digest.update(line.encode())
+
+    def sync(self) -> None:
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        with suppress(OSError):  # what did not fit on the disk has been reported, and does not fit now
+            self._file.close()

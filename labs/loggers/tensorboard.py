@@ -1,0 +1,103 @@
+"""A run in TensorBoard: its scalars, its hyperparameters with the final metrics, and the layers' norms as histograms."""
+
+import math
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.hparams import api_pb2, metadata
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
+from torch.utils.tensorboard import SummaryWriter
+
+from labs.cells import NOT_IN_HASH
+from labs.loggers.run_log import RunInfo, numbers
+
+TAGS = {
+    "train_loss": "loss/train", "val_loss": "loss/val", "train_acc": "accuracy/train", "val_acc": "accuracy/val",
+    "lr": "lr", "grad_norm": "grad_norm",
+}  # fmt: skip
+TEST_TAGS = {"test_loss": "loss/test", "test_acc": "accuracy/test"}
+HISTOGRAMS = 20  # about as many records of the layers a run, each a few kB
+
+
+def _without_traceback(args: threading.ExceptHookArgs) -> None:
+    """What fails in TensorBoard's own thread it raises again where it is called, and there it is one warning."""
+    if not type(args.thread).__module__.startswith("tensorboard."):
+        _excepthook(args)
+
+
+_excepthook, threading.excepthook = threading.excepthook, _without_traceback
+
+
+class TensorBoardMirror:
+    """Writes `tensorboard/` anew.
+
+    The HParams tab shows a row a cell, with the mean over its seeds, since runs of one group count as repetitions there.
+    """
+
+    def __init__(self, directory: Path, info: RunInfo) -> None:
+        folder = directory / "tensorboard"
+        for old in folder.glob("events.out.tfevents.*"):  # of an earlier attempt
+            old.unlink()
+        self._writer = SummaryWriter(str(folder))
+        self._every = max(1, math.ceil(info.config["trainer"]["epochs"] / HISTOGRAMS))
+        start = SessionStartInfo(group_name=f"{info.place}/{info.cell}")
+        for name, value in hyperparameters(info).items():
+            match value:
+                case bool():
+                    start.hparams[name].bool_value = value
+                case int() | float():
+                    start.hparams[name].number_value = value
+                case _:
+                    start.hparams[name].string_value = str(value)
+        self._hparams(metadata.SESSION_START_INFO_TAG, HParamsPluginData(session_start_info=start))
+        self._writer.add_text("summary", "\n".join(f"    {line}" for line in info.summary.splitlines()), 0)
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        for name, value in numbers(row).items():
+            if name in TAGS:
+                self._writer.add_scalar(TAGS[name], value, row["epoch"])
+
+    def layers(self, row: dict[str, Any]) -> None:
+        """How the layers' norms are spread, in powers of ten; layers with a norm of 0 or none are left out."""
+        if row["epoch"] > 1 and row["epoch"] % self._every:
+            return
+        for name, values in row.items():
+            if isinstance(values, list):
+                powers = [math.log10(value) for value in values if value]
+                if powers:
+                    self._writer.add_histogram(f"layers/log10_{name}", np.array(powers), row["epoch"])
+
+    def end(self, result: dict[str, Any]) -> None:
+        for name, value in numbers(result).items():
+            if name in TEST_TAGS:
+                self._writer.add_scalar(TEST_TAGS[name], value, result["best_epoch"])
+
+    def close(self, error: BaseException | None) -> None:
+        end = SessionEndInfo(status=api_pb2.STATUS_FAILURE if error else api_pb2.STATUS_SUCCESS)
+        self._hparams(metadata.SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=end))
+        self._writer.close()
+
+    def _hparams(self, tag: str, data: HParamsPluginData) -> None:
+        value = Summary.Value(tag=tag, metadata=metadata.create_summary_metadata(data), tensor=metadata.NULL_TENSOR)
+        self._writer._get_file_writer().add_summary(Summary(value=[value]))
+
+
+def hyperparameters(info: RunInfo) -> dict[str, Any]:
+    """The configuration that a cell's seeds share, one flat name a value; the tab shows those that differ."""
+    flat: dict[str, Any] = {}
+
+    def add(prefix: str, node: dict[str, Any]) -> None:
+        for key, value in node.items():
+            if isinstance(value, dict):
+                add(f"{prefix}{key}.", value)
+            else:
+                flat[f"{prefix}{key}"] = "null" if value is None else value
+
+    add("", info.config)
+    # a CNN has no model.depth: under one name all can be compared
+    left_out = (*NOT_IN_HASH, "model.depth", "model.residual")
+    flat = {name: value for name, value in flat.items() if name not in left_out and name.partition(".")[0] not in left_out}
+    return flat | {"depth": info.depth, "residual": "null" if info.residual is None else info.residual}

@@ -1,0 +1,205 @@
+"""Training, top to bottom: one loop for one seed or many.
+
+Shapes: S replicas still training, B images a batch, K classes.
+"""
+
+import math
+import time
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from omegaconf import DictConfig
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from labs import signals
+from labs.data.images import EvaluationBatches, TrainingBatches, batch_bounds
+from labs.diagnostics import GradientFlow, sampled_steps
+from labs.loggers.console import EpochProgress
+from labs.loggers.run_log import RunLog
+from labs.replicas import Replicas
+from labs.training.saving import Saver
+
+
+@dataclass
+class Run:
+    """One replica's own: where it writes, what updates it, and what it has reached.
+
+    `best` is the epoch with the highest validation accuracy so far (the first of equals), `weights` a copy of its weights.
+    """
+
+    seed: int
+    directory: Path
+    log: RunLog
+    optimizer: Optimizer
+    scheduler: LRScheduler
+    monitor: str = "val_loss"  # what a plateau schedule is told
+    best: dict[str, Any] | None = None
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    epochs_run: int = 0
+    seconds: float = 0.0
+    diverged: bool = False
+    over: bool = False  # not to be trained any further
+    hash: str = ""  # of the configuration
+    data: int = 0  # the fingerprint of the images
+
+
+def fit(
+    replicas: Replicas,
+    runs: list[Run],
+    training: TrainingBatches,
+    validation: EvaluationBatches,
+    trainer: DictConfig,
+    progress: EpochProgress,
+) -> None:
+    """Train every replica until its epochs are over, its validation accuracy stops rising, or its loss is no longer finite.
+
+    Args:
+        replicas: the networks, in the order of `runs`; those that stop are dropped from it.
+        runs: filled in as they go; afterwards `best` and `weights` hold each one's best epoch. Runs taken up again go on after
+            their `epochs_run`, which is the same for all that are not over.
+        trainer: the `trainer` node of the configuration.
+    """
+    runs = keep_going(replicas, runs)
+    steps = steps_per_epoch(len(training), trainer)
+    sampled = sampled_steps(trainer.diagnostics, trainer.diagnostics_every, steps)
+
+    done = runs[0].epochs_run if runs else trainer.epochs
+    saver = Saver(trainer, done)
+
+    for epoch in range(done + 1, trainer.epochs + 1):
+        started = time.perf_counter()
+
+        # ── train ──────────────────────────────────────────────────────────────────────────────────────────────────────
+        replicas.train()
+        replicas.begin_epoch(epoch)
+        flow = GradientFlow(replicas)
+        loss_sums, hits, seen = [], [], 0
+        batches = training.epoch([run.seed for run in runs], epoch, trainer.batch_size)
+        for step, (images, labels) in enumerate(islice(batches, steps)):
+            logits = replicas(images)  # (S, B, K)
+            losses = replica_losses(logits, labels)  # (S, B)
+            replicas.backward(losses.mean(1).sum())  # summed over replicas: each gets the gradient of its own mean loss
+            if step in sampled:
+                flow.before_step()
+            for run in runs:
+                run.optimizer.step()
+            if step in sampled:
+                flow.after_step()
+            loss_sums.append(losses.detach().sum(1))
+            hits.append((logits.detach().argmax(-1) == labels).sum(1))
+            seen += labels.shape[1]
+            progress.step(epoch, step)
+            if signals.pending() and saver.epoch == epoch - 1:
+                return  # the epoch before is on disk; otherwise this one, which is short, is ended first
+        train_loss = torch.stack(loss_sums).double().sum(0) / seen
+        train_acc = torch.stack(hits).sum(0).double() * (100 / seen)
+
+        # ── validate ───────────────────────────────────────────────────────────────────────────────────────────────────
+        val_loss, val_acc = evaluate(replicas, validation)
+
+        # ── the epoch's one synchronisation ────────────────────────────────────────────────────────────────────────────
+        table = torch.stack([train_loss, train_acc, val_loss, val_acc]).T.tolist()  # (S, 4)
+        grad_norms = flow.mean_grad_norm() if sampled else [math.nan] * len(runs)
+        layers = flow.epoch() if sampled else []
+        seconds = (time.perf_counter() - started) / len(runs)  # a replica's share
+
+        # ── record ─────────────────────────────────────────────────────────────────────────────────────────────────────
+        if epoch == 1 and sampled:
+            record_initialisation(runs, flow)
+        rows = []
+        for i, run in enumerate(runs):
+            names = ("train_loss", "train_acc", "val_loss", "val_acc")
+            row = {"epoch": epoch, **dict(zip(names, table[i], strict=True))}
+            row |= {"lr": run.optimizer.param_groups[0]["lr"], "grad_norm": grad_norms[i], "seconds": seconds}
+            run.epochs_run, run.seconds = epoch, run.seconds + seconds
+            run.diverged = not (math.isfinite(row["train_loss"]) and math.isfinite(row["val_loss"]))
+            run.log.epoch(row)
+            if sampled:
+                run.log.layers({"epoch": epoch, **layers[i]})
+            rows.append(row)
+        progress.epoch(rows)
+
+        # ── keep the best, schedule ────────────────────────────────────────────────────────────────────────────────────
+        for i, (run, row) in enumerate(zip(runs, rows, strict=True)):
+            if run.diverged:
+                continue
+            if run.best is None or row["val_acc"] > run.best["val_acc"]:
+                run.best, run.weights = row, replicas.state_of(i)
+            if isinstance(run.scheduler, ReduceLROnPlateau):
+                run.scheduler.step(row[run.monitor])
+            else:
+                run.scheduler.step()
+
+        # ── save, and stop those that are done ─────────────────────────────────────────────────────────────────────────
+        for run in runs:
+            run.over = run.diverged or out_of_patience(run, trainer.patience) or epoch == trainer.epochs
+        saver.save(replicas, runs, epoch, now=signals.pending())
+        runs = keep_going(replicas, runs)
+        if not runs or signals.pending():
+            break
+
+
+def keep_going(replicas: Replicas, runs: list[Run]) -> list[Run]:
+    """The runs that are not over, and only their networks left in `replicas`."""
+    going = [i for i, run in enumerate(runs) if not run.over]
+    if len(going) < len(runs):
+        replicas.keep(going)
+    return [runs[i] for i in going]
+
+
+def measure(
+    replicas: Replicas, runs: list[Run], training: TrainingBatches, validation: EvaluationBatches, trainer: DictConfig
+) -> None:
+    """What `trainer.epochs=0` asks for: the validation numbers of the initial weights, and the gradients of one batch."""
+    for i, (run, loss, accuracy) in enumerate(zip(runs, *(v.tolist() for v in evaluate(replicas, validation)), strict=True)):
+        run.best = {"epoch": 0, "train_loss": None, "train_acc": None, "val_loss": loss, "val_acc": accuracy}
+        run.weights = replicas.state_of(i)
+    if trainer.diagnostics != "off":
+        replicas.train()
+        replicas.begin_epoch(1)
+        images, labels = next(training.epoch([run.seed for run in runs], 1, trainer.batch_size))
+        replicas.backward(replica_losses(replicas(images), labels).mean(1).sum())
+        flow = GradientFlow(replicas)
+        flow.before_step()
+        record_initialisation(runs, flow)
+
+
+def record_initialisation(runs: list[Run], flow: GradientFlow) -> None:
+    """Write the layers' record of epoch 0: the first sampled step's gradients belong to the initial weights."""
+    for run, grad_norm, weight_norm in zip(runs, *flow.first(), strict=True):
+        run.log.layers({"epoch": 0, "grad_norm": grad_norm, "weight_norm": weight_norm, "update_ratio": None})
+
+
+def steps_per_epoch(count: int, trainer: DictConfig) -> int:
+    """Steps in an epoch over `count` training images: all batches, or fewer by `trainer.steps_per_epoch`."""
+    steps = len(batch_bounds(count, trainer.batch_size))
+    return steps if trainer.steps_per_epoch is None else min(steps, trainer.steps_per_epoch)
+
+
+def replica_losses(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of each sample in nats: logits (S, B, K) and labels (S, B) to (S, B)."""
+    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels)
+
+
+@torch.inference_mode()
+def evaluate(replicas: Replicas, batches: EvaluationBatches) -> tuple[Tensor, Tensor]:
+    """Per-sample mean loss (nats) and accuracy (percent) of each replica on the same images, float64, shape (S,) each."""
+    replicas.eval()
+    losses, hits = [], []
+    for images, labels in batches:
+        logits = replicas.forward_same(images)  # (S, B, K)
+        labels = labels.expand(len(replicas), -1)  # (S, B)
+        losses.append(replica_losses(logits, labels).double().sum(1))
+        hits.append((logits.argmax(-1) == labels).sum(1))
+    return torch.stack(losses).sum(0) / len(batches), torch.stack(hits).sum(0).double() * (100 / len(batches))
+
+
+def out_of_patience(run: Run, patience: int | None) -> bool:
+    """Whether `patience` epochs have gone by without a better validation accuracy."""
+    return patience is not None and run.best is not None and run.epochs_run - run.best["epoch"] >= patience

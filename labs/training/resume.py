@@ -1,0 +1,191 @@
+"""Going on after the newest epoch that all replicas of a process have on disk, or with some of them first where there is none.
+
+What is found must be whole, of this configuration and seed, and agree with what `metrics.jsonl` and `layers.jsonl` hold up to
+its epoch. Otherwise an older checkpoint is taken, and where there is none the run starts again, which gives the same numbers.
+"""
+
+import hashlib
+import logging
+import re
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from labs.errors import UserError
+from labs.loggers.run_log import FILES, lines_up_to
+from labs.replicas import Replicas
+from labs.training import checkpoint
+from labs.training.loop import Run
+from labs.training.result import best_of
+from labs.training.saving import save_best
+
+log = logging.getLogger(__name__)
+State = dict[str, Any]
+
+
+def find(directories: dict[int, Path], config_hash: str, data: int, mode: str) -> dict[int, State | None]:
+    """Which of the seeds to train next, side by side, and the state from which each goes on; None where it begins.
+
+    These are all of them, unless some have got further than others. Of these, what lies in their directories of later epochs is
+    removed. What cannot be used is set aside as `….unusable`.
+
+    Args:
+        directories: the run directory of each seed.
+        data: the fingerprint of the images that there are now.
+        mode: `resume=`.
+
+    Raises:
+        UserError: with `must`, if there is nothing to go on from; if a checkpoint cannot be read, or saw other images.
+    """
+    options: dict[int, list[State]] = {seed: [] for seed in directories}
+    for name in () if mode == "never" else ("last.pt", "previous.pt"):
+        for seed, directory in directories.items():
+            if state := usable(directory / "checkpoints" / name, directory, seed, config_hash, data):
+                options[seed].append(state)
+        if at_newest_common_epoch(options):
+            break
+    if mode == "must" and (without := [str(directories[seed]) for seed, states in options.items() if not states]):
+        raise UserError(
+            f"resume=must: no checkpoint to go on from in {', '.join(without)}; set resume=auto to start from the beginning"
+        )
+    found = next_together(options)
+    for seed, state in found.items():
+        settle(directories[seed] / "checkpoints", state)
+    return found
+
+
+def next_together(options: dict[int, list[State]]) -> dict[int, State | None]:
+    """The states from which the next seeds go on: of all that have begun, or of those furthest on; then of those that have not.
+
+    Seeds of a process are at one epoch. Those that were begun by different jobs (such as those of a job that was interrupted,
+    and started again with more replicas) have none in common, and are trained one group after another so that none goes back.
+    """
+    begun = {seed: states for seed, states in options.items() if states}
+    if not begun:
+        return dict.fromkeys(options)
+    if common := at_newest_common_epoch(begun):
+        return dict(common)
+    newest = {seed: max(states, key=epoch_of) for seed, states in begun.items()}
+    furthest = max(map(epoch_of, newest.values()))
+    return {seed: state for seed, state in newest.items() if state["epoch"] == furthest}
+
+
+def epoch_of(state: State) -> int:
+    """The epoch after which it was saved."""
+    return int(state["epoch"])
+
+
+def at_newest_common_epoch(options: dict[int, list[State]]) -> dict[int, State]:
+    """One state of each seed, all of the newest epoch possible; a replica that was over before it is there as it ended."""
+    for epoch in sorted({state["epoch"] for states in options.values() for state in states}, reverse=True):
+        found = {
+            seed: state
+            for seed, states in options.items()
+            for state in states[::-1]
+            if state["epoch"] == epoch or (state["over"] and state["epoch"] < epoch)
+        }
+        if len(found) == len(options):
+            return found
+    return {}
+
+
+def usable(path: Path, directory: Path, seed: int, config_hash: str, data: int) -> State | None:
+    """The state in a checkpoint from which this run can go on; None if there is no such file.
+
+    One that is no use is set aside with a warning, and with it a copy of the records, which may hold the epochs up to it.
+    """
+    if not path.exists():
+        return None
+    try:
+        return read(path, directory, seed, config_hash, data) | {"path": path}
+    except checkpoint.UnusableError as error:
+        log.warning("%s; it is set aside, and an older checkpoint or the beginning is where this run goes on", error)
+        path.replace(path.with_suffix(".unusable"))
+        for name in FILES:
+            with suppress(FileNotFoundError):
+                shutil.copyfile(directory / name, directory / f"{name}.unusable")
+        return None
+
+
+def read(path: Path, directory: Path, seed: int, config_hash: str, data: int) -> State:
+    """A state of `labs.training.saving`.
+
+    Raises:
+        UnusableError: if it is damaged, of another run, or does not agree with the records beside it.
+        UserError: if it cannot be read, or the data has changed since.
+    """
+    state = checkpoint.load(path)
+    if (state.get("hash"), state.get("seed")) != (config_hash, seed) or "records" not in state:
+        raise checkpoint.UnusableError(
+            f"{path}: a checkpoint of another run (configuration {state.get('hash')}, seed {state.get('seed')})"
+        )
+    for name, digest in zip(FILES, state["records"], strict=True):
+        if hashlib.sha256(lines_up_to(directory / name, state["epoch"])).hexdigest() != digest:
+            raise checkpoint.UnusableError(f"{path}: {name} beside it is damaged before the end of epoch {state['epoch']}")
+    if state["data"] != data:
+        raise UserError(
+            f"{directory}: was trained on other images than the data set holds now; put them back, or start again with "
+            "resume=never"
+        )
+    return state
+
+
+def settle(folder: Path, chosen: State | None) -> None:
+    """Remove the checkpoints of epochs after the chosen state's, so that all that is there is of this attempt.
+
+    Where previous.pt is chosen it becomes last.pt.
+    """
+    reached, path = (chosen["epoch"], chosen["path"]) if chosen else (0, None)
+    stays = {path, folder / "previous.pt"} if path == folder / "last.pt" else {path}
+    for other in folder.glob("*.pt"):
+        numbered = re.fullmatch(r"epoch_(\d+)", other.stem)
+        stale = int(numbered[1]) > reached if numbered else other.stem in ("last", "previous", *([] if chosen else ["best"]))
+        if stale and other not in stays:
+            other.unlink()
+    if path == folder / "previous.pt":
+        path.replace(folder / "last.pt")
+
+
+def restore(replicas: Replicas, runs: list[Run], states: dict[int, State | None], epochs: int) -> None:
+    """Put weights, optimizers, schedulers and what each run has reached back.
+
+    Args:
+        epochs: how many there are to be.
+
+    Raises:
+        UserError: if a state does not fit the network or what trains it.
+    """
+    for i, run in enumerate(runs):
+        if (state := states[run.seed]) is None:
+            continue
+        try:
+            replicas.load_state_of(i, state["model"])
+            if not state["over"]:
+                run.optimizer.load_state_dict(state["optimizer"])
+                run.scheduler.load_state_dict(state["scheduler"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise UserError(
+                f"{run.directory}: the checkpoint of epoch {state['epoch']} does not fit the network or its optimizer "
+                f"({str(error).splitlines()[0]}); resume=never starts this run again"
+            ) from error
+        run.best, run.weights = state["best"], state["best_model"]
+        run.epochs_run, run.seconds, run.over, run.diverged = (state[k] for k in ("epoch", "seconds", "over", "diverged"))
+        log.info("seed %d: going on after epoch %d of %d", run.seed, run.epochs_run, epochs)
+        mend_best(run)
+
+
+def mend_best(run: Run) -> None:
+    """Write best.pt again, and say so, where it is gone or no use: last.pt has the same weights."""
+    if run.best is None:
+        return
+    path = best_of(run.directory)
+    try:
+        state = checkpoint.load(path)
+        if (state.get("hash"), state.get("seed")) == (run.hash, run.seed):
+            return
+        reason = f"{path}: of another run"
+    except UserError as error:
+        reason = str(error) if path.exists() else f"{path}: is gone"
+    log.warning("%s; written again from last.pt, with the weights of epoch %d", reason, run.best["epoch"])
+    save_best(run)

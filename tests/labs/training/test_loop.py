@@ -1,0 +1,359 @@
+"""The training loop, against plain PyTorch and against its promises."""
+
+import math
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from labs.data.images import EvaluationBatches, Images, Normalizer, TrainingBatches, stream
+from labs.files import read_json
+from labs.loggers.console import EpochProgress
+from labs.loggers.run_log import RunInfo, RunLog
+from labs.models.cnn import CNN
+from labs.models.mlp import MLP
+from labs.replicas import Replicas
+from labs.training import checkpoint
+from labs.training.loop import Run, evaluate, fit, measure, out_of_patience, replica_losses
+
+Make = Callable[[int], nn.Module]
+
+
+def noise(count: int, seed: int = 0) -> Images:
+    """Labels a network can learn from images: the brightest of four quadrants, 6x6 pixels, one channel."""
+    pixels = torch.randint(0, 256, (count, 1, 6, 6), generator=stream(seed, "test"), dtype=torch.int64)
+    quadrants = torch.stack([pixels[..., :3, :3], pixels[..., :3, 3:], pixels[..., 3:, :3], pixels[..., 3:, 3:]])
+    return Images(pixels.to(torch.uint8), quadrants.sum((2, 3, 4)).argmax(0), list("abcd"))
+
+
+def mlp(seed: int, residual: bool = True) -> nn.Module:
+    torch.manual_seed(seed)
+    return MLP((1, 6, 6), 4, widths=[12, 8, 8, 8], residual=residual)
+
+
+def plain_mlp(seed: int) -> nn.Module:
+    return mlp(seed, residual=False)
+
+
+def cnn(seed: int, residual: bool = True) -> nn.Module:
+    torch.manual_seed(seed)
+    return CNN((1, 6, 6), 4, filters=[3, 4], hidden=8, dropout=0.3, residual=residual)
+
+
+def plain_cnn(seed: int) -> nn.Module:
+    return cnn(seed, residual=False)
+
+
+def settings(**changes: Any) -> DictConfig:
+    base = {
+        "epochs": 3,
+        "batch_size": 16,
+        "steps_per_epoch": None,
+        "patience": None,
+        "save_every": None,
+        "diagnostics": "epoch",
+        "diagnostics_every": 1,
+    }
+    return OmegaConf.create(base | changes)
+
+
+NO_MIRRORS = OmegaConf.create({"tensorboard": False})
+NOBODY = RunInfo(
+    cell="",
+    hash="",
+    seed=0,
+    study=None,
+    place="",
+    config={},
+    depth=0,
+    residual=None,
+    params=0,
+    mult_adds=0,
+    summary="",
+)
+
+
+class Trained:
+    """What a call of `fit` on noise leaves behind."""
+
+    def __init__(
+        self, folder: Path, make: Make = mlp, seeds: tuple[int, ...] = (0,), *, optimizer: Any = torch.optim.Adam,
+        scheduler: Any = None, lr: float = 0.01, dtype: torch.dtype = torch.float32, poison: int | None = None, **changes: Any,
+    ) -> None:  # fmt: skip
+        self.training_images, self.validation_images = noise(90), noise(40, seed=1)
+        normalize = Normalizer(self.training_images, enabled=True)
+        if dtype == torch.float64:
+            convert = normalize
+            normalize = lambda images: convert(images).double()  # type: ignore[assignment]  # noqa: E731
+        self.training = TrainingBatches(self.training_images, normalize, (6, 6), crop_padding=1, flip=True, augment=True)
+        self.validation = EvaluationBatches(self.validation_images, normalize, (6, 6), batch_size=17)
+        self.models = [make(seed).to(dtype) for seed in seeds]
+        if poison is not None:
+            with torch.no_grad():
+                next(self.models[poison].parameters()).fill_(math.nan)
+        self.replicas = Replicas(self.models, list(seeds))
+        self.runs = []
+        for i, seed in enumerate(seeds):
+            directory = folder / f"seed={seed}"
+            opt = optimizer(self.replicas.parameters_of(i, flat=True), lr=lr)
+            sched = scheduler(opt) if scheduler else torch.optim.lr_scheduler.ConstantLR(opt, 1.0)
+            self.runs.append(Run(seed, directory, RunLog(directory, NO_MIRRORS, NOBODY), opt, sched))
+        trainer = settings(**changes)
+        with ExitStack() as logs:
+            for run in self.runs:
+                logs.enter_context(run.log)
+            if trainer.epochs == 0:
+                measure(self.replicas, self.runs, self.training, self.validation, trainer)
+            else:
+                quiet = EpochProgress(trainer.epochs, 6, 1, visible=False)
+                fit(self.replicas, self.runs, self.training, self.validation, trainer, quiet)
+
+    def last(self, i: int = 0) -> dict[str, Tensor]:
+        """The weights after the last epoch."""
+        weights: dict[str, Tensor] = checkpoint.load(self.runs[i].directory / "checkpoints" / "last.pt")["model"]
+        return weights
+
+    def rows(self, i: int = 0) -> list[dict[str, Any]]:
+        lines = (self.runs[i].directory / "metrics.jsonl").read_text().splitlines()
+        return [{k: v for k, v in OmegaConf.create(line).items() if k != "seconds"} for line in lines]  # type: ignore[misc]
+
+
+# ── the arithmetic of training ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_epoch_equals_a_plain_pytorch_loop(tmp_path: Path) -> None:
+    # In double precision: Adam makes whole steps of the rounding noise that is the gradient of a bias before BatchNorm.
+    trained = Trained(tmp_path, epochs=1, diagnostics="off", dtype=torch.float64)
+    model = mlp(0).double()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    loss_sum = hits = 0.0
+    for x, y in trained.training.epoch([0], 1, 16):
+        logits = model(x[0])
+        loss = F.cross_entropy(logits, y[0])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        loss_sum += loss.item() * len(y[0])
+        hits += (logits.argmax(1) == y[0]).sum().item()
+    for name, tensor in model.state_dict().items():
+        torch.testing.assert_close(trained.last()[name], tensor, rtol=0, atol=1e-9)
+    row = trained.rows()[0]
+    assert row["train_loss"] == pytest.approx(loss_sum / 90, rel=1e-9)
+    assert row["train_acc"] == pytest.approx(100 * hits / 90)
+
+
+def test_evaluation_is_the_mean_over_samples_whatever_the_batches(tmp_path: Path) -> None:
+    trained = Trained(tmp_path, epochs=1)
+    replicas = Replicas([mlp(0)], [0])
+    replicas.load_state_of(0, trained.last())
+    loss, accuracy = evaluate(replicas, trained.validation)
+    images = trained.validation.normalize(trained.validation_images.images)
+    model = mlp(0).eval()
+    model.load_state_dict(trained.last())
+    with torch.no_grad():
+        logits = model(images)
+    assert loss.item() == pytest.approx(F.cross_entropy(logits, trained.validation_images.labels).item(), rel=1e-6)
+    assert accuracy.item() == pytest.approx(100 * (logits.argmax(1) == trained.validation_images.labels).float().mean().item())
+
+
+def test_replica_losses_are_those_of_each_sample() -> None:
+    logits, labels = torch.randn(2, 5, 3), torch.randint(3, (2, 5))
+    expected = torch.stack([F.cross_entropy(a, b, reduction="none") for a, b in zip(logits, labels, strict=True)])
+    torch.testing.assert_close(replica_losses(logits, labels), expected)
+
+
+def test_the_plateau_schedule_reads_the_validation_loss(tmp_path: Path) -> None:
+    schedule = lambda opt: torch.optim.lr_scheduler.ReduceLROnPlateau(opt, factor=0.5, patience=1, min_lr=1e-6)  # noqa: E731
+    rows = Trained(tmp_path, epochs=12, scheduler=schedule, lr=0.3).rows()
+    twin = schedule(torch.optim.SGD([torch.zeros(1)], lr=0.3))
+    expected = []
+    for row in rows:
+        expected.append(twin.optimizer.param_groups[0]["lr"])
+        twin.step(row["val_loss"])
+    assert [row["lr"] for row in rows] == expected
+    assert expected[-1] < 0.3
+
+
+def test_the_cosine_schedule_steps_once_an_epoch(tmp_path: Path) -> None:
+    rows = Trained(tmp_path, epochs=4, scheduler=lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, T_max=4)).rows()
+    assert [row["lr"] for row in rows] == pytest.approx([0.01 * (1 + math.cos(math.pi * k / 4)) / 2 for k in range(4)])
+
+
+# ── the best weights ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_best_weights_are_kept_and_not_the_last(tmp_path: Path) -> None:
+    trained = Trained(tmp_path, epochs=12, lr=0.05)
+    run, rows = trained.runs[0], trained.rows()
+    accuracies = [row["val_acc"] for row in rows]
+    assert run.best is not None
+    assert run.best["epoch"] == 1 + accuracies.index(max(accuracies)) < 12  # the first of equals; the last epoch is worse
+    replicas = Replicas([mlp(0)], [0])
+    replicas.load_state_of(0, run.weights)
+    loss, accuracy = evaluate(replicas, trained.validation)
+    assert accuracy.item() == pytest.approx(max(accuracies))
+    assert loss.item() == pytest.approx(run.best["val_loss"], rel=1e-6)
+    assert any(not torch.equal(tensor, trained.last()[name]) for name, tensor in run.weights.items())
+
+
+def test_early_stopping_waits_for_its_patience(tmp_path: Path) -> None:
+    trained = Trained(tmp_path, epochs=60, lr=0.05, patience=3)
+    run = trained.runs[0]
+    assert run.best is not None
+    assert run.epochs_run == run.best["epoch"] + 3 < 60
+    assert out_of_patience(run, 3)
+    assert not out_of_patience(run, 4)
+    assert not out_of_patience(run, None)
+
+
+def test_of_equal_epochs_the_first_is_the_best(tmp_path: Path) -> None:
+    linear = lambda _: nn.Sequential(nn.Flatten(), nn.Linear(36, 4))  # noqa: E731
+    run = Trained(tmp_path, linear, optimizer=torch.optim.SGD, lr=1e-30, epochs=9, patience=2).runs[0]  # nothing moves
+    assert run.best is not None
+    assert (run.best["epoch"], run.epochs_run) == (1, 3)
+
+
+# ── fewer steps, or none ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_epoch_of_fewer_steps_counts_only_what_it_saw(tmp_path: Path) -> None:
+    trained = Trained(tmp_path, epochs=2, steps_per_epoch=1)
+    images, labels = next(trained.training.epoch([0], 1, 16))
+    logits = mlp(0).train()(images[0])
+    row = trained.rows()[0]
+    assert row["train_loss"] == pytest.approx(F.cross_entropy(logits, labels[0]).item(), rel=1e-5)
+    assert row["train_acc"] == pytest.approx(100 * (logits.argmax(1) == labels[0]).double().mean().item())
+
+
+def test_no_epochs_measure_the_initial_weights_and_leave_them(tmp_path: Path) -> None:
+    trained = Trained(tmp_path, seeds=(0, 1), epochs=0)
+    for i, run in enumerate(trained.runs):
+        initial = mlp(i).state_dict()
+        assert all(torch.equal(run.weights[name], tensor) for name, tensor in initial.items())
+        assert run.best is not None
+        assert (run.best["epoch"], run.best["train_loss"], run.epochs_run) == (0, None, 0)
+        assert trained.rows(i) == []
+    images, labels = next(trained.training.epoch([0, 1], 1, 16))
+    twin = mlp(1).train()
+    F.cross_entropy(twin(images[1]), labels[1]).backward()
+    records = (trained.runs[1].directory / "layers.jsonl").read_text().splitlines()
+    assert len(records) == 1
+    assert OmegaConf.create(records[0]).grad_norm[-1] == pytest.approx(twin.head.weight.grad.norm().item(), rel=1e-5)
+
+
+# ── checkpoints ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_checkpoints_hold_the_last_the_best_and_every_nth_epoch(tmp_path: Path) -> None:
+    trained = Trained(tmp_path, epochs=7, lr=0.05, save_every=3)
+    folder, run = trained.runs[0].directory / "checkpoints", trained.runs[0]
+    assert {path.name for path in folder.iterdir()} - {"previous.pt"} == {"best.pt", "epoch_3.pt", "epoch_6.pt", "last.pt"}
+    last, best = checkpoint.load(folder / "last.pt"), checkpoint.load(folder / "best.pt")
+    assert run.best is not None
+    assert (last["epoch"], best["epoch"]) == (7, run.best["epoch"])
+    assert last["model"].keys() == mlp(0).state_dict().keys()
+    for name, tensor in run.weights.items():
+        assert torch.equal(best["model"][name], tensor)
+    assert (last["over"], last["optimizer"], last["scheduler"]) == (True, None, None)
+    for epoch in (3, 6):
+        kept = checkpoint.load(folder / f"epoch_{epoch}.pt")
+        assert kept.keys() == best.keys() == {"format", "hash", "seed", "epoch", "model"}
+        assert kept["epoch"] == epoch
+    previous = checkpoint.load(folder / "previous.pt")
+    optimizer = torch.optim.Adam(Replicas([mlp(0)], [0]).parameters_of(0, flat=True), lr=0.01)
+    optimizer.load_state_dict(previous["optimizer"])
+    assert optimizer.state_dict()["state"][0]["step"].item() == previous["epoch"] * 6
+
+
+# ── divergence ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_in_order(tmp_path: Path) -> None:
+    trained = Trained(tmp_path, epochs=5, lr=1e20, optimizer=torch.optim.SGD)
+    run = trained.runs[0]
+    assert run.diverged
+    assert run.epochs_run == 1
+    assert run.best is None
+    assert trained.rows()[0]["train_loss"] is None  # null in the file, no number invented
+    assert [path.name for path in (run.directory / "checkpoints").iterdir()] == ["last.pt"]  # over; nothing is best
+    last = checkpoint.load(run.directory / "checkpoints" / "last.pt")
+    assert (last["epoch"], last["over"], last["diverged"], last["best"]) == (1, True, True, None)
+
+
+def test_a_run_that_diverges_late_keeps_the_weights_that_are_tested(tmp_path: Path) -> None:
+    growing = lambda opt: torch.optim.lr_scheduler.ExponentialLR(opt, gamma=1e9)  # noqa: E731
+    run = Trained(tmp_path, epochs=40, lr=0.01, optimizer=torch.optim.SGD, scheduler=growing).runs[0]
+    assert run.diverged
+    assert run.best is not None
+    saved = checkpoint.load(run.directory / "checkpoints" / "best.pt")
+    assert saved["epoch"] == run.best["epoch"]
+    assert all(torch.equal(saved["model"][name], tensor) for name, tensor in run.weights.items())
+
+
+# ── replicas ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def plateau(optimizer: Optimizer) -> LRScheduler:
+    return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=1)
+
+
+def cosine(optimizer: Optimizer) -> LRScheduler:
+    return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=9)
+
+
+@pytest.mark.parametrize(("make", "schedule"), [(mlp, plateau), (plain_mlp, cosine), (cnn, plateau), (plain_cnn, cosine)])
+@pytest.mark.parametrize(("optimizer", "lr"), [(torch.optim.SGD, 0.2), (torch.optim.Adam, 0.01), (torch.optim.AdamW, 0.01)])
+def test_a_replica_equals_its_solo_run(tmp_path: Path, make: Make, schedule: Any, optimizer: Any, lr: float) -> None:
+    options: dict[str, Any] = {
+        "optimizer": optimizer,
+        "lr": lr,
+        "scheduler": schedule,
+        "dtype": torch.float64,
+        "epochs": 9,
+        "patience": 2,
+    }
+    together = Trained(tmp_path / "together", make, (0, 1, 2), **options)
+    assert len({run.epochs_run for run in together.runs}) > 1  # they stop at different epochs
+    for i, seed in enumerate((0, 1, 2)):
+        alone = Trained(tmp_path / "alone", make, (seed,), **options)
+        for mine, theirs in zip(alone.rows(), together.rows(i), strict=True):
+            assert theirs == pytest.approx(mine, rel=1e-9)
+        for name, tensor in alone.runs[0].weights.items():
+            torch.testing.assert_close(together.runs[i].weights[name], tensor, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("make", [mlp, cnn])
+def test_a_nan_in_one_replica_leaves_the_others_bitwise_as_they_were(tmp_path: Path, make: Make) -> None:
+    healthy = Trained(tmp_path / "healthy", make, (0, 1, 2))
+    poisoned = Trained(tmp_path / "poisoned", make, (0, 1, 2), poison=1)
+    assert [run.diverged for run in poisoned.runs] == [False, True, False]
+    for i in (0, 2):
+        assert poisoned.rows(i) == healthy.rows(i)
+        assert all(torch.equal(a, poisoned.runs[i].weights[name]) for name, a in healthy.runs[i].weights.items())
+
+
+# ── diagnostics ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("make", [mlp, cnn])
+def test_diagnostics_leave_the_weights_bitwise_as_they_are(tmp_path: Path, make: Make) -> None:
+    def weights(mode: str) -> dict[str, Tensor]:
+        return Trained(tmp_path / mode, make, diagnostics=mode).last()
+
+    off = weights("off")
+    for mode in ("epoch", "every_n"):
+        assert all(torch.equal(tensor, off[name]) for name, tensor in weights(mode).items())
+
+
+def test_result_files_are_whole_json(tmp_path: Path) -> None:
+    trained = Trained(tmp_path)
+    assert [row["epoch"] for row in trained.rows()] == [1, 2, 3]
+    assert read_json(trained.runs[0].directory / "result.json") is None  # only a tested run has one

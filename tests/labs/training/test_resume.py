@@ -1,0 +1,451 @@
+"""Going on where a run broke off, to the same bits. Promise 5."""
+
+import errno
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from breaking_off import Killed, break_off, equal, kill_at, left_behind, train, without_time
+from omegaconf import DictConfig
+
+from labs.data import datasets
+from labs.data.images import Images
+from labs.errors import UserError
+from labs.files import read_json
+from labs.loggers.console import EpochProgress
+from labs.training import checkpoint, resume, run, saving
+
+Compose = Callable[..., DictConfig]
+
+
+@pytest.fixture(autouse=True)
+def every_epoch_is_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(saving, "LONGEST_WAIT", 0.0)
+
+
+# ── the same bits ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+MLP = ["trainer.epochs=7", "trainer.save_every=3"]
+CASES = {
+    "the defaults": MLP,
+    "a learning rate that falls": [*MLP, "scheduler.patience=0", "optimizer.lr=0.03"],
+    "sgd with momentum, cosine": [*MLP, "optimizer=sgd", "scheduler=cosine"],
+    "adamw, constant, no diagnostics": [*MLP, "optimizer=adamw", "scheduler=constant", "trainer.diagnostics=off"],
+    "diagnostics every third step": [*MLP, "trainer.diagnostics=every_n", "trainer.diagnostics_every=3"],
+    "augmentation and dropout": [
+        "model=cnn", "model.filters=[4,8]", "model.hidden=16", "trainer.epochs=5", "dataset.augment=standard",
+        "dataset.crop_padding=1", "dataset.horizontal_flip=true", "trainer.steps_per_epoch=8",
+    ],
+    "bfloat16": [*MLP, "trainer.precision=bf16", "trainer.steps_per_epoch=8"],
+    "early stopping": ["trainer.epochs=30", "trainer.patience=2", "optimizer.lr=0.03"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("overrides", CASES.values(), ids=CASES)
+def test_a_run_killed_twice_ends_with_the_bits_of_one_that_was_not(
+    compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: list[str]
+) -> None:
+    cfg = compose_config("model.residual=true", *overrides)
+    train(cfg, tmp_path / "undisturbed")
+    break_off(monkeypatch, cfg, tmp_path / "killed", (3, 4))
+    break_off(monkeypatch, cfg, tmp_path / "killed", (5, 0))
+    torch.randn(5)
+    train(cfg, tmp_path / "killed")
+    assert equal(left_behind(tmp_path / "killed"), left_behind(tmp_path / "undisturbed"))
+
+
+def test_a_run_killed_after_its_last_epoch_is_tested_and_not_trained_again(
+    compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg = compose_config()
+    train(cfg, tmp_path / "undisturbed")
+    train(cfg, tmp_path / "killed")
+    (tmp_path / "killed" / "seed=0" / "result.json").unlink()
+    kill_at(monkeypatch, 1, 0)
+    kill_at(monkeypatch, 2, 0)
+    train(cfg, tmp_path / "killed")
+    assert equal(left_behind(tmp_path / "killed"), left_behind(tmp_path / "undisturbed"))
+
+
+def test_epochs_that_stand_are_not_trained_again_and_the_seconds_add_up(
+    compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cfg = compose_config("trainer.epochs=5", "seed=3")
+    break_off(monkeypatch, cfg, tmp_path, (4, 2), 3)
+    before = (tmp_path / "seed=3" / "metrics.jsonl").read_text().splitlines()
+    trained: list[int] = []
+    monkeypatch.setattr(EpochProgress, "step", lambda self, epoch, step: trained.append(epoch))
+    caplog.set_level("INFO")
+    [result] = train(cfg, tmp_path, (3,))
+    assert set(trained) == {4, 5}
+    assert "seed 3: going on after epoch 3 of 5" in caplog.messages
+    after = (tmp_path / "seed=3" / "metrics.jsonl").read_text().splitlines()
+    assert after[:3] == before
+    assert result["seconds"] == pytest.approx(sum(json.loads(line)["seconds"] for line in after))
+
+
+# ── replicas ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("at", [(2, 3), (5, 1), (9, 0)])
+def test_replicas_that_stop_at_different_epochs_go_on_to_the_same_bits(
+    compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: tuple[int, int]
+) -> None:
+    cfg = compose_config("trainer.epochs=12", "trainer.patience=1", "optimizer.lr=0.02", "replicas=4")
+    results = train(cfg, tmp_path / "undisturbed", (0, 1, 2, 3))
+    stops = [result["epochs_run"] for result in results]
+    assert min(stops) < max(stops)
+    if at[0] > max(stops):
+        at = (max(stops), 0)
+    break_off(monkeypatch, cfg, tmp_path / "killed", at, 0, 1, 2, 3)
+    train(cfg, tmp_path / "killed", (0, 1, 2, 3))
+    for seed in range(4):
+        assert equal(left_behind(tmp_path / "killed", seed), left_behind(tmp_path / "undisturbed", seed))
+
+
+def test_a_replica_that_is_over_is_saved_even_where_the_others_wait(
+    compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saving, "LONGEST_WAIT", 1000.0)
+    monkeypatch.setattr(saving, "SHARE_OF_TIME", 1e-9)
+    cfg = compose_config("trainer.epochs=12", "trainer.patience=1", "optimizer.lr=0.02", "replicas=4")
+    stops = {result["seed"]: result["epochs_run"] for result in train(cfg, tmp_path / "undisturbed", (0, 1, 2, 3))}
+    last = max(stops.values())
+    break_off(monkeypatch, cfg, tmp_path / "killed", (last, 1), 0, 1, 2, 3)
+    for seed, stop in stops.items():
+        state = checkpoint.load(tmp_path / "killed" / f"seed={seed}" / "checkpoints" / "last.pt")
+        assert (state["epoch"], state["over"]) == ((stop, True) if stop < last else (1, False))
+
+
+def test_a_kill_between_two_replicas_checkpoints_goes_back_to_their_common_epoch(
+    compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cfg = compose_config("trainer.epochs=5", "replicas=3")
+    train(cfg, tmp_path / "undisturbed", (0, 1, 2))
+    written = checkpoint.save
+
+    def killing(path: Path, state: dict[str, Any]) -> None:
+        if (state["seed"], state["epoch"], path.stem) == (1, 3, "last"):
+            raise Killed
+        written(path, state)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save", killing)
+        with pytest.raises(Killed):
+            train(cfg, tmp_path / "killed", (0, 1, 2))
+    assert not (tmp_path / "killed" / "seed=1" / "checkpoints" / "last.pt").exists()  # killed between the renames, even
+    caplog.set_level("INFO")
+    train(cfg, tmp_path / "killed", (0, 1, 2))
+    assert [m for m in caplog.messages if "going on" in m] == [f"seed {s}: going on after epoch 2 of 5" for s in (0, 1, 2)]
+    for seed in range(3):
+        assert equal(left_behind(tmp_path / "killed", seed), left_behind(tmp_path / "undisturbed", seed))
+
+
+def test_a_diverged_replica_stays_diverged_while_the_others_go_on(
+    compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg = compose_config("trainer.epochs=4", "replicas=2")
+    poisoned = run.build_model
+
+    def with_a_nan(cfg: DictConfig, seed: int) -> Any:
+        model, shape = poisoned(cfg, seed)
+        if seed == 1:
+            model.head.weight.data.fill_(float("nan"))
+        return model, shape
+
+    monkeypatch.setattr(run, "build_model", with_a_nan)
+    train(cfg, tmp_path / "undisturbed", (0, 1))
+    break_off(monkeypatch, cfg, tmp_path / "killed", (3, 1), 0, 1)
+    results = train(cfg, tmp_path / "killed", (0, 1))
+    assert [result["status"] for result in results] == ["done", "diverged"]
+    assert equal(left_behind(tmp_path / "killed", 0), left_behind(tmp_path / "undisturbed", 0))
+    ours, theirs = (read_json(tmp_path / name / "seed=1" / "result.json") for name in ("killed", "undisturbed"))
+    assert without_time(ours) == without_time(theirs)
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The epoch of every step that is made."""
+    made: list[int] = []
+    monkeypatch.setattr(EpochProgress, "step", lambda self, epoch, step: made.append(epoch))
+    return made
+
+
+@pytest.mark.parametrize("at", [(4, 1), (6, 2)])
+def test_replicas_that_join_begin_while_the_others_go_on(
+    compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+    steps: list[int], at: tuple[int, int],
+) -> None:  # fmt: skip
+    overrides = ["trainer.epochs=8", "trainer.save_every=2", "trainer.patience=null"]
+    wider = compose_config(*overrides, "replicas=4")
+    train(wider, tmp_path / "undisturbed", (0, 1, 2, 3))
+    break_off(monkeypatch, compose_config(*overrides, "replicas=2"), tmp_path / "wider", at, 1, 2)
+    caplog.set_level("INFO")
+    steps.clear()
+    results = train(wider, tmp_path / "wider", (0, 1, 2, 3))
+    going_on = [message for message in caplog.messages if "going on" in message]
+    assert going_on == [f"seed {seed}: going on after epoch {at[0] - 1} of 8" for seed in (1, 2)]
+    assert [epoch for epoch, _ in groupby(steps)] == [*range(at[0], 9), *range(1, 9)]
+    assert [result["seed"] for result in results] == [0, 1, 2, 3]
+    for seed in range(4):
+        assert equal(left_behind(tmp_path / "wider", seed), left_behind(tmp_path / "undisturbed", seed))
+
+
+def test_seeds_of_different_jobs_go_on_from_where_each_was(
+    compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where an epoch that both have kept is older, and where the job of both is interrupted in turn."""
+    cfg = compose_config("trainer.epochs=9", "trainer.save_every=2", "trainer.patience=null", "replicas=3", "resume=must")
+    alone = compose_config("trainer.epochs=9", "trainer.save_every=2", "trainer.patience=null")
+    train(alone, tmp_path / "undisturbed", (0, 1, 2))
+    break_off(monkeypatch, alone, tmp_path / "joined", (7, 1), 0)
+    break_off(monkeypatch, alone, tmp_path / "joined", (3, 1), 1, 2)
+    break_off(monkeypatch, cfg, tmp_path / "joined", (4, 0), 0, 1, 2)
+    caplog.set_level("INFO")
+    train(cfg, tmp_path / "joined", (1, 2))
+    assert [m for m in caplog.messages if "going on" in m] == [f"seed {s}: going on after epoch 3 of 9" for s in (1, 2)]
+    for seed in range(3):
+        assert equal(left_behind(tmp_path / "joined", seed), left_behind(tmp_path / "undisturbed", seed))
+
+
+# ── what is damaged, foreign or absent ───────────────────────────────────────────────────────────────────────────────────
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 16
+    path.write_bytes(content)
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def change_a_digit(path: Path) -> None:
+    path.write_bytes(re.sub(rb"\.(\d)", lambda match: b".%d" % (9 - int(match[1])), path.read_bytes(), count=1))
+
+
+# the file, what happens to it, and the epoch after which the run goes on
+DAMAGE: dict[str, tuple[str, Callable[[Path], None], int]] = {
+    "last.pt truncated": ("checkpoints/last.pt", truncate, 3),
+    "last.pt with a flipped bit": ("checkpoints/last.pt", flip, 3),
+    "last.pt empty": ("checkpoints/last.pt", lambda path: path.write_bytes(b""), 3),
+    "metrics.jsonl truncated": ("metrics.jsonl", truncate, 0),
+    "metrics.jsonl with another digit": ("metrics.jsonl", change_a_digit, 0),
+    "layers.jsonl with another digit": ("layers.jsonl", change_a_digit, 0),
+    "layers.jsonl absent": ("layers.jsonl", Path.unlink, 0),
+}
+
+
+@pytest.mark.parametrize(("name", "damage", "goes_on_after"), DAMAGE.values(), ids=DAMAGE)
+def test_damage_costs_epochs_and_changes_nothing(
+    compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+    name: str, damage: Callable[[Path], None], goes_on_after: int,
+) -> None:  # fmt: skip
+    cfg = compose_config("trainer.epochs=5", "trainer.save_every=2")
+    train(cfg, tmp_path / "undisturbed")
+    break_off(monkeypatch, cfg, tmp_path / "killed", (5, 1))
+    damage(tmp_path / "killed" / "seed=0" / name)
+    caplog.set_level("INFO")
+    train(cfg, tmp_path / "killed")
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warnings
+    assert all(message.count("\n") == 0 and "set aside" in message for message in warnings)
+    going_on = [message for message in caplog.messages if "going on" in message]
+    assert going_on == ([f"seed 0: going on after epoch {goes_on_after} of 5"] if goes_on_after else [])
+    assert equal(left_behind(tmp_path / "killed"), left_behind(tmp_path / "undisturbed"))
+
+
+def test_a_checkpoint_of_another_seed_or_configuration_is_not_used(
+    compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cfg = compose_config("trainer.epochs=3")
+    train(cfg, tmp_path / "a", (0, 1))
+    folder = tmp_path / "b" / "seed=1"
+    shutil.copytree(tmp_path / "a" / "seed=0", folder)
+    (folder / "result.json").unlink()
+    train(cfg, tmp_path / "b", (1,))
+    assert any("a checkpoint of another run" in message for message in caplog.messages)
+    assert (folder / "checkpoints" / "last.unusable").exists()
+    ours, theirs = left_behind(tmp_path / "b", 1)["result"], left_behind(tmp_path / "a", 1)["result"]
+    assert ours["test_loss"] == pytest.approx(theirs["test_loss"], abs=1e-6)
+
+
+def test_what_cannot_be_read_now_is_left_for_later(
+    compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network file system that hiccups, or a machine without memory, says nothing of the checkpoint."""
+    cfg = compose_config("trainer.epochs=4")
+    train(cfg, tmp_path / "undisturbed")
+    break_off(monkeypatch, cfg, tmp_path / "killed", (4, 1))
+    folder = tmp_path / "killed" / "seed=0"
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for error, line in ((OSError(errno.EIO, "Input/output error"), r"last\.pt: cannot be read \(Input/output error\)$"),
+                        (MemoryError(), "^this machine is out of memory")):  # fmt: skip
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "read_bytes", raising(error))
+            with pytest.raises(UserError, match=line):
+                train(cfg, tmp_path / "killed")
+        assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    train(cfg, tmp_path / "killed")
+    assert equal(left_behind(tmp_path / "killed"), left_behind(tmp_path / "undisturbed"))
+
+
+def raising(error: Exception) -> Callable[..., bytes]:
+    def fail(*_: Any) -> bytes:
+        raise error
+
+    return fail
+
+
+def test_records_that_are_set_aside_with_a_checkpoint_stay_readable(
+    compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg = compose_config("trainer.epochs=4")
+    break_off(monkeypatch, cfg, tmp_path, (4, 1))
+    change_a_digit(tmp_path / "seed=0" / "metrics.jsonl")
+    before = (tmp_path / "seed=0" / "metrics.jsonl").read_bytes()
+    train(cfg, tmp_path)
+    assert (tmp_path / "seed=0" / "metrics.jsonl.unusable").read_bytes() == before
+
+
+def test_a_run_goes_on_with_the_images_it_began_with_or_not_at_all(
+    compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg = compose_config("trainer.epochs=3")
+    break_off(monkeypatch, cfg, tmp_path, (3, 1))
+    with monkeypatch.context() as patch:
+        honest = datasets.load
+
+        def one_pixel_off(*args: Any, **named: Any) -> Images:
+            images = honest(*args, **named)
+            images.images[-1, -1, -1, -1] += 1
+            return images
+
+        patch.setattr(datasets, "load", one_pixel_off)
+        with pytest.raises(UserError, match=r"seed=0: was trained on other images than the data set holds now; put them back"):
+            train(cfg, tmp_path)
+        assert (tmp_path / "seed=0" / "checkpoints" / "last.pt").exists()
+    assert train(cfg, tmp_path)[0]["epochs_run"] == 3
+
+
+@pytest.mark.parametrize("epoch", [2, 3])
+def test_when_the_last_checkpoint_is_written_all_that_it_needs_is_on_disk(
+    compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int
+) -> None:
+    """Killed between best.pt and last.pt, also those of a run's last epoch; and no line is younger than its fsync."""
+    cfg = compose_config("trainer.epochs=3")
+    train(cfg, tmp_path / "undisturbed")
+    synced: list[int] = []
+    with monkeypatch.context() as patch:
+        honest, fsync = checkpoint.save, os.fsync
+
+        def killing(path: Path, state: dict[str, Any]) -> None:
+            if path.name == "last.pt":
+                lines = [(path.parents[1] / name).stat().st_ino for name in ("metrics.jsonl", "layers.jsonl")]
+                assert set(lines) <= set(synced)
+                synced.clear()
+                if state["epoch"] == epoch:
+                    raise Killed
+            honest(path, state)
+
+        def noting(descriptor: int) -> None:
+            synced.append(os.fstat(descriptor).st_ino)
+            fsync(descriptor)
+
+        patch.setattr(checkpoint, "save", killing)
+        patch.setattr(os, "fsync", noting)
+        with pytest.raises(Killed):
+            train(cfg, tmp_path / "killed")
+    train(cfg, tmp_path / "killed")
+    assert equal(left_behind(tmp_path / "killed"), left_behind(tmp_path / "undisturbed"))
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, truncate])
+def test_best_weights_that_are_lost_after_the_last_epoch_are_told_and_written_again(
+    compose_config: Compose, tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], None]
+) -> None:
+    cfg = compose_config()
+    train(cfg, tmp_path)
+    before = left_behind(tmp_path)
+    (tmp_path / "seed=0" / "result.json").unlink()
+    best = tmp_path / "seed=0" / "checkpoints" / "best.pt"
+    damage(best)
+    train(cfg, tmp_path)
+    [line] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert line.startswith(f"{best}: ")
+    assert "; written again from last.pt, with the weights of epoch " in line
+    assert equal(left_behind(tmp_path), before)
+
+
+def test_a_checkpoint_of_the_format_before_goes_on(
+    compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cfg = compose_config("trainer.epochs=4")
+    train(cfg, tmp_path / "undisturbed")
+    break_off(monkeypatch, cfg, tmp_path / "killed", (4, 1))
+    last = tmp_path / "killed" / "seed=0" / "checkpoints" / "last.pt"
+    torch.save(checkpoint.load(last) | {"format": 3}, last)
+    caplog.set_level("INFO")
+    train(cfg, tmp_path / "killed")
+    assert "seed 0: going on after epoch 3 of 4" in caplog.messages
+    assert equal(left_behind(tmp_path / "killed"), left_behind(tmp_path / "undisturbed"))
+
+
+def test_what_another_program_wrote_is_one_clear_line(tmp_path: Path) -> None:
+    path = tmp_path / "last.pt"
+    torch.save({"state_dict": {}}, path)
+    with pytest.raises(UserError, match=r"last\.pt: a checkpoint of another program or version; format 4 is needed"):
+        checkpoint.load(path)
+    torch.save({"format": 3, "x": Path()}, path)
+    with pytest.raises(UserError, match=r"last\.pt: not a readable checkpoint \(Weights only load failed"):
+        checkpoint.load(path)
+
+
+# ── resume= ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_resume_never_starts_again_and_leaves_nothing_of_before(
+    compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg = compose_config("trainer.epochs=4", "trainer.save_every=1")
+    break_off(monkeypatch, cfg, tmp_path, (4, 1))
+    cfg = compose_config("trainer.epochs=4", "trainer.save_every=1", "resume=never")
+    break_off(monkeypatch, cfg, tmp_path, (2, 1))
+    folder = tmp_path / "seed=0"
+    assert {path.stem for path in (folder / "checkpoints").iterdir()} == {"best", "last", "epoch_1"}
+    assert len((folder / "metrics.jsonl").read_text().splitlines()) == 1
+
+
+def test_resume_must_needs_something_to_go_on_from(
+    compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg = compose_config("resume=must", "trainer.epochs=3")
+    with pytest.raises(UserError, match=r"^resume=must: no checkpoint to go on from in .*seed=0; set resume=auto to start"):
+        train(cfg, tmp_path)
+    break_off(monkeypatch, compose_config("trainer.epochs=3"), tmp_path, (3, 1))
+    with pytest.raises(UserError, match=r"no checkpoint to go on from in \S+seed=1; set resume=auto"):
+        train(cfg, tmp_path, (0, 1))
+    assert train(cfg, tmp_path)[0]["epochs_run"] == 3
+
+
+def test_the_newest_common_epoch() -> None:
+    def state(epoch: int, over: bool = False) -> dict[str, Any]:
+        return {"epoch": epoch, "over": over}
+
+    def common(*options: list[dict[str, Any]]) -> list[int]:
+        return [s["epoch"] for s in resume.at_newest_common_epoch(dict(enumerate(options))).values()]
+
+    assert common([state(12), state(9)], [state(9)]) == [9, 9]
+    assert common([state(12, over=True), state(9)], [state(9)]) == [9, 9]
+    assert common([state(4, over=True), state(3)], [state(9)]) == [4, 9]
+    assert common([state(4, over=True)], [state(9, over=True)]) == [4, 9]
+    assert common([state(4)], [state(9, over=True)]) == []
+    assert common([state(4)], []) == []
