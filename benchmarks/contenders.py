@@ -29,7 +29,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 import terminal
 from labs import cells, config, data, datasets, loop, run
 from labs.progress import EpochProgress
-from labs.replicas import Replicas
+from labs.replicas.replicas import Replicas
 
 
 def composed(overrides: list[str]) -> DictConfig:

@@ -13,7 +13,7 @@ import terminal
 from labs.diagnostics import GradientFlow, sampled_steps
 from labs.loop import replica_losses
 from labs.models.mlp import MLP
-from labs.replicas import Replicas
+from labs.replicas.replicas import Replicas
 
 BATCH, STEPS = 128, 430  # an epoch of 55,000 images
 

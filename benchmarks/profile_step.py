@@ -12,7 +12,7 @@ from torch.profiler import ProfilerActivity, profile
 import terminal
 from labs.loop import replica_losses
 from labs.models.mlp import MLP
-from labs.replicas import Replicas
+from labs.replicas.replicas import Replicas
 
 BATCH, STEPS, SHOWN = 128, 10, 8
 

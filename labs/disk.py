@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from labs import checkpoint, optimizers
 from labs.plan import Job
-from labs.replicas import Replicas
+from labs.replicas.replicas import Replicas
 from labs.run import build_model
 from labs.saving import epochs_between
 

@@ -36,7 +36,7 @@ from labs import cells, checkpoint, config, datasets, results
 from labs.data import EvaluationBatches, Normalizer, split_validation
 from labs.files import read_json
 from labs.loop import evaluate
-from labs.replicas import Replicas
+from labs.replicas.replicas import Replicas
 from labs.run import build_model, choose_device, set_threads
 
 CAN_DIFFER = (

@@ -21,7 +21,7 @@ from labs import signals
 from labs.data import EvaluationBatches, TrainingBatches, batch_bounds
 from labs.diagnostics import GradientFlow, sampled_steps
 from labs.progress import EpochProgress
-from labs.replicas import Replicas
+from labs.replicas.replicas import Replicas
 from labs.saving import Saver
 from labs.sinks import RunLog
 

@@ -13,7 +13,7 @@ from labs.data import split_validation
 from labs.errors import UserError, one_line
 from labs.loop import replica_losses, steps_per_epoch
 from labs.plan import Job
-from labs.replicas import Replicas
+from labs.replicas.replicas import Replicas
 from labs.run import build_model, choose_device, keep_freed_memory, set_threads
 
 log = logging.getLogger(__name__)

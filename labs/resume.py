@@ -15,7 +15,7 @@ from typing import Any
 from labs import checkpoint
 from labs.errors import UserError
 from labs.loop import Run
-from labs.replicas import Replicas
+from labs.replicas.replicas import Replicas
 from labs.results import best_of
 from labs.saving import save_best
 from labs.sinks import FILES, lines_up_to

@@ -25,7 +25,7 @@ from labs.errors import OUT_OF_MEMORY, UserError, one_line
 from labs.loop import Run, evaluate, fit, measure, steps_per_epoch
 from labs.models.blocks import Block
 from labs.progress import EpochProgress
-from labs.replicas import Replicas
+from labs.replicas.replicas import Replicas
 from labs.sinks import RunInfo, RunLog
 from labs.summary import Summary, summarize
 

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from labs import checkpoint
-from labs.replicas import Replicas
+from labs.replicas.replicas import Replicas
 from labs.results import best_of
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from labs.loop import Run, evaluate, fit, measure, out_of_patience, replica_loss
 from labs.models.cnn import CNN
 from labs.models.mlp import MLP
 from labs.progress import EpochProgress
-from labs.replicas import Replicas
+from labs.replicas.replicas import Replicas
 from labs.sinks import RunInfo, RunLog
 
 Make = Callable[[int], nn.Module]
