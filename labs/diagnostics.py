@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from labs.replicas import Replicas
+from labs.replicas.replicas import Replicas
 
 SAMPLES_AN_EPOCH, MIN_SPACING = 8, 10
 

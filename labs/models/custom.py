@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from labs.errors import UserError
-from labs.replicas import trainable_parameters
+from labs.replicas.replicas import trainable_parameters
 
 PROBABILITIES = ("SoftmaxBackward0", "SigmoidBackward0")
 

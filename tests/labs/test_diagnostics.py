@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from labs.diagnostics import GradientFlow, sampled_steps
 from labs.models.cnn import CNN
 from labs.models.mlp import MLP
-from labs.replicas import Replicas
+from labs.replicas.replicas import Replicas
 
 
 def mlp(residual: bool) -> nn.Module:

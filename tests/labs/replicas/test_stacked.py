@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from labs.errors import UserError
 from labs.models.cnn import CNN
 from labs.models.mlp import MLP
-from labs.replicas import Replicas
-from labs.stacking import Stacked, UnstackableError
+from labs.replicas.replicas import Replicas
+from labs.replicas.stacked import Stacked, UnstackableError
 
 
 class Scaled(nn.Module):

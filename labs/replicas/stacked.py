@@ -36,7 +36,7 @@ class UnstackableError(Exception):
 
 
 class Stacked:
-    """S modules computed by stacked operations; the same methods as `labs.one_by_one.OneByOne`.
+    """S modules computed by stacked operations; the same methods as `labs.replicas.looped.Looped`.
 
     Raises:
         UnstackableError: if the network is more than linear layers, BatchNorm, dropout and elementwise functions of
@@ -195,7 +195,7 @@ class Elementwise(Layer):
         return self.module(x)
 
 
-class Numbers(Layer):
+class StackedParameter(Layer):
     """A parameter that belongs to no layer, one number or one a feature: (S, 1 or features, 1)."""
 
     value: Tensor
@@ -258,7 +258,7 @@ def trace(modules: list[nn.Module]) -> tuple[Callable[[Tensor, list[Any]], Tenso
         elif node.op == "get_attr":
             if dict(first.named_parameters()).get(str(node.target), torch.empty(0, 0)).dim() > 1:
                 raise UnstackableError(str(node.target))
-            replace(node, Numbers(str(node.target)))
+            replace(node, StackedParameter(str(node.target)))
         elif node.op == "output":
             if not isinstance(node.args[0], fx.Node):
                 raise UnstackableError("a forward with several outputs")

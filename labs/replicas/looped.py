@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 
 
-class OneByOne:
-    """S modules, each with its own random stream; the same methods as `labs.stacking.Stacked`."""
+class Looped:
+    """S modules, each with its own random stream; the same methods as `labs.replicas.stacked.Stacked`."""
 
     def __init__(self, modules: list[nn.Module], device: torch.device) -> None:
         self._members = [module.to(device) for module in modules]

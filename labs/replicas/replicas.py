@@ -1,8 +1,8 @@
 """S networks of one architecture, trained side by side: the leading axis of every tensor is the replica.
 
 Each replica keeps its own parameters, buffers and dropout stream, and what it computes does not depend on the others beyond
-rounding. Fully connected networks are computed by stacked operations (`labs/stacking.py`), any other `nn.Module` one after
-another.
+rounding. What computes is the engine: stacked operations for fully connected networks (`stacked.py`), a loop over the modules
+for any others (`looped.py`).
 
 All weights lie in one buffer of shape (S, P), and all gradients in another; a layer's are views of them. An optimizer that
 treats every number alike then updates a replica by a single small call.
@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from labs.data.images import stream_seed
 from labs.errors import UserError
-from labs.one_by_one import OneByOne
-from labs.stacking import Stacked, UnstackableError
+from labs.replicas.looped import Looped
+from labs.replicas.stacked import Stacked, UnstackableError
 
 
 class Replicas:
@@ -44,11 +44,11 @@ class Replicas:
         layers = [name for name, m in modules[0].named_modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
         self.layers = [name for name in layers if "shortcut" not in name.split(".") and f"{name}.weight" in self._shapes]
 
-        self._network: Stacked | OneByOne
+        self._network: Stacked | Looped
         try:
             self._network, self.unstackable = Stacked(modules, self.device), None
         except UnstackableError as reason:
-            self._network, self.unstackable = OneByOne(modules, self.device), str(reason)
+            self._network, self.unstackable = Looped(modules, self.device), str(reason)
         size = sum(shape.numel() for shape in self._shapes.values())
         self.weights = torch.empty(len(modules), size, dtype=next(iter(trainable.values())).dtype, device=self.device)
         for name, values in self.views(self.weights).items():
