@@ -31,7 +31,7 @@ from labs import cells, config
 from labs.data import datasets
 from labs.data import images as data
 from labs.loggers.console import EpochProgress
-from labs.replicas import Replicas
+from labs.replicas.replicas import Replicas
 from labs.training import loop, run
 
 

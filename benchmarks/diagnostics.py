@@ -12,7 +12,7 @@ import torch
 import terminal
 from labs.diagnostics import GradientFlow, sampled_steps
 from labs.models.mlp import MLP
-from labs.replicas import Replicas
+from labs.replicas.replicas import Replicas
 from labs.training.loop import replica_losses
 
 BATCH, STEPS = 128, 430  # an epoch of 55,000 images

@@ -11,7 +11,7 @@ from torch.profiler import ProfilerActivity, profile
 
 import terminal
 from labs.models.mlp import MLP
-from labs.replicas import Replicas
+from labs.replicas.replicas import Replicas
 from labs.training.loop import replica_losses
 
 BATCH, STEPS, SHOWN = 128, 10, 8

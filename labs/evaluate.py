@@ -38,7 +38,7 @@ from labs.data import datasets
 from labs.data.images import EvaluationBatches, Normalizer, split_validation
 from labs.files import read_json
 from labs.training.loop import evaluate
-from labs.replicas import Replicas
+from labs.replicas.replicas import Replicas
 from labs.training.run import build_model, choose_device, set_threads
 
 CAN_DIFFER = (

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from labs import optimizers
 from labs.jobs.plan import Job
-from labs.replicas import Replicas
+from labs.replicas.replicas import Replicas
 from labs.training import checkpoint
 from labs.training.run import build_model
 from labs.training.saving import epochs_between

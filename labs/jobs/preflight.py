@@ -14,7 +14,7 @@ from labs.data.images import split_validation
 from labs.errors import UserError, one_line
 from labs.jobs.plan import Job
 from labs.models import custom as networks
-from labs.replicas import Replicas
+from labs.replicas.replicas import Replicas
 from labs.training.loop import replica_losses, steps_per_epoch
 from labs.training.run import build_model, choose_device, keep_freed_memory, set_threads
 

@@ -22,7 +22,7 @@ from labs.data.images import EvaluationBatches, TrainingBatches, batch_bounds
 from labs.diagnostics import GradientFlow, sampled_steps
 from labs.loggers.console import EpochProgress
 from labs.loggers.run_log import RunLog
-from labs.replicas import Replicas
+from labs.replicas.replicas import Replicas
 from labs.training.saving import Saver
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from labs.errors import UserError
 from labs.loggers.run_log import FILES, lines_up_to
-from labs.replicas import Replicas
+from labs.replicas.replicas import Replicas
 from labs.training import checkpoint
 from labs.training.loop import Run
 from labs.training.result import best_of

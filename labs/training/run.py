@@ -28,7 +28,7 @@ from labs.loggers.console import EpochProgress
 from labs.loggers.run_log import RunInfo, RunLog
 from labs.models import custom as networks
 from labs.models.blocks import Block
-from labs.replicas import Replicas
+from labs.replicas.replicas import Replicas
 from labs.summary import Summary, summarize
 from labs.training import result as results
 from labs.training import resume

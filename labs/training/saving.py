@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from torch import Tensor
 
-from labs.replicas import Replicas
+from labs.replicas.replicas import Replicas
 from labs.training import checkpoint
 from labs.training.result import best_of
 

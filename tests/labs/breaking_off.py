@@ -9,8 +9,8 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from labs.files import read_json
 from labs.errors import UserError
+from labs.files import read_json
 from labs.jobs import preflight
 from labs.loggers.console import EpochProgress
 from labs.training import checkpoint, run

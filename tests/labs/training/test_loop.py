@@ -20,7 +20,7 @@ from labs.loggers.console import EpochProgress
 from labs.loggers.run_log import RunInfo, RunLog
 from labs.models.cnn import CNN
 from labs.models.mlp import MLP
-from labs.replicas import Replicas
+from labs.replicas.replicas import Replicas
 from labs.training import checkpoint
 from labs.training.loop import Run, evaluate, fit, measure, out_of_patience, replica_losses
 
