@@ -29,10 +29,13 @@ from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 import terminal
 from labs import cells, config
 from labs.data import datasets
-from labs.data import images as data
+from labs.data.batches import Normalizer, TrainingBatches
+from labs.data.images import split_validation, stratified_split
 from labs.loggers.console import EpochProgress
+from labs.models.build import build_model
 from labs.replicas.replicas import Replicas
-from labs.training import loop, run
+from labs.seeding import stream
+from labs.training import loop, machine, run
 
 
 def composed(overrides: list[str]) -> DictConfig:
@@ -77,7 +80,7 @@ class Order(Sampler[int]):
         return min(self.count, self.limit)
 
     def __iter__(self) -> Iterator[int]:
-        order = torch.randperm(self.count, generator=data.stream(self.seed, "order", self.epoch))
+        order = torch.randperm(self.count, generator=stream(self.seed, "order", self.epoch))
         self.epoch += 1
         return iter(order[: self.limit].tolist())
 
@@ -85,7 +88,7 @@ class Order(Sampler[int]):
 def split_indices(cfg: DictConfig) -> tuple[Tensor, Tensor]:
     """Training and validation indices, the same as this project's."""
     labels = datasets.load(cfg.dataset, train=True).labels
-    return data.stratified_split(labels, int(cfg.dataset.val_size), cfg.dataset.split_seed)
+    return stratified_split(labels, int(cfg.dataset.val_size), cfg.dataset.split_seed)
 
 
 def loaders(cfg: DictConfig, workers: int, *, persistent: bool = False) -> tuple[DataLoader[Any], DataLoader[Any]]:
@@ -123,7 +126,7 @@ def correct_std(images: Tensor) -> list[float]:
 def plain(cfg: DictConfig, workers: int, *, persistent: bool) -> list[float]:
     """Seconds of each epoch of the loop that most tutorials teach."""
     training, validation = loaders(cfg, workers, persistent=persistent)
-    model = run.build_model(cfg, cfg.seed)[0]
+    model = build_model(cfg, cfg.seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=cfg.optimizer.lr, weight_decay=cfg.optimizer.weight_decay)
     seconds = []
     for _ in range(cfg.trainer.epochs):
@@ -160,7 +163,7 @@ def lightning(cfg: DictConfig, workers: int, *, persistent: bool) -> list[float]
 
     warnings.filterwarnings("ignore", module="lightning")  # advice on the number of workers
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    network = run.build_model(cfg, cfg.seed)[0]
+    network = build_model(cfg, cfg.seed)
     starts: list[float] = []
 
     class Module(L.LightningModule):
@@ -208,18 +211,18 @@ def first_step(cfg: DictConfig) -> dict[str, float]:
     operations of this project's step, too. Lightning's contender shares network, loaders and loss with the recipe.
     """
     images, labels = next(iter(loaders(cfg, 0)[0]))
-    training, _ = data.split_validation(datasets.load(cfg.dataset, train=True), cfg.dataset.val_size, cfg.dataset.split_seed)
-    batches = data.TrainingBatches(
-        training, data.Normalizer(training, enabled=True), datasets.image_shape(cfg.dataset)[1:], crop_padding=0, flip=False,
+    training, _ = split_validation(datasets.load(cfg.dataset, train=True), cfg.dataset.val_size, cfg.dataset.split_seed)
+    batches = TrainingBatches(
+        training, Normalizer(training, enabled=True), datasets.image_shape(cfg.dataset)[1:], crop_padding=0, flip=False,
         augment=False,
     )  # fmt: skip
     batch, batch_labels = next(batches.epoch([cfg.seed], 1, cfg.trainer.batch_size))
     assert torch.equal(batch_labels[0], labels), "the batches hold different images"
 
-    model = run.build_model(cfg, cfg.seed)[0].double()
+    model = build_model(cfg, cfg.seed).double()
     loss = F.cross_entropy(model(batch[0].double()), labels)
     theirs = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.parameters()))])
-    ours = Replicas([run.build_model(cfg, cfg.seed)[0].double()], [cfg.seed])
+    ours = Replicas([build_model(cfg, cfg.seed).double()], [cfg.seed])
     ours.begin_epoch(1)
     optimizer = torch.optim.Adam(ours.parameters_of(0, flat=True), fused=True)
     with Operations() as operations:
@@ -251,7 +254,7 @@ def main() -> None:
     cfg = composed(order["overrides"])
     datasets.prepare(cfg.dataset)
     torch.set_num_threads(order["threads"])
-    run.DEFAULT_THREADS = order["threads"]
+    machine.DEFAULT_THREADS = order["threads"]
     if order["name"] == "first_step":
         result: dict[str, Any] = first_step(cfg)
     elif order["name"] == "project":

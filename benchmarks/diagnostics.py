@@ -10,7 +10,7 @@ from statistics import median
 import torch
 
 import terminal
-from labs.diagnostics import GradientFlow, sampled_steps
+from labs.diagnostics import LayerNorms, sampled_steps
 from labs.models.mlp import MLP
 from labs.replicas.replicas import Replicas
 from labs.training.loop import replica_losses
@@ -32,7 +32,7 @@ def main() -> None:
     optimizer = torch.optim.Adam(replicas.parameters_of(0, flat=True), fused=True)
     images, labels = torch.randn(1, BATCH, 1, 28, 28), torch.randint(10, (1, BATCH))
     replicas.begin_epoch(1)
-    flow = GradientFlow(replicas)
+    flow = LayerNorms(replicas)
 
     def step() -> None:
         replicas.backward(replica_losses(replicas(images), labels).mean(1).sum())
@@ -45,7 +45,7 @@ def main() -> None:
     step()
     measure()
     steps, measurements, starts = zip(
-        *((timed(step), timed(measure), timed(lambda: GradientFlow(replicas))) for _ in range(30)), strict=True
+        *((timed(step), timed(measure), timed(lambda: LayerNorms(replicas))) for _ in range(30)), strict=True
     )
     samples = len(sampled_steps("epoch", 1, STEPS))
     share = (samples * median(measurements) + median(starts)) / (STEPS * median(steps))

@@ -1,4 +1,4 @@
-"""Gradient flow, measured a layer at a time between `backward()` and the optimizer's step.
+"""Norms of gradients, weights and updates by layer, measured between `backward()` and the optimizer's step.
 
 Only what training has computed anyway is read: no extra forward pass, which would move BatchNorm's statistics, no random draw,
 and no synchronisation before the end of the epoch.
@@ -26,7 +26,7 @@ def sampled_steps(mode: str, every: int, steps: int) -> range:
     return range(0, 0 if mode == "off" else steps, spacing)
 
 
-class GradientFlow:
+class LayerNorms:
     """Collects one epoch of measurements for S replicas with L layers each.
 
     Call `before_step` after the backward pass and `after_step` after the optimizer's, both at sampled steps only.
@@ -56,9 +56,13 @@ class GradientFlow:
         """Read how far the optimizer moved the weights."""
         self._update_norm.append(self._norms(self._by_layer(self._replicas.weights - self._before)))
 
-    def first(self) -> tuple[list[list[float]], list[list[float]]]:
-        """Gradient and weight norms of the first sampled step, (S, L) each: in epoch 1, those at initialisation."""
-        return self._grad_norm[0].tolist(), self._weight_norm[0].tolist()
+    def first(self) -> list[dict[str, list[float] | None]]:
+        """What `epoch` gives, of the first sampled step alone: in epoch 1, at initialisation. There is no update yet."""
+        grad_norm, weight_norm = self._grad_norm[0].tolist(), self._weight_norm[0].tolist()
+        return [
+            {"grad_norm": gradients, "weight_norm": weights, "update_ratio": None}
+            for gradients, weights in zip(grad_norm, weight_norm, strict=True)
+        ]
 
     def epoch(self) -> list[dict[str, list[float]]]:
         """For each replica, by layer from the input to the head, the means over the epoch's sampled steps.

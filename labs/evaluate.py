@@ -33,13 +33,14 @@ from torch import Tensor, nn
 
 import terminal
 from labs import cells, config
-from labs.training import checkpoint, result as results
+from labs.training import checkpoint, results
 from labs.data import datasets
-from labs.data.images import EvaluationBatches, Normalizer, split_validation
+from labs.data.batches import EvaluationBatches
 from labs.files import read_json
 from labs.training.loop import evaluate
 from labs.replicas.replicas import Replicas
-from labs.training.run import build_model, choose_device, set_threads
+from labs.models.build import build_model
+from labs.training.machine import choose_device, set_threads
 
 CAN_DIFFER = (
     "device", "dataset.data_dir", "dataset.folder", "dataset.download", "trainer.eval_batch_size", "trainer.num_threads",
@@ -190,17 +191,15 @@ def test(cfg: DictConfig, weights: dict[str, Tensor]) -> Tested:
     """Test these weights as a run does at its end: with the same normalisation, batches, precision and threads."""
     device = choose_device(cfg.device)
     datasets.prepare(cfg.dataset)
-    everything = datasets.load(cfg.dataset, train=True)
-    training, _ = split_validation(everything, cfg.dataset.val_size, cfg.dataset.split_seed)
-    normalize = Normalizer(training.to(device), enabled=cfg.dataset.normalize)
+    split = datasets.split(cfg.dataset, device)
     images = datasets.load(cfg.dataset, train=False)
-    fingerprints = {"data": f"{everything.fingerprint():08x}", "test_data": f"{images.fingerprint():08x}"}
+    fingerprints = {"data": f"{split.fingerprint:08x}", "test_data": f"{images.fingerprint():08x}"}
     images = images.to(device)
-    model, shape = build_model(cfg, cfg.seed)
+    model, size = build_model(cfg, cfg.seed), datasets.image_shape(cfg.dataset)[1:]
     set_threads(cfg.trainer.num_threads, model)
     replica = Replicas([model], [cfg.seed], device=device, bf16=cfg.trainer.precision == "bf16")
     replica.load_state_of(0, weights)
-    batches = EvaluationBatches(images, normalize, shape[1:], cfg.trainer.eval_batch_size)
+    batches = EvaluationBatches(images, split.normalize, size, cfg.trainer.eval_batch_size)
     loss, accuracy = evaluate(replica, batches)
     table = confusion(replica, batches, len(images.classes))
     return Tested(loss.item(), accuracy.item(), table, images.classes, fingerprints)

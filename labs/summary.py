@@ -1,8 +1,8 @@
-"""What a network is made of: torchinfo's table, parameter and operation counts.
+"""Print what a network is made of: its layers, their shapes, parameters and operations.
 
     python -m labs.summary model=cnn dataset=cifar10 model.residual=true
 
-Everything runs on torch's meta device, on a copy that holds no numbers: no random state moves and no image is read.
+No image is read.
 """
 
 import sys
@@ -14,71 +14,26 @@ if __name__ == "__main__":
     with one_line_errors():
         memory.refuse_low_limit()
 
-import copy
-from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-import torchinfo
 from hydra import compose, initialize_config_dir
-from torch import nn
 
 import terminal
 from labs import cells, config
-
-
-@dataclass(frozen=True)
-class Summary:
-    """`text` is for people; `params` counts trainable numbers, `mult_adds` the multiply-adds of one image's forward pass.
-
-    The multiply-adds are as torchinfo counts them: those of biases and BatchNorm with them, the additions of skips not. None
-    where the forward pass cannot be followed.
-    """
-
-    text: str
-    params: int
-    mult_adds: int | None
-
-
-def summarize(model: nn.Module, input_shape: tuple[int, int, int], batch_size: int) -> Summary:
-    """Summarize `model`, which is left untouched, for a batch of images of `input_shape` = (C, h, w).
-
-    A forward pass that needs numbers, as one does that decides by its data, leaves the modules and the parameters to show.
-    """
-    params = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    try:
-        text, mult_adds = _followed(model, input_shape, batch_size)
-    except Exception as error:  # of the user's own forward: a summary is never worth the run
-        reason = " ".join(str(error.__cause__ or error).split()) or type(error.__cause__ or error).__name__
-        text = (
-            f"{model}\nTrainable parameters: {params:,}\nNo shapes: the forward pass does not run without numbers ({reason})\n"
-        )
-        mult_adds = None
-    return Summary(text, params, mult_adds)
-
-
-def _followed(model: nn.Module, input_shape: tuple[int, int, int], batch_size: int) -> tuple[str, int]:
-    """torchinfo's table, and the multiply-adds of one image; raises whatever the forward pass does without numbers."""
-    on_meta = copy.deepcopy(model).to("meta").eval()
-    batch = torch.zeros(batch_size, *input_shape, device="meta")
-    columns = ("input_size", "output_size", "num_params", "mult_adds")
-    table = torchinfo.summary(on_meta, input_data=batch, device="meta", col_names=columns, depth=5, verbose=0)
-    output = tuple(on_meta(batch).shape)
-    text = f"{table}\nOutput for a batch of {batch_size}: {list(output)}\n"
-    return text, int(table.total_mult_adds) // batch_size
+from labs.data import datasets
+from labs.models.build import build_model
+from labs.models.summary import summarize
 
 
 def main() -> None:
     """Print the summary of the configuration that the command line composes."""
-    from labs.training.run import build_model  # which imports this file
-
     config.register()
     cells.register()
     with initialize_config_dir(str(Path(__file__).parents[1] / "conf"), version_base="1.3"):
         cfg = compose("config", overrides=sys.argv[1:])
     config.check(cfg)
-    model, shape = build_model(cfg, cfg.seed)
-    print(summarize(model, shape, cfg.trainer.batch_size).text, end="")
+    model = build_model(cfg, cfg.seed)
+    print(summarize(model, datasets.image_shape(cfg.dataset), cfg.trainer.batch_size).text, end="")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""When a result.json is believed: where its checksum, its fields and its place agree, as `labs/training/result.py` has it.
+"""When a result.json is believed: where its checksum, its fields and its place agree, as `labs/training/results.py` has it.
 
 Whether it is of this configuration is told apart, as a mismatch: see `rundir`.
 """

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from labs.files import read_json, write_json
-from labs.training import result as results
+from labs.training import results
 from multirun_analysis import result
 from multirun_analysis.rundir import read_run
 

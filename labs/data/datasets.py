@@ -7,6 +7,7 @@
 The test part is loaded by a call of its own, after training. torchvision takes a second to import, and is imported where used.
 """
 
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ import torch
 from omegaconf import DictConfig
 
 from labs.data import imagefolder, published
-from labs.data.images import Images, stratified_split
+from labs.data.batches import Normalizer
+from labs.data.images import Images, split_validation, stratified_split
 from labs.data.published import PUBLISHED
 from labs.errors import UserError
 
@@ -70,6 +72,34 @@ def load(cfg: DictConfig, *, train: bool) -> Images:
     if cfg.name == "digits":
         return _load_digits(train)
     return published.load(cfg.name, cfg.data_dir, train=train)
+
+
+@dataclass(frozen=True)
+class Split:
+    """The images that a data set gives for training, split, and how images are normalised.
+
+    Attributes:
+        training, validation: the two parts, on the device that trains.
+        normalize: with the mean and deviation of the training part.
+        fingerprint: of all of them, before the split.
+    """
+
+    training: Images
+    validation: Images
+    normalize: Normalizer
+    fingerprint: int
+
+
+def split(cfg: DictConfig, device: torch.device) -> Split:
+    """Read the training part, hold out the validation images, and move both to the device. Call `prepare` first.
+
+    Raises:
+        UserError: if `dataset.val_size` leaves too few images on one of the sides.
+    """
+    everything = load(cfg, train=True)
+    training, validation = split_validation(everything, cfg.val_size, cfg.split_seed)
+    training, validation = training.to(device), validation.to(device)
+    return Split(training, validation, Normalizer(training, enabled=cfg.normalize), everything.fingerprint())
 
 
 def files_of(cfg: DictConfig) -> int:

@@ -14,9 +14,9 @@ from omegaconf import DictConfig
 
 from labs import optimizers
 from labs.jobs.plan import Job
+from labs.models.build import build_model
 from labs.replicas.replicas import Replicas
 from labs.training import checkpoint
-from labs.training.run import build_model
 from labs.training.saving import epochs_between
 
 LINE, NUMBER = 250, 22  # bytes: of a line of metrics.jsonl, and of a number in layers.jsonl
@@ -66,7 +66,7 @@ def told(needs: list[Disk], workers: int, directory: Path) -> str:
 
 def of_run(cfg: DictConfig, *, in_sweep: bool) -> Disk:
     """What one seed takes, from checkpoints of its network and its optimizer after a step."""
-    replica = Replicas([build_model(cfg, cfg.seed)[0]], [cfg.seed])
+    replica = Replicas([build_model(cfg, cfg.seed)], [cfg.seed])
     weights = replica.state_of(0)
     best = written({"model": weights})
     over = written({"model": weights, "best_model": replica.state_of(0)}) + REST

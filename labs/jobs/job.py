@@ -24,7 +24,7 @@ from labs import cells, memory, signals
 from labs.errors import Interrupted, UserError, culprit, disk_refuses, refusal
 from labs.files import read_json, write_json
 from labs.jobs import rerun
-from labs.training import result as results
+from labs.training import results
 
 log = logging.getLogger(__name__)
 OF_A_RUN = ("config.json", "result.json", "metrics.jsonl", "layers.jsonl", "checkpoints/last.pt", "checkpoints/previous.pt",

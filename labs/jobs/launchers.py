@@ -56,15 +56,6 @@ def run_here(master: DictConfig) -> bool:
     return not (kind == "SlurmLauncher" or (kind == "RayLauncher" and master.hydra.launcher.address != "local"))
 
 
-def gpu_of_worker(process_name: str, gpus: int) -> int:
-    """Which of so many GPUs a process takes: joblib's workers, named LokyProcess-1, -2, …, in turn, and any other the first.
-
-    Slurm and Ray show a job only the GPUs that they have given it.
-    """
-    worker = re.fullmatch(r"LokyProcess-(\d+)", process_name)
-    return (int(worker[1]) - 1) % gpus if worker else 0
-
-
 def _kind(master: DictConfig) -> str:
     return str(master.hydra.launcher._target_).rpartition(".")[2]
 

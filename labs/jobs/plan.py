@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from labs import cells
 from labs.files import write_json
 from labs.jobs.rerun import shown, without_seed
-from labs.training import result as results
+from labs.training import results
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ from torch import nn
 
 from labs import optimizers, schedules
 from labs.data import datasets
-from labs.data.images import split_validation
 from labs.errors import UserError, one_line
 from labs.jobs.plan import Job
-from labs.models import custom as networks
+from labs.models import custom
+from labs.models.build import build_model
 from labs.replicas.replicas import Replicas
 from labs.training.loop import replica_losses, steps_per_epoch
-from labs.training.run import build_model, choose_device, keep_freed_memory, set_threads
+from labs.training.machine import choose_device, keep_freed_memory, set_threads
 
 log = logging.getLogger(__name__)
 PROBE_SECONDS = 0.3
@@ -33,7 +33,7 @@ def check_data(configs: list[DictConfig]) -> None:
         lines, warnings = datasets.account(dataset)
         for line in lines + warnings:
             print(one_line(line), flush=True)
-        split_validation(datasets.load(dataset, train=True), dataset.val_size, dataset.split_seed)
+        datasets.split(dataset, torch.device("cpu"))
 
 
 def check_networks(configs: list[DictConfig], *, here: bool = True) -> None:
@@ -79,11 +79,11 @@ def check_network(cfg: DictConfig, device: torch.device, *, on_cpu: bool) -> nn.
         return network
     task = (datasets.image_shape(cfg.dataset), datasets.num_classes(cfg.dataset))
     try:
-        networks.check(cfg.model._target_, network, *task)
+        custom.check(cfg.model._target_, network, *task)
     except UserError:
-        network = build_model(cfg, seed=0)[0].to(device)
+        network = build_model(cfg, seed=0).to(device)
         try:
-            networks.check(cfg.model._target_, network, *task)
+            custom.check(cfg.model._target_, network, *task)
         except UserError as error:
             if on_cpu or device.type != "cpu" or not re.search("cuda|nvidia|triton", str(error), re.IGNORECASE):
                 raise
@@ -120,28 +120,27 @@ def build(cfg: DictConfig) -> nn.Module:
     """
     try:
         with torch.device("meta"):
-            return build_model(cfg, seed=0)[0]
+            return build_model(cfg, seed=0)
     except UserError:
         raise
     except Exception:
-        return build_model(cfg, seed=0)[0]
+        return build_model(cfg, seed=0)
 
 
 def probe(job: Job) -> float:
     """Seconds the job takes if no early stop ends it, from a few steps on random images."""
     cfg = job.cfg
     device = choose_device(cfg.device)
-    models, shapes = zip(*(build_model(cfg, seed) for seed in job.seeds), strict=True)
+    models = [build_model(cfg, seed) for seed in job.seeds]
     set_threads(cfg.trainer.num_threads, models[0])
     keep_freed_memory()
-    replicas = Replicas(list(models), job.seeds, device=device, bf16=cfg.trainer.precision == "bf16")
+    replicas = Replicas(models, job.seeds, device=device, bf16=cfg.trainer.precision == "bf16")
     optimizers = [torch.optim.Adam(replicas.parameters_of(i, flat=True), fused=True) for i in range(len(replicas))]
     replicas.begin_epoch(1)
-    everything = datasets.load(cfg.dataset, train=True)
-    training, _ = split_validation(everything, cfg.dataset.val_size, cfg.dataset.split_seed)
+    training = datasets.split(cfg.dataset, device).training
     steps = steps_per_epoch(len(training), cfg.trainer)
-    images = torch.randn(len(replicas), cfg.trainer.batch_size, *shapes[0], device=device)
-    labels = torch.randint(len(everything.classes), images.shape[:2], device=device)
+    images = torch.randn(len(replicas), cfg.trainer.batch_size, *datasets.image_shape(cfg.dataset), device=device)
+    labels = torch.randint(len(training.classes), images.shape[:2], device=device)
 
     def step() -> float:
         started = time.perf_counter()

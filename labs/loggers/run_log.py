@@ -6,50 +6,19 @@ A mirror that cannot start stops the run before its first step; one that fails l
 import hashlib
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from omegaconf import DictConfig
 
-from labs.errors import UserError, one_line
+from labs.errors import one_line
 from labs.files import finite, json_line, parse_json, write_atomically
+from labs.loggers.mirror import Mirror, RunInfo, starting
 
 log = logging.getLogger(__name__)
 FILES = ("metrics.jsonl", "layers.jsonl")
-
-
-@dataclass(frozen=True)
-class RunInfo:
-    """What a run is, for its mirrors.
-
-    `config` is the resolved configuration. `place` sets apart what that does not: the study, or the date and time of a single
-    run.
-    """
-
-    cell: str
-    hash: str
-    seed: int
-    study: str | None
-    place: str
-    config: dict[str, Any]
-    depth: int
-    residual: bool | None
-    params: int
-    mult_adds: int | None
-    summary: str
-
-
-class Mirror(Protocol):
-    """What RunLog asks of a mirror. Rows are those of the files, with None where a number is not finite."""
-
-    def epoch(self, row: dict[str, Any]) -> None: ...
-    def layers(self, row: dict[str, Any]) -> None: ...
-    def end(self, result: dict[str, Any]) -> None: ...
-    def close(self, error: BaseException | None) -> None: ...
 
 
 class RunLog:
@@ -81,12 +50,12 @@ class RunLog:
             kept = [(what, parse_json(line)) for what, file in zip(("epoch", "layers"), self._files, strict=True)
                     for line in file.kept.splitlines()]  # fmt: skip
             if self._logger.tensorboard:
-                with _starting("TensorBoard"):
+                with starting("TensorBoard"):
                     from labs.loggers.tensorboard import TensorBoardMirror  # a second to import, for those who use it
 
                     self._mirrors["TensorBoard"] = TensorBoardMirror(self.directory, self._info)
             if self._logger.get("wandb"):
-                with _starting("W&B"):
+                with starting("W&B"):
                     from labs.loggers.wandb import WandbMirror
 
                     self._mirrors["W&B"] = WandbMirror(self.directory, self._info, self._logger)
@@ -142,23 +111,6 @@ class RunLog:
             except Exception as failure:
                 log.warning("%s failed (%s) at the end of this run", name, one_line(str(failure)))
         self._mirrors = {}
-
-
-@contextmanager
-def _starting(name: str) -> Iterator[None]:
-    """Say in one line that a mirror does not start. What is wrong with the disk is said elsewhere."""
-    try:
-        yield
-    except Exception as error:
-        if isinstance(error, UserError) or (isinstance(error, OSError) and not isinstance(error, ConnectionError)):
-            raise
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{name} did not start ({reason}); logger=none trains without it") from error
-
-
-def numbers(row: dict[str, Any]) -> dict[str, float]:
-    """What of a row can be drawn."""
-    return {name: value for name, value in row.items() if isinstance(value, int | float)}
 
 
 def lines_up_to(path: Path, epoch: int) -> bytes:

@@ -12,7 +12,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, Sessi
 from torch.utils.tensorboard import SummaryWriter
 
 from labs.cells import NOT_IN_HASH
-from labs.loggers.run_log import RunInfo, numbers
+from labs.loggers.mirror import RunInfo, numbers
 
 TAGS = {
     "train_loss": "loss/train", "val_loss": "loss/val", "train_acc": "accuracy/train", "val_acc": "accuracy/val",

@@ -17,7 +17,7 @@ from typing import Any
 import wandb
 from omegaconf import DictConfig
 
-from labs.loggers.run_log import RunInfo, numbers
+from labs.loggers.mirror import RunInfo, numbers
 
 SHOWN_LAYERS = 200
 RESULTS = ("status", "test_loss", "test_acc", "best_epoch", "epochs_run")

@@ -11,10 +11,10 @@ treats every number alike then updates a replica by a single small call.
 import torch
 from torch import Tensor, nn
 
-from labs.data.images import stream_seed
 from labs.errors import UserError
 from labs.replicas.looped import Looped
 from labs.replicas.stacked import Stacked, UnstackableError
+from labs.seeding import stream_seed
 
 
 class Replicas:

@@ -10,8 +10,8 @@ import torch
 from labs.errors import UserError
 from labs.files import write_atomically
 
-FORMAT = 4
-READABLE = (3, 4)  # 3 had the optimizer's state also where a run was over, and in the epochs that are kept
+FORMAT = 5
+READABLE = (3, 4, 5)  # 3 had the optimizer's state also where a run had finished, and in the epochs that are kept
 
 
 class UnusableError(UserError):

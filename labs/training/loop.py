@@ -5,48 +5,21 @@ Shapes: S replicas still training, B images a batch, K classes.
 
 import math
 import time
-from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from omegaconf import DictConfig
 from torch import Tensor
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from labs import signals
-from labs.data.images import EvaluationBatches, TrainingBatches, batch_bounds
-from labs.diagnostics import GradientFlow, sampled_steps
+from labs.data.batches import EvaluationBatches, TrainingBatches, batch_bounds
+from labs.diagnostics import LayerNorms, sampled_steps
 from labs.loggers.console import EpochProgress
-from labs.loggers.run_log import RunLog
 from labs.replicas.replicas import Replicas
 from labs.training.saving import Saver
-
-
-@dataclass
-class Run:
-    """One replica's own: where it writes, what updates it, and what it has reached.
-
-    `best` is the epoch with the highest validation accuracy so far (the first of equals), `weights` a copy of its weights.
-    """
-
-    seed: int
-    directory: Path
-    log: RunLog
-    optimizer: Optimizer
-    scheduler: LRScheduler
-    monitor: str = "val_loss"  # what a plateau schedule is told
-    best: dict[str, Any] | None = None
-    weights: dict[str, Tensor] = field(default_factory=dict)
-    epochs_run: int = 0
-    seconds: float = 0.0
-    diverged: bool = False
-    over: bool = False  # not to be trained any further
-    hash: str = ""  # of the configuration
-    data: int = 0  # the fingerprint of the images
+from labs.training.state import Run
 
 
 def fit(
@@ -62,10 +35,10 @@ def fit(
     Args:
         replicas: the networks, in the order of `runs`; those that stop are dropped from it.
         runs: filled in as they go; afterwards `best` and `weights` hold each one's best epoch. Runs taken up again go on after
-            their `epochs_run`, which is the same for all that are not over.
+            their `epochs_run`, which is the same for all that have not finished.
         trainer: the `trainer` node of the configuration.
     """
-    runs = keep_going(replicas, runs)
+    runs = drop_finished(replicas, runs)
     steps = steps_per_epoch(len(training), trainer)
     sampled = sampled_steps(trainer.diagnostics, trainer.diagnostics_every, steps)
 
@@ -78,44 +51,45 @@ def fit(
         # ── train ──────────────────────────────────────────────────────────────────────────────────────────────────────
         replicas.train()
         replicas.begin_epoch(epoch)
-        flow = GradientFlow(replicas)
-        loss_sums, hits, seen = [], [], 0
+        norms = LayerNorms(replicas)
+        loss_sums, correct, seen = [], [], 0
         batches = training.epoch([run.seed for run in runs], epoch, trainer.batch_size)
         for step, (images, labels) in enumerate(islice(batches, steps)):
             logits = replicas(images)  # (S, B, K)
             losses = replica_losses(logits, labels)  # (S, B)
             replicas.backward(losses.mean(1).sum())  # summed over replicas: each gets the gradient of its own mean loss
             if step in sampled:
-                flow.before_step()
+                norms.before_step()
             for run in runs:
                 run.optimizer.step()
             if step in sampled:
-                flow.after_step()
+                norms.after_step()
             loss_sums.append(losses.detach().sum(1))
-            hits.append((logits.detach().argmax(-1) == labels).sum(1))
+            correct.append((logits.detach().argmax(-1) == labels).sum(1))
             seen += labels.shape[1]
             progress.step(epoch, step)
             if signals.pending() and saver.epoch == epoch - 1:
                 return  # the epoch before is on disk; otherwise this one, which is short, is ended first
-        train_loss = torch.stack(loss_sums).double().sum(0) / seen
-        train_acc = torch.stack(hits).sum(0).double() * (100 / seen)
+        metrics = {
+            "train_loss": torch.stack(loss_sums).double().sum(0) / seen,
+            "train_acc": torch.stack(correct).sum(0).double() * (100 / seen),
+        }
 
         # ── validate ───────────────────────────────────────────────────────────────────────────────────────────────────
-        val_loss, val_acc = evaluate(replicas, validation)
+        metrics["val_loss"], metrics["val_acc"] = evaluate(replicas, validation)
 
         # ── the epoch's one synchronisation ────────────────────────────────────────────────────────────────────────────
-        table = torch.stack([train_loss, train_acc, val_loss, val_acc]).T.tolist()  # (S, 4)
-        grad_norms = flow.mean_grad_norm() if sampled else [math.nan] * len(runs)
-        layers = flow.epoch() if sampled else []
+        table = torch.stack(list(metrics.values())).T.tolist()  # (S, metrics)
+        grad_norms = norms.mean_grad_norm() if sampled else [math.nan] * len(runs)
+        layers = norms.epoch() if sampled else []
         seconds = (time.perf_counter() - started) / len(runs)  # a replica's share
 
         # ── record ─────────────────────────────────────────────────────────────────────────────────────────────────────
         if epoch == 1 and sampled:
-            record_initialisation(runs, flow)
+            record_initialisation(runs, norms)
         rows = []
         for i, run in enumerate(runs):
-            names = ("train_loss", "train_acc", "val_loss", "val_acc")
-            row = {"epoch": epoch, **dict(zip(names, table[i], strict=True))}
+            row = {"epoch": epoch, **dict(zip(metrics, table[i], strict=True))}
             row |= {"lr": run.optimizer.param_groups[0]["lr"], "grad_norm": grad_norms[i], "seconds": seconds}
             run.epochs_run, run.seconds = epoch, run.seconds + seconds
             run.diverged = not (math.isfinite(row["train_loss"]) and math.isfinite(row["val_loss"]))
@@ -136,21 +110,21 @@ def fit(
             else:
                 run.scheduler.step()
 
-        # ── save, and stop those that are done ─────────────────────────────────────────────────────────────────────────
+        # ── save, and stop those that have finished ─────────────────────────────────────────────────────────────────────────
         for run in runs:
-            run.over = run.diverged or out_of_patience(run, trainer.patience) or epoch == trainer.epochs
+            run.finished = run.diverged or out_of_patience(run, trainer.patience) or epoch == trainer.epochs
         saver.save(replicas, runs, epoch, now=signals.pending())
-        runs = keep_going(replicas, runs)
+        runs = drop_finished(replicas, runs)
         if not runs or signals.pending():
             break
 
 
-def keep_going(replicas: Replicas, runs: list[Run]) -> list[Run]:
-    """The runs that are not over, and only their networks left in `replicas`."""
-    going = [i for i, run in enumerate(runs) if not run.over]
-    if len(going) < len(runs):
-        replicas.keep(going)
-    return [runs[i] for i in going]
+def drop_finished(replicas: Replicas, runs: list[Run]) -> list[Run]:
+    """The runs that are still active, and only their networks left in `replicas`."""
+    active = [i for i, run in enumerate(runs) if not run.finished]
+    if len(active) < len(runs):
+        replicas.keep(active)
+    return [runs[i] for i in active]
 
 
 def measure(
@@ -165,15 +139,15 @@ def measure(
         replicas.begin_epoch(1)
         images, labels = next(training.epoch([run.seed for run in runs], 1, trainer.batch_size))
         replicas.backward(replica_losses(replicas(images), labels).mean(1).sum())
-        flow = GradientFlow(replicas)
-        flow.before_step()
-        record_initialisation(runs, flow)
+        norms = LayerNorms(replicas)
+        norms.before_step()
+        record_initialisation(runs, norms)
 
 
-def record_initialisation(runs: list[Run], flow: GradientFlow) -> None:
+def record_initialisation(runs: list[Run], norms: LayerNorms) -> None:
     """Write the layers' record of epoch 0: the first sampled step's gradients belong to the initial weights."""
-    for run, grad_norm, weight_norm in zip(runs, *flow.first(), strict=True):
-        run.log.layers({"epoch": 0, "grad_norm": grad_norm, "weight_norm": weight_norm, "update_ratio": None})
+    for run, row in zip(runs, norms.first(), strict=True):
+        run.log.layers({"epoch": 0, **row})
 
 
 def steps_per_epoch(count: int, trainer: DictConfig) -> int:
@@ -191,13 +165,13 @@ def replica_losses(logits: Tensor, labels: Tensor) -> Tensor:
 def evaluate(replicas: Replicas, batches: EvaluationBatches) -> tuple[Tensor, Tensor]:
     """Per-sample mean loss (nats) and accuracy (percent) of each replica on the same images, float64, shape (S,) each."""
     replicas.eval()
-    losses, hits = [], []
+    losses, correct = [], []
     for images, labels in batches:
         logits = replicas.forward_same(images)  # (S, B, K)
         labels = labels.expand(len(replicas), -1)  # (S, B)
         losses.append(replica_losses(logits, labels).double().sum(1))
-        hits.append((logits.argmax(-1) == labels).sum(1))
-    return torch.stack(losses).sum(0) / len(batches), torch.stack(hits).sum(0).double() * (100 / len(batches))
+        correct.append((logits.argmax(-1) == labels).sum(1))
+    return torch.stack(losses).sum(0) / len(batches), torch.stack(correct).sum(0).double() * (100 / len(batches))
 
 
 def out_of_patience(run: Run, patience: int | None) -> bool:

@@ -1,4 +1,4 @@
-"""Going on after the newest epoch that all replicas of a process have on disk, or with some of them first where there is none.
+"""Resume from the newest epoch that all replicas of a process have on disk, or some of them first where there is none.
 
 What is found must be whole, of this configuration and seed, and agree with what `metrics.jsonl` and `layers.jsonl` hold up to
 its epoch. Otherwise an older checkpoint is taken, and where there is none the run starts again, which gives the same numbers.
@@ -16,9 +16,10 @@ from labs.errors import UserError
 from labs.loggers.run_log import FILES, lines_up_to
 from labs.replicas.replicas import Replicas
 from labs.training import checkpoint
-from labs.training.loop import Run
-from labs.training.result import best_of
+from labs.training import state as run_state
+from labs.training.results import best_of
 from labs.training.saving import save_best
+from labs.training.state import Run
 
 log = logging.getLogger(__name__)
 State = dict[str, Any]
@@ -41,18 +42,18 @@ def find(directories: dict[int, Path], config_hash: str, data: int, mode: str) -
     options: dict[int, list[State]] = {seed: [] for seed in directories}
     for name in () if mode == "never" else ("last.pt", "previous.pt"):
         for seed, directory in directories.items():
-            if state := usable(directory / "checkpoints" / name, directory, seed, config_hash, data):
-                options[seed].append(state)
+            if found := usable(directory / "checkpoints" / name, directory, seed, config_hash, data):
+                options[seed].append(found)
         if at_newest_common_epoch(options):
             break
     if mode == "must" and (without := [str(directories[seed]) for seed, states in options.items() if not states]):
         raise UserError(
             f"resume=must: no checkpoint to go on from in {', '.join(without)}; set resume=auto to start from the beginning"
         )
-    found = next_together(options)
-    for seed, state in found.items():
+    chosen = next_together(options)
+    for seed, state in chosen.items():
         settle(directories[seed] / "checkpoints", state)
-    return found
+    return chosen
 
 
 def next_together(options: dict[int, list[State]]) -> dict[int, State | None]:
@@ -77,13 +78,13 @@ def epoch_of(state: State) -> int:
 
 
 def at_newest_common_epoch(options: dict[int, list[State]]) -> dict[int, State]:
-    """One state of each seed, all of the newest epoch possible; a replica that was over before it is there as it ended."""
+    """One state of each seed, all of the newest epoch possible; a replica that had finished before it is there as it ended."""
     for epoch in sorted({state["epoch"] for states in options.values() for state in states}, reverse=True):
         found = {
             seed: state
             for seed, states in options.items()
             for state in states[::-1]
-            if state["epoch"] == epoch or (state["over"] and state["epoch"] < epoch)
+            if state["epoch"] == epoch or (state["finished"] and state["epoch"] < epoch)
         }
         if len(found) == len(options):
             return found
@@ -116,6 +117,8 @@ def read(path: Path, directory: Path, seed: int, config_hash: str, data: int) ->
         UserError: if it cannot be read, or the data has changed since.
     """
     state = checkpoint.load(path)
+    if "over" in state:  # the name of the field before format 5
+        state["finished"] = state.pop("over")
     if (state.get("hash"), state.get("seed")) != (config_hash, seed) or "records" not in state:
         raise checkpoint.UnusableError(
             f"{path}: a checkpoint of another run (configuration {state.get('hash')}, seed {state.get('seed')})"
@@ -148,7 +151,7 @@ def settle(folder: Path, chosen: State | None) -> None:
 
 
 def restore(replicas: Replicas, runs: list[Run], states: dict[int, State | None], epochs: int) -> None:
-    """Put weights, optimizers, schedulers and what each run has reached back.
+    """Put each run that has a state back to it.
 
     Args:
         epochs: how many there are to be.
@@ -157,22 +160,10 @@ def restore(replicas: Replicas, runs: list[Run], states: dict[int, State | None]
         UserError: if a state does not fit the network or what trains it.
     """
     for i, run in enumerate(runs):
-        if (state := states[run.seed]) is None:
-            continue
-        try:
-            replicas.load_state_of(i, state["model"])
-            if not state["over"]:
-                run.optimizer.load_state_dict(state["optimizer"])
-                run.scheduler.load_state_dict(state["scheduler"])
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise UserError(
-                f"{run.directory}: the checkpoint of epoch {state['epoch']} does not fit the network or its optimizer "
-                f"({str(error).splitlines()[0]}); resume=never starts this run again"
-            ) from error
-        run.best, run.weights = state["best"], state["best_model"]
-        run.epochs_run, run.seconds, run.over, run.diverged = (state[k] for k in ("epoch", "seconds", "over", "diverged"))
-        log.info("seed %d: going on after epoch %d of %d", run.seed, run.epochs_run, epochs)
-        mend_best(run)
+        if (saved := states[run.seed]) is not None:
+            run_state.restore(run, replicas, i, saved)
+            log.info("seed %d: going on after epoch %d of %d", run.seed, run.epochs_run, epochs)
+            mend_best(run)
 
 
 def mend_best(run: Run) -> None:

@@ -3,36 +3,31 @@
 `train` assembles data, networks, optimizers and schedulers, fits them, tests the best weights once, and writes `result.json`.
 """
 
-import ctypes
 import logging
-import multiprocessing
-import platform
 import re
-from contextlib import ExitStack, suppress
-from importlib.metadata import version
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import nn
 
-from labs import cells, optimizers, schedules, signals, targets
+from labs import cells, optimizers, schedules, signals
 from labs.data import datasets
-from labs.data.images import EvaluationBatches, Images, Normalizer, TrainingBatches, split_validation, stream_seed
+from labs.data.batches import EvaluationBatches, TrainingBatches
+from labs.data.images import Images
 from labs.errors import OUT_OF_MEMORY, UserError, one_line
-from labs.jobs import launchers
 from labs.loggers.console import EpochProgress
-from labs.loggers.run_log import RunInfo, RunLog
-from labs.models import custom as networks
-from labs.models.blocks import Block
+from labs.loggers.mirror import RunInfo
+from labs.loggers.run_log import RunLog
+from labs.models.build import build_model, depth_of, without_skips
+from labs.models.summary import Summary, summarize
 from labs.replicas.replicas import Replicas
-from labs.summary import Summary, summarize
-from labs.training import result as results
-from labs.training import resume
-from labs.training.loop import Run, evaluate, fit, measure, steps_per_epoch
+from labs.training import results, resume
+from labs.training.loop import evaluate, fit, measure, steps_per_epoch
+from labs.training.machine import choose_device, keep_freed_memory, set_threads
+from labs.training.state import Run
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +54,8 @@ def train(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progress: bool)
             log.log(level, line)
     try:
         while waiting := [seed for seed in seeds if seed not in outcomes]:
-            trained = train_and_test(cfg, cell, waiting, show_progress=show_progress)
-            outcomes |= {result["seed"]: result for result in trained}
+            trained = fit_and_test(cfg, cell, waiting, show_progress=show_progress)
+            outcomes |= {outcome["seed"]: outcome for outcome in trained}
         return [outcomes[seed] for seed in seeds]
     except Exception as error:
         root = error if error.__cause__ is None else error.__cause__  # Hydra wraps what building a network raises
@@ -73,32 +68,27 @@ def train(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progress: bool)
         ) from error
 
 
-def train_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progress: bool) -> list[dict[str, Any]]:
+def fit_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progress: bool) -> list[dict[str, Any]]:
     """`train` for those of the seeds that go on together, and without a word for running out of memory."""
     # ── data ───────────────────────────────────────────────────────────────────────────────────────────────────────────
     device = choose_device(cfg.device)
     datasets.prepare(cfg.dataset)
     files = datasets.files_of(cfg.dataset)
-    everything = datasets.load(cfg.dataset, train=True)
-    train_part, validation_part = split_validation(everything, cfg.dataset.val_size, cfg.dataset.split_seed)
-    fingerprint = everything.fingerprint()
-    del everything  # the parts are copies
-    train_part, validation_part = train_part.to(device), validation_part.to(device)
-    normalize = Normalizer(train_part, enabled=cfg.dataset.normalize)
+    split = datasets.split(cfg.dataset, device)
     shape = datasets.image_shape(cfg.dataset)
     training = TrainingBatches(
-        train_part, normalize, shape[1:], augment=cfg.dataset.augment == "standard",
+        split.training, split.normalize, shape[1:], augment=cfg.dataset.augment == "standard",
         crop_padding=cfg.dataset.crop_padding, flip=cfg.dataset.horizontal_flip,
     )  # fmt: skip
-    validation = EvaluationBatches(validation_part, normalize, shape[1:], cfg.trainer.eval_batch_size)
+    validation = EvaluationBatches(split.validation, split.normalize, shape[1:], cfg.trainer.eval_batch_size)
 
     # ── networks, and what trains them ─────────────────────────────────────────────────────────────────────────────────
     hashed = cells.config_hash(cfg)
-    states = resume.find({seed: cells.run_directory(cell, seed) for seed in seeds}, hashed, fingerprint, cfg.resume)
+    states = resume.find({seed: cells.run_directory(cell, seed) for seed in seeds}, hashed, split.fingerprint, cfg.resume)
     if waiting := [seed for seed in seeds if seed not in states]:
         log.info("trained afterwards, not being as far: %s", ", ".join(f"seed {seed}" for seed in waiting))
     seeds = [seed for seed in seeds if seed in states]
-    models = [build_model(cfg, seed)[0] for seed in seeds]
+    models = [build_model(cfg, seed) for seed in seeds]
     if cfg.model.get("residual") and without_skips(models[0]):
         log.warning("model.residual=true: depth %d has no place for a skip: this is the plain network", models[0].depth)
     summary = summarize(models[0], shape, cfg.trainer.batch_size)
@@ -109,20 +99,20 @@ def train_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progre
     replicas = Replicas(models, seeds, device=device, bf16=bf16)
     if replicas.unstackable and len(seeds) > 1:
         log.info("the seeds are trained one after another: no stacked operation for %s", replicas.unstackable)
+    depth = depth_of(models[0], replicas.layers)
     runs = []
     for i, seed in enumerate(seeds):
         optimizer = optimizers.build(cfg.optimizer, replicas.parameters_of(i, flat=optimizers.elementwise(cfg.optimizer)))
         directory = cells.run_directory(cell, seed)
         scheduler = schedules.build(cfg, optimizer)
-        info = describe(cfg, cell, seed, depth_of(models[0], replicas.layers), summary)
         state = states[seed]
-        run_log = RunLog(directory, cfg.logger, info, after=state["epoch"] if state else 0)
+        run_log = RunLog(directory, cfg.logger, describe(cfg, cell, seed, depth, summary), after=state["epoch"] if state else 0)
         monitor = schedules.monitored(cfg)
-        runs.append(Run(seed, directory, run_log, optimizer, scheduler, monitor, hash=hashed, data=fingerprint))
-    log.info(headline(cfg, models[0], summary, train_part, validation_part, device, threads, seeds))
+        runs.append(Run(seed, directory, run_log, optimizer, scheduler, monitor, hash=hashed, data=split.fingerprint))
+    log.info(describe_run(cfg, models[0], summary, split, device, threads, seeds))
     resume.restore(replicas, runs, states, cfg.trainer.epochs)
 
-    # ── train, then test the best weights once ─────────────────────────────────────────────────────────────────────────
+    # ── train ──────────────────────────────────────────────────────────────────────────────────────────────────────────
     steps = steps_per_epoch(len(training), cfg.trainer)
     with ExitStack() as logs:
         for run in runs:
@@ -133,28 +123,29 @@ def train_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progre
             else:
                 with signals.deferred():
                     fit(replicas, runs, training, validation, cfg.trainer, progress)
-        test_part = load_test(cfg.dataset, files)
-        test_fingerprint = test_part.fingerprint()
-        test_part = test_part.to(device)
-        test = EvaluationBatches(test_part, normalize, shape[1:], cfg.trainer.eval_batch_size)
-        outcomes = []
+
+        # ── test the best weights, once ────────────────────────────────────────────────────────────────────────────────
+        images = load_test(cfg.dataset, files)
+        shared = {
+            "hash": hashed, "depth": depth, "residual": cfg.model.get("residual"),
+            "params": summary.params, "mult_adds": summary.mult_adds, "layers": replicas.layers,
+            "num_classes": len(images.classes), "data": f"{split.fingerprint:08x}", "test_data": f"{images.fingerprint():08x}",
+            "num_threads": threads,
+        }  # fmt: skip
+        test = EvaluationBatches(images.to(device), split.normalize, shape[1:], cfg.trainer.eval_batch_size)
         tested = Replicas(models[:1], seeds[:1], device=device, bf16=bf16)
+        outcomes = []
         for run in runs:
-            result = outcome(run, test_best(run, tested, test))
-            result |= {
-                "hash": hashed, "depth": depth_of(models[0], replicas.layers),
-                "residual": cfg.model.get("residual"),
-                "params": summary.params, "mult_adds": summary.mult_adds, "layers": replicas.layers,
-                "num_classes": len(test_part.classes), "data": f"{fingerprint:08x}",
-                "test_data": f"{test_fingerprint:08x}", "num_threads": threads,
-                "versions": versions(), "error": None,
-            }  # fmt: skip
-            outcomes.append(result)
-        for run, result in zip(runs, outcomes, strict=True):
-            run.log.end(result)
-            (run.directory / "checkpoints" / "previous.pt").unlink(missing_ok=True)  # last.pt is of a run that is over
-            results.write(run.directory, result)
-            log.info(epilogue(run, result))
+            loss, accuracy = test_best(run, tested, test)
+            outcomes.append(results.put_together(
+                seed=run.seed, diverged=run.diverged, best=run.best, epochs_run=run.epochs_run, test_loss=loss,
+                test_acc=accuracy, seconds=run.seconds, **shared,
+            ))  # fmt: skip
+        for run, outcome in zip(runs, outcomes, strict=True):
+            run.log.end(outcome)
+            (run.directory / "checkpoints" / "previous.pt").unlink(missing_ok=True)  # the run is finished: last.pt is enough
+            results.write(run.directory, outcome)
+            log.info(epilogue(run, outcome))
     return outcomes
 
 
@@ -173,23 +164,6 @@ def load_test(dataset: DictConfig, files: int) -> Images:
     return images
 
 
-def build_model(cfg: DictConfig, seed: int) -> tuple[nn.Module, tuple[int, int, int]]:
-    """The network with this seed's initial weights, drawn on the CPU so that every device starts alike, and its input shape."""
-    shape = datasets.image_shape(cfg.dataset)
-    num_classes = datasets.num_classes(cfg.dataset)
-    targets.check_arguments("model", cfg.model, passed=("input_shape", "num_classes"))
-    torch.manual_seed(stream_seed(seed, "init"))
-    try:
-        with networks.lazy_modules_welcome():
-            model = instantiate(cfg.model, input_shape=shape, num_classes=num_classes, _convert_="all")
-    except InstantiationException as error:
-        if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from None
-        raise
-    networks.complete(str(cfg.model._target_), model, shape)
-    return model, shape
-
-
 def describe(cfg: DictConfig, cell: Path, seed: int, depth: int, summary: Summary) -> RunInfo:
     """What the mirrors are told of a run before its first step."""
     return RunInfo(
@@ -201,48 +175,6 @@ def describe(cfg: DictConfig, cell: Path, seed: int, depth: int, summary: Summar
     )  # fmt: skip
 
 
-def choose_device(name: str) -> torch.device:
-    """The device that `device=` means in this process; with several GPUs, `auto` spreads the workers of joblib over them.
-
-    Raises:
-        UserError: if CUDA is asked for and absent.
-    """
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if name == "auto":
-        if count > 1:
-            return torch.device("cuda", launchers.gpu_of_worker(multiprocessing.current_process().name, count))
-        return torch.device("cuda" if count else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= count:
-        raise UserError(f"device={name}: torch finds {count} CUDA devices here; set device=cpu or device=auto")
-    return device
-
-
-def set_threads(num_threads: int | str, model: nn.Module) -> int:
-    """Set torch's threads on the CPU; `auto` gives an MLP one, since its layers are over before a second one has started."""
-    if num_threads == "auto":
-        convolutional = any(isinstance(module, nn.Conv2d) for module in model.modules())
-        num_threads = DEFAULT_THREADS if convolutional else 1
-    torch.set_num_threads(int(num_threads))
-    return int(num_threads)
-
-
-def keep_freed_memory() -> None:
-    """Have glibc keep large arrays that are freed for the next step, where it would give them back to the system.
-
-    It then gets each anew, page by page and filled with zeros: a third of the time of a CNN's step. Other C libraries and
-    allocators do without this.
-    """
-    with suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-        for parameter, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 2**26)):
-            mallopt(parameter, value)
-
-
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # malloc.h
-DEFAULT_THREADS = torch.get_num_threads()  # before any run changes it: all cores, or what OMP_NUM_THREADS says
-
-
 def test_best(run: Run, replica: Replicas, test: EvaluationBatches) -> tuple[float | None, float | None]:
     """Loss (nats) and accuracy (percent) of the run's best weights on the test images; None for a run without any."""
     if run.best is None:
@@ -252,45 +184,13 @@ def test_best(run: Run, replica: Replicas, test: EvaluationBatches) -> tuple[flo
     return loss.item(), accuracy.item()
 
 
-def outcome(run: Run, test: tuple[float | None, float | None]) -> dict[str, Any]:
-    """The run's own part of result.json."""
-    best = run.best or {}
-    return {
-        "status": "diverged" if run.diverged else "done",
-        "seed": run.seed,
-        "best_epoch": best.get("epoch"),
-        "epochs_run": run.epochs_run,
-        **{name: best.get(name) for name in ("train_loss", "train_acc", "val_loss", "val_acc")},
-        "test_loss": test[0],
-        "test_acc": test[1],
-        "seconds": run.seconds,
-    }
-
-
-def without_skips(model: nn.Module) -> bool:
-    """Whether this is a network of ours in which no block has a skip; what one of the user's own does is not known."""
-    ours = type(model).__module__.startswith("labs.models.")
-    return ours and all(block.shortcut is None for block in model.modules() if isinstance(block, Block))
-
-
-def depth_of(model: nn.Module, layers: list[str]) -> int:
-    """The model's own `depth`, or for a model without one the number of its layers before the head."""
-    depth = getattr(model, "depth", None)
-    return depth if isinstance(depth, int) else max(len(layers) - 1, 0)
-
-
-def versions() -> dict[str, str]:
-    """Versions of what decides the numbers."""
-    names = ("torch", "torchvision", "hydra-core", "numpy")
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}
-
-
-def headline(
-    cfg: DictConfig, model: nn.Module, summary: Summary, training: Images, validation: Images,
-    device: torch.device, threads: int, seeds: list[int],
+def describe_run(
+    cfg: DictConfig, model: nn.Module, summary: Summary, split: datasets.Split, device: torch.device, threads: int,
+    seeds: list[int],
 ) -> str:  # fmt: skip
     """One line on what is trained, on what, and where."""
     kind = {True: "residual ", False: "plain ", None: ""}[cfg.model.get("residual")]
+    training, validation = split.training, split.validation
     parts = [
         f"{kind}{cfg.model.get('name', type(model).__name__)}, {summary.params:,} parameters",
         f"{cfg.dataset.name}: {len(training)} training, {len(validation)} validation images, {len(training.classes)} classes",
@@ -300,14 +200,14 @@ def headline(
     return one_line("  |  ".join(parts))
 
 
-def epilogue(run: Run, result: dict[str, Any]) -> str:
+def epilogue(run: Run, outcome: dict[str, Any]) -> str:
     """The lines that end a run."""
     lines = []
-    if result["status"] == "diverged":
+    if outcome["status"] == "diverged":
         lines.append(f"diverged: the loss of epoch {run.epochs_run} is not finite; a lower optimizer.lr may help")
-    if result["test_acc"] is not None:
+    if outcome["test_acc"] is not None:
         lines.append(
-            f"test loss {result['test_loss']:.4f}  accuracy {result['test_acc']:.2f} %  "
-            f"(weights of epoch {result['best_epoch']} of {run.epochs_run}, validation accuracy {result['val_acc']:.2f} %)"
+            f"test loss {outcome['test_loss']:.4f}  accuracy {outcome['test_acc']:.2f} %  "
+            f"(weights of epoch {outcome['best_epoch']} of {run.epochs_run}, validation accuracy {outcome['val_acc']:.2f} %)"
         )
     return "\n".join([*lines, f"files in {run.directory}"])

@@ -1,27 +1,21 @@
 """When a run's checkpoints are written, and what is in them.
 
-last.pt previous.pt    all that training needs to go on after an epoch, and the same of an earlier one; of a run that is over
+last.pt previous.pt    all that training needs to go on after an epoch, and the same of an earlier one; of a finished run
                        last.pt has no optimizer, and previous.pt goes when the run is tested
 best.pt                the weights that are tested
 epoch_<n>.pt           those of every `trainer.save_every`-th epoch; nothing goes on from them
 """
 
-from __future__ import annotations
-
 import time
-from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from torch import Tensor
 
 from labs.replicas.replicas import Replicas
 from labs.training import checkpoint
-from labs.training.result import best_of
-
-if TYPE_CHECKING:
-    from labs.training.loop import Run
+from labs.training.results import best_of
+from labs.training.state import Run, state_of, weights_of
 
 SHARE_OF_TIME = 0.1  # at most this much of the time goes into writing last.pt
 LONGEST_WAIT = 10.0  # seconds between two of them, unless an epoch takes longer
@@ -44,24 +38,24 @@ class Saver:
         self._next = 0.0  # on the clock of time.perf_counter
 
     def save(self, replicas: Replicas, runs: list[Run], epoch: int, *, now: bool) -> None:
-        """Write what is due after this epoch, for all replicas or for those that are over.
+        """Write what is due after this epoch, for all replicas or for those that have finished.
 
         Args:
             now: do not wait.
         """
         started = time.perf_counter()
-        due = now or started > self._next or all(run.over for run in runs)
+        due = now or started > self._next or all(run.finished for run in runs)
         wanted = self.save_every is not None and epoch % self.save_every == 0
         for i, run in enumerate(runs):
-            if not (due or wanted or run.over):
+            if not (due or wanted or run.finished):
                 continue
             folder = run.directory / "checkpoints"
             if wanted and not run.diverged:
                 checkpoint.save(folder / f"epoch_{epoch}.pt", weights_of(run, epoch, replicas.state_of(i)))
-            if due or run.over:
+            if due or run.finished:
                 state = state_of(run, replicas, i)
                 run.log.sync()  # the state is worth nothing without the lines it was saved with
-                save_best(run)  # before last.pt, which may say that this run is over
+                save_best(run)  # before last.pt, which may say that this run has finished
                 if (folder / "last.pt").exists():
                     (folder / "last.pt").replace(folder / "previous.pt")
                 checkpoint.save(folder / "last.pt", state)
@@ -76,34 +70,6 @@ def epochs_between(save_every: int | str | None, *, in_sweep: bool) -> int | Non
     if save_every == "auto":
         return None if in_sweep else 5
     return None if save_every is None else int(save_every)
-
-
-def state_of(run: Run, replicas: Replicas, i: int) -> dict[str, Any]:
-    """All that replica i needs to go on after the epoch it has just ended, as tensors and plain Python.
-
-    Everything random is drawn anew from (seed, purpose, epoch), and so no random state is part of it. One that is over needs
-    no optimizer and no scheduler.
-    """
-    return {
-        "hash": run.hash,
-        "seed": run.seed,
-        "data": run.data,
-        "epoch": run.epochs_run,
-        "over": run.over,
-        "diverged": run.diverged,
-        "seconds": run.seconds,
-        "model": replicas.state_of(i),
-        "optimizer": None if run.over else run.optimizer.state_dict(),
-        "scheduler": None if run.over else run.scheduler.state_dict(),
-        "best": run.best,
-        "best_model": run.weights,
-        "records": run.log.digests(),
-    }
-
-
-def weights_of(run: Run, epoch: int, weights: dict[str, Tensor]) -> dict[str, Any]:
-    """What best.pt and epoch_<n>.pt hold: weights, and which they are."""
-    return {"hash": run.hash, "seed": run.seed, "epoch": epoch, "model": weights}
 
 
 def save_best(run: Run) -> None:

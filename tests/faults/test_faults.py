@@ -86,7 +86,7 @@ def saved(folder: Path) -> dict[Path, int]:
     kept: dict[Path, int] = {}
     for cell in {run.parent for run in runs(folder)}:
         states = {run: checkpoint.load(run / "checkpoints" / "last.pt") for run in cell.glob("seed=*") if has_last(run)}
-        common = min((state["epoch"] for state in states.values() if not state["over"]), default=10**9)
+        common = min((state["epoch"] for state in states.values() if not state["finished"]), default=10**9)
         if len(states) == len(list(cell.glob("seed=*"))):
             kept |= {run: min(state["epoch"], common) for run, state in states.items()}
     return kept

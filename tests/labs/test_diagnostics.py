@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labs.diagnostics import GradientFlow, sampled_steps
+from labs.diagnostics import LayerNorms, sampled_steps
 from labs.models.cnn import CNN
 from labs.models.mlp import MLP
 from labs.replicas.replicas import Replicas
@@ -40,17 +40,17 @@ def test_quantities_equal_their_autograd_twins(make: Callable[[bool], nn.Module]
     assert replicas.layers == names  # no shortcut among them, in order of the forward pass
     optimizers = [torch.optim.Adam(replicas.parameters_of(i, flat=True), lr=0.1) for i in range(2)]
     twin_optimizers = [torch.optim.Adam(twin.parameters(), lr=0.1) for twin in twins]
-    flow = GradientFlow(replicas)
+    norms = LayerNorms(replicas)
     replicas.begin_epoch(1)
     expected: list[list[dict[str, list[float]]]] = [[], []]
     mean_norms: list[list[float]] = [[], []]
     for _ in range(3):
         x, y = torch.randn(2, 8, 1, 4, 4, dtype=torch.float64), torch.randint(3, (2, 8))
         replicas.backward(F.cross_entropy(replicas(x).flatten(0, 1), y.flatten(), reduction="sum") / 8)
-        flow.before_step()
+        norms.before_step()
         for optimizer in optimizers:
             optimizer.step()
-        flow.after_step()
+        norms.after_step()
         for i, (twin, optimizer) in enumerate(zip(twins, twin_optimizers, strict=True)):
             gradients = torch.autograd.grad(F.cross_entropy(twin(x[i]), y[i]), list(twin.parameters()))
             by_name = dict(zip([name for name, _ in twin.named_parameters()], gradients, strict=True))
@@ -66,13 +66,13 @@ def test_quantities_equal_their_autograd_twins(make: Callable[[bool], nn.Module]
                 "update_ratio": [norm(a.detach() - b) / norm(b) for a, b in zip(weights, before, strict=True)],
             })  # fmt: skip
 
-    for i, measured in enumerate(flow.epoch()):
+    for i, measured in enumerate(norms.epoch()):
         assert measured.keys() == {"grad_norm", "weight_norm", "update_ratio"}
         for quantity, values in measured.items():
             twin = torch.tensor([record[quantity] for record in expected[i]], dtype=torch.float64).mean(0).tolist()
             assert values == pytest.approx(twin, rel=1e-9)
-    assert flow.mean_grad_norm() == pytest.approx([sum(m) / 3 for m in mean_norms], rel=1e-9)
-    first_gradients, first_weights = flow.first()
+    assert norms.mean_grad_norm() == pytest.approx([sum(m) / 3 for m in mean_norms], rel=1e-9)
+    first_gradients, first_weights = norms.first()
     assert first_gradients[1] == pytest.approx(expected[1][0]["grad_norm"], rel=1e-9)
     assert first_weights[1] == pytest.approx(expected[1][0]["weight_norm"], rel=1e-9)
 
@@ -84,9 +84,9 @@ def test_a_parameter_without_a_gradient_counts_as_zero() -> None:
     assert replicas.unstackable == "unused, which is unused or shared"
     replicas.begin_epoch(1)
     replicas.backward(replicas(torch.ones(1, 1, 1, 2, 2)).sum())
-    flow = GradientFlow(replicas)
-    flow.before_step()
-    assert flow.mean_grad_norm() == pytest.approx([(8**0.5 + 2**0.5) / 3])  # of ones in the weight and in the bias
+    norms = LayerNorms(replicas)
+    norms.before_step()
+    assert norms.mean_grad_norm() == pytest.approx([(8**0.5 + 2**0.5) / 3])  # of ones in the weight and in the bias
 
 
 def test_a_network_without_layers_has_a_gradient_all_the_same() -> None:
@@ -100,12 +100,12 @@ def test_a_network_without_layers_has_a_gradient_all_the_same() -> None:
 
     replicas = Replicas([Scale(), Scale()], [0, 1])
     replicas.begin_epoch(1)
-    flow = GradientFlow(replicas)
+    norms = LayerNorms(replicas)
     replicas.backward(replicas(torch.ones(2, 3, 1, 1, 1)).sum())
-    flow.before_step()
-    flow.after_step()
-    assert flow.mean_grad_norm() == [3.0, 3.0]
-    assert flow.epoch() == [{"grad_norm": [], "weight_norm": [], "update_ratio": []}] * 2
+    norms.before_step()
+    norms.after_step()
+    assert norms.mean_grad_norm() == [3.0, 3.0]
+    assert norms.epoch() == [{"grad_norm": [], "weight_norm": [], "update_ratio": []}] * 2
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,7 @@ from labs import cells, evaluate
 from labs.data import datasets
 from labs.errors import UserError
 from labs.files import read_json, write_json
-from labs.training import checkpoint, run
-from labs.training import result as results
+from labs.training import checkpoint, results, run
 
 Compose = Callable[..., DictConfig]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from labs import cells
-from labs.training import result as results
+from labs.training import results
 
 
 def write_result(cell: Path, config_hash: str, seed: int = 0, status: str = "done", **entries: Any) -> Path:

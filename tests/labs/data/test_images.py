@@ -4,18 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from labs.data.images import (
-    EvaluationBatches,
-    Images,
-    Normalizer,
-    TrainingBatches,
-    batch_bounds,
-    center_crop,
-    split_validation,
-    stratified_split,
-    stream,
-)
+from labs.data.batches import EvaluationBatches, Normalizer, TrainingBatches, batch_bounds, center_crop
+from labs.data.images import Images, split_validation, stratified_split
 from labs.errors import UserError
+from labs.seeding import stream
 
 
 def ramp(count: int = 40, channels: int = 2, side: int = 6, classes: int = 4) -> Images:

@@ -23,7 +23,7 @@ from labs import cells, config
 from labs.errors import UserError
 from labs.files import read_json, write_json
 from labs.jobs import job
-from labs.training import result as results
+from labs.training import results
 
 CONF = Path(__file__).parents[3] / "conf"
 Run = Callable[..., float]

@@ -14,7 +14,7 @@ from labs import cells
 from labs.errors import UserError
 from labs.jobs import launchers, preflight, sweep
 from labs.jobs.plan import Job
-from labs.training import run
+from labs.training import machine
 
 Compose = Callable[..., DictConfig]
 SLURM = {"_target_": "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher", "array_parallelism": 4}
@@ -87,8 +87,8 @@ def test_a_plan_for_another_machine_is_not_timed_on_this_one(
 
 
 def test_workers_take_gpus_in_turn_and_anything_else_the_first() -> None:
-    assert [launchers.gpu_of_worker(f"LokyProcess-{i}", 3) for i in range(1, 8)] == [0, 1, 2, 0, 1, 2, 0]
-    assert [launchers.gpu_of_worker(name, 3) for name in ("MainProcess", "LokyProcess-x")] == [0, 0]
+    assert [machine.gpu_of_worker(f"LokyProcess-{i}", 3) for i in range(1, 8)] == [0, 1, 2, 0, 1, 2, 0]
+    assert [machine.gpu_of_worker(name, 3) for name in ("MainProcess", "LokyProcess-x")] == [0, 0]
 
 
 def worker_name(folder: Path) -> str:
@@ -105,7 +105,7 @@ def worker_name(folder: Path) -> str:
 
 def test_workers_of_joblib_have_the_names_that_decide(tmp_path: Path) -> None:
     names = set(joblib.Parallel(n_jobs=2, backend="loky")(joblib.delayed(worker_name)(tmp_path) for _ in range(4)))
-    assert sorted(launchers.gpu_of_worker(name, 2) for name in names) == [0, 1]
+    assert sorted(machine.gpu_of_worker(name, 2) for name in names) == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -124,8 +124,8 @@ def test_auto_spreads_workers_over_gpus_and_a_named_device_is_taken_as_it_is(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
-    monkeypatch.setattr(run.multiprocessing, "current_process", lambda: SimpleNamespace(name="LokyProcess-2"))
-    assert run.choose_device(name) == torch.device(device)
+    monkeypatch.setattr(machine.multiprocessing, "current_process", lambda: SimpleNamespace(name="LokyProcess-2"))
+    assert machine.choose_device(name) == torch.device(device)
 
 
 # ── what is missing ──────────────────────────────────────────────────────────────────────────────────────────────────────

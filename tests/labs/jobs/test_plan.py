@@ -11,7 +11,7 @@ from written import write_result
 
 from labs import cells
 from labs.jobs import plan
-from labs.training import result as results
+from labs.training import results
 from multirun_analysis.rundir import read_run
 
 Expand = Callable[..., list[plan.Job]]

@@ -22,7 +22,7 @@ from labs import cells
 from labs.errors import UserError
 from labs.jobs.plan import Job
 from labs.jobs.sweep import refuse_ignored
-from labs.training import result as results
+from labs.training import results
 
 ROOT = Path(__file__).parents[3]
 QUICK = ["logger=none", "trainer.epochs=2"]

@@ -15,7 +15,8 @@ from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
 
 from labs.errors import UserError
-from labs.loggers.run_log import RunInfo, RunLog
+from labs.loggers.mirror import RunInfo
+from labs.loggers.run_log import RunLog
 from labs.loggers.tensorboard import TensorBoardMirror
 
 ROW = {"epoch": 1, "train_loss": 0.5, "train_acc": 80.0, "val_loss": 0.4, "val_acc": 82.0, "lr": 0.001, "grad_norm": 0.1,

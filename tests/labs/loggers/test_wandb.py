@@ -23,7 +23,8 @@ from omegaconf import DictConfig, OmegaConf
 from labs import config
 from labs.errors import UserError
 from labs.loggers import wandb as wandb_mirror
-from labs.loggers.run_log import RunInfo, RunLog
+from labs.loggers.mirror import RunInfo
+from labs.loggers.run_log import RunLog
 from labs.training import run
 
 ROOT = Path(__file__).parents[3]

@@ -10,7 +10,7 @@ from breaking_off import SHORT, refusal, resumes
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from labs.data.images import stream_seed
+from labs.seeding import stream_seed
 from labs.training import saving
 from labs.training.run import build_model
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "losses.json"
+GOLDEN = Path(__file__).parents[2] / "golden" / "losses.json"
 EPOCHS = 3
 TOLERANCE = {"mlp": 1e-4, "cnn": 1e-2}  # relative
 CONFIGURATIONS = {
@@ -31,7 +31,7 @@ def losses(overrides: list[str], cell: Path) -> list[list[float]]:
 
     config.register()
     cells.register()
-    with initialize_config_dir(str(Path(__file__).parents[2] / "conf"), version_base="1.3"):
+    with initialize_config_dir(str(Path(__file__).parents[3] / "conf"), version_base="1.3"):
         cfg = compose("config", [*overrides, f"trainer.epochs={EPOCHS}", "logger=none", "trainer.num_threads=1", "device=cpu"])
     cell.mkdir(parents=True, exist_ok=True)
     run.train(cfg, cell, [0], show_progress=False)
@@ -52,7 +52,7 @@ def test_first_losses_are_the_committed_ones(name: str, tmp_path: Path) -> None:
 if __name__ == "__main__":
     import tempfile
 
-    sys.path.insert(0, str(Path(__file__).parents[2]))
+    sys.path.insert(0, str(Path(__file__).parents[3]))
     with tempfile.TemporaryDirectory() as folder:
         renewed = {name: losses(overrides, Path(folder) / str(i)) for i, (name, overrides) in enumerate(CONFIGURATIONS.items())}
     GOLDEN.parent.mkdir(exist_ok=True)

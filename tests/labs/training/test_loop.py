@@ -14,15 +14,19 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from labs.data.images import EvaluationBatches, Images, Normalizer, TrainingBatches, stream
+from labs.data.batches import EvaluationBatches, Normalizer, TrainingBatches
+from labs.data.images import Images
 from labs.files import read_json
 from labs.loggers.console import EpochProgress
-from labs.loggers.run_log import RunInfo, RunLog
+from labs.loggers.mirror import RunInfo
+from labs.loggers.run_log import RunLog
 from labs.models.cnn import CNN
 from labs.models.mlp import MLP
 from labs.replicas.replicas import Replicas
+from labs.seeding import stream
 from labs.training import checkpoint
-from labs.training.loop import Run, evaluate, fit, measure, out_of_patience, replica_losses
+from labs.training.loop import evaluate, fit, measure, out_of_patience, replica_losses
+from labs.training.state import Run
 
 Make = Callable[[int], nn.Module]
 
@@ -262,7 +266,7 @@ def test_checkpoints_hold_the_last_the_best_and_every_nth_epoch(tmp_path: Path) 
     assert last["model"].keys() == mlp(0).state_dict().keys()
     for name, tensor in run.weights.items():
         assert torch.equal(best["model"][name], tensor)
-    assert (last["over"], last["optimizer"], last["scheduler"]) == (True, None, None)
+    assert (last["finished"], last["optimizer"], last["scheduler"]) == (True, None, None)
     for epoch in (3, 6):
         kept = checkpoint.load(folder / f"epoch_{epoch}.pt")
         assert kept.keys() == best.keys() == {"format", "hash", "seed", "epoch", "model"}
@@ -285,7 +289,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_in_order(tmp_path: Path) -> None
     assert trained.rows()[0]["train_loss"] is None  # null in the file, no number invented
     assert [path.name for path in (run.directory / "checkpoints").iterdir()] == ["last.pt"]  # over; nothing is best
     last = checkpoint.load(run.directory / "checkpoints" / "last.pt")
-    assert (last["epoch"], last["over"], last["diverged"], last["best"]) == (1, True, True, None)
+    assert (last["epoch"], last["finished"], last["diverged"], last["best"]) == (1, True, True, None)
 
 
 def test_a_run_that_diverges_late_keeps_the_weights_that_are_tested(tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ from labs.loggers import run_log as sinks
 from labs.loggers.console import EpochProgress
 from labs.models.cnn import CNN
 from labs.models.mlp import MLP
-from labs.summary import main, summarize
+from labs.models.summary import summarize
+from labs.summary import main
 from labs.training import checkpoint, run
 
 ROW = {"epoch": 1, "train_loss": 0.5, "train_acc": 80.0, "val_loss": 0.4, "val_acc": 82.0, "lr": 0.001, "grad_norm": 0.1,

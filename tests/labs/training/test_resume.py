@@ -121,7 +121,7 @@ def test_a_replica_that_is_over_is_saved_even_where_the_others_wait(
     break_off(monkeypatch, cfg, tmp_path / "killed", (last, 1), 0, 1, 2, 3)
     for seed, stop in stops.items():
         state = checkpoint.load(tmp_path / "killed" / f"seed={seed}" / "checkpoints" / "last.pt")
-        assert (state["epoch"], state["over"]) == ((stop, True) if stop < last else (1, False))
+        assert (state["epoch"], state["finished"]) == ((stop, True) if stop < last else (1, False))
 
 
 def test_a_kill_between_two_replicas_checkpoints_goes_back_to_their_common_epoch(
@@ -155,10 +155,10 @@ def test_a_diverged_replica_stays_diverged_while_the_others_go_on(
     poisoned = run.build_model
 
     def with_a_nan(cfg: DictConfig, seed: int) -> Any:
-        model, shape = poisoned(cfg, seed)
+        model = poisoned(cfg, seed)
         if seed == 1:
             model.head.weight.data.fill_(float("nan"))
-        return model, shape
+        return model
 
     monkeypatch.setattr(run, "build_model", with_a_nan)
     train(cfg, tmp_path / "undisturbed", (0, 1))
@@ -437,15 +437,15 @@ def test_resume_must_needs_something_to_go_on_from(
 
 
 def test_the_newest_common_epoch() -> None:
-    def state(epoch: int, over: bool = False) -> dict[str, Any]:
-        return {"epoch": epoch, "over": over}
+    def state(epoch: int, finished: bool = False) -> dict[str, Any]:
+        return {"epoch": epoch, "finished": finished}
 
     def common(*options: list[dict[str, Any]]) -> list[int]:
         return [s["epoch"] for s in resume.at_newest_common_epoch(dict(enumerate(options))).values()]
 
     assert common([state(12), state(9)], [state(9)]) == [9, 9]
-    assert common([state(12, over=True), state(9)], [state(9)]) == [9, 9]
-    assert common([state(4, over=True), state(3)], [state(9)]) == [4, 9]
-    assert common([state(4, over=True)], [state(9, over=True)]) == [4, 9]
-    assert common([state(4)], [state(9, over=True)]) == []
+    assert common([state(12, finished=True), state(9)], [state(9)]) == [9, 9]
+    assert common([state(4, finished=True), state(3)], [state(9)]) == [4, 9]
+    assert common([state(4, finished=True)], [state(9, finished=True)]) == [4, 9]
+    assert common([state(4)], [state(9, finished=True)]) == []
     assert common([state(4)], []) == []

@@ -20,8 +20,8 @@ from labs.data.images import Images
 from labs.errors import UserError
 from labs.files import read_json
 from labs.jobs import preflight
-from labs.training import checkpoint, run
-from labs.training import result as results
+from labs.models.build import build_model
+from labs.training import checkpoint, machine, results, run
 
 Compose = Callable[..., DictConfig]
 
@@ -307,7 +307,7 @@ def test_a_residual_network_without_a_skip_says_that_it_is_the_plain_one(
     train(compose_config(*overrides, "trainer.epochs=0"), tmp_path)
     warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert [line.partition(" has no place")[0] for line in warned] == (
-        [f"model.residual=true: depth {run.build_model(compose_config(*overrides), 0)[0].depth}"] if plain else []
+        [f"model.residual=true: depth {build_model(compose_config(*overrides), 0).depth}"] if plain else []
     )
 
 
@@ -316,15 +316,15 @@ def test_a_residual_network_without_a_skip_says_that_it_is_the_plain_one(
 
 def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert run.choose_device("auto") == torch.device("cpu")
+    assert machine.choose_device("auto") == torch.device("cpu")
     with pytest.raises(UserError, match="device=cuda: torch finds 0 CUDA devices here; set device=cpu or device=auto"):
-        run.choose_device("cuda")
+        machine.choose_device("cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert run.choose_device("auto") == torch.device("cuda:0")
-    assert run.choose_device("cuda:1") == torch.device("cuda:1")
+    assert machine.choose_device("auto") == torch.device("cuda:0")
+    assert machine.choose_device("cuda:1") == torch.device("cuda:1")
     with pytest.raises(UserError, match="device=cuda:2: torch finds 2"):
-        run.choose_device("cuda:2")
+        machine.choose_device("cuda:2")
 
 
 def test_gpu_out_of_memory_says_what_to_lower(compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -337,10 +337,10 @@ def test_gpu_out_of_memory_says_what_to_lower(compose_config: Compose, tmp_path:
 
 
 def test_threads_follow_the_kind_of_network(compose_config: Compose) -> None:
-    mlp, cnn = (run.build_model(compose_config(f"model={name}"), 0)[0] for name in ("mlp", "cnn"))
-    assert run.set_threads("auto", mlp) == torch.get_num_threads() == 1
-    assert run.set_threads("auto", cnn) == torch.get_num_threads() == run.DEFAULT_THREADS
-    assert run.set_threads(2, mlp) == torch.get_num_threads() == 2
+    mlp, cnn = (build_model(compose_config(f"model={name}"), 0) for name in ("mlp", "cnn"))
+    assert machine.set_threads("auto", mlp) == torch.get_num_threads() == 1
+    assert machine.set_threads("auto", cnn) == torch.get_num_threads() == machine.DEFAULT_THREADS
+    assert machine.set_threads(2, mlp) == torch.get_num_threads() == 2
 
 
 FAULTS = """
@@ -408,7 +408,7 @@ def test_running_out_of_memory_anywhere_is_one_line(
         monkeypatch.setattr(Images, "to", moving)
         with pytest.raises(UserError, match=rf"^{name} is out of memory: lower trainer\.batch_size \(64\), "):
             train(compose_config(), tmp_path)
-    monkeypatch.setattr(run, "train_and_test", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("a bug")))
+    monkeypatch.setattr(run, "fit_and_test", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("a bug")))
     with pytest.raises(RuntimeError, match="a bug"):
         train(compose_config(), tmp_path)
 
@@ -424,7 +424,7 @@ def test_a_network_without_linear_or_convolution_trains_with_diagnostics(
         def forward(self, x: Tensor) -> Tensor:
             return x.flatten(1) @ self.templates.T
 
-    monkeypatch.setattr(run, "build_model", lambda cfg, seed: (Templates(), (1, 8, 8)))
+    monkeypatch.setattr(run, "build_model", lambda cfg, seed: Templates())
     [result] = train(compose_config(), tmp_path)
     assert (result["status"], result["layers"], result["depth"]) == ("done", [], 0)
     assert lines(tmp_path / "seed=0" / "metrics.jsonl")[0]["grad_norm"] > 0

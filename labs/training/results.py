@@ -7,6 +7,8 @@ sees that both say the same of the same files.
 import hashlib
 import json
 import math
+import platform
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +131,42 @@ def _has_kind(key: str, value: object) -> bool:
 
 def _kind(key: str) -> str:
     return KINDS[key].__name__ if key in KINDS else "count" if key in COUNTS else "number"
+
+
+def put_together(
+    *,
+    seed: int,
+    diverged: bool,
+    best: dict[str, Any] | None,
+    epochs_run: int,
+    test_loss: float | None,
+    test_acc: float | None,
+    seconds: float,
+    **shared: Any,
+) -> dict[str, Any]:
+    """What result.json says of a run that was trained and tested.
+
+    Args:
+        best: the best epoch's line of metrics.jsonl; None where there is none.
+        shared: what the replicas of one process have in common.
+    """
+    best = best or {}
+    return {
+        "status": "diverged" if diverged else "done",
+        "seed": seed,
+        "best_epoch": best.get("epoch"),
+        "epochs_run": epochs_run,
+        **{name: best.get(name) for name in ("train_loss", "train_acc", "val_loss", "val_acc")},
+        "test_loss": test_loss,
+        "test_acc": test_acc,
+        "seconds": seconds,
+        **shared,
+        "versions": versions(),
+        "error": None,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides the numbers."""
+    names = ("torch", "torchvision", "hydra-core", "numpy")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}

@@ -1,0 +1,124 @@
+"""From images in memory to batches: the order of a seed's epoch, augmentation and normalisation.
+
+Everything random is drawn from a generator that (seed, purpose, epoch) determines, for a whole epoch at once: the order of a
+seed's images and their crops and flips do not depend on who else is trained, on what was drawn before, or on where a run was
+interrupted.
+
+Shapes: S replicas, B images a batch, N images, C channels, H and W stored pixels, h and w pixels the network sees.
+"""
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from labs.data.images import Images
+from labs.seeding import stream
+
+
+class Normalizer:
+    """uint8 images to float, each channel with mean 0 and standard deviation 1 over the training images."""
+
+    def __init__(self, training: Images, *, enabled: bool) -> None:
+        channels = training.images.shape[1]
+        values = torch.arange(256, dtype=torch.float64)
+        mean, std = torch.zeros(channels, dtype=torch.float64), torch.full((channels,), 255.0, dtype=torch.float64)
+        # From the histogram: exact, and independent of any order of summation.
+        for c in range(channels if enabled else 0):
+            share = torch.bincount(training.images[:, c].flatten(), minlength=256).double().cpu()
+            share /= share.sum()
+            mean[c] = (share * values).sum()
+            std[c] = (share * (values - mean[c]) ** 2).sum().sqrt().clamp(min=1.0)  # one colour only: stays finite
+        device = training.images.device
+        self._shift = mean.float().view(-1, 1, 1).to(device)
+        self._scale = (1 / std).float().view(-1, 1, 1).to(device)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """uint8 images of shape (…, C, h, w) as float32."""
+        return (images.float() - self._shift).mul_(self._scale)
+
+
+class TrainingBatches:
+    """The batches of S seeds: every image once an epoch, in each seed's own order, cropped and flipped a sample at a time.
+
+    Args:
+        training: the training images, on the device that trains.
+        size: (h, w) that the network sees, at most the stored (H, W).
+        crop_padding: pixels of zeros around an image before its random crop; with 0 and (h, w) = (H, W) nothing is cropped.
+        flip: mirror each image with probability one half.
+        augment: False takes the centre crop of every image and never flips.
+    """
+
+    def __init__(
+        self, training: Images, normalize: Normalizer, size: tuple[int, int], *, crop_padding: int, flip: bool, augment: bool
+    ) -> None:
+        self.labels, self.normalize = training.labels, normalize
+        self.flip = flip and augment
+        padding = crop_padding if augment else 0
+        images = training.images if augment else center_crop(training.images, size)
+        # All crops of all images as one view, so that a batch of random crops is a single gather: (N, C, rows, columns, h, w).
+        self._crops = F.pad(images, [padding] * 4).unfold(2, size[0], 1).unfold(3, size[1], 1)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def epoch(self, seeds: list[int], epoch: int, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (images, labels) of shapes (S, B, C, h, w), float32 and normalised, and (S, B).
+
+        A last batch of one image joins the batch before it, since BatchNorm needs two.
+        """
+        device, count = self.labels.device, len(self.labels)
+        order = torch.stack([torch.randperm(count, generator=stream(s, "order", epoch)) for s in seeds]).to(device)
+        top, left, mirrored = (draws.to(device) for draws in self._draw(seeds, epoch))
+        for start, stop in batch_bounds(count, batch_size):
+            index = order[:, start:stop]
+            images = self._crops[index, :, top[:, start:stop], left[:, start:stop]]
+            if self.flip:
+                images = torch.where(mirrored[:, start:stop, None, None, None], images.flip(-1), images)
+            yield self.normalize(images), self.labels[index]
+
+    def _draw(self, seeds: list[int], epoch: int) -> tuple[Tensor, Tensor, Tensor]:
+        """For each seed and each place in its order: the crop's first row and column and whether to mirror, shape (S, N)."""
+        rows, columns = self._crops.shape[2:4]
+        drawn = []
+        for seed in seeds:
+            generator = stream(seed, "augment", epoch)
+            drawn.append((
+                torch.randint(rows, (len(self),), generator=generator),
+                torch.randint(columns, (len(self),), generator=generator),
+                torch.rand(len(self), generator=generator) < 0.5,
+            ))  # fmt: skip
+        top, left, mirrored = zip(*drawn, strict=True)
+        return torch.stack(top), torch.stack(left), torch.stack(mirrored)
+
+
+class EvaluationBatches:
+    """Images that never change: centre-cropped and normalised, in their own order. The same for every replica."""
+
+    def __init__(self, held_out: Images, normalize: Normalizer, size: tuple[int, int], batch_size: int) -> None:
+        self.images, self.labels = center_crop(held_out.images, size), held_out.labels
+        self.normalize, self.batch_size = normalize, batch_size
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (images, labels) of shapes (B, C, h, w), float32 and normalised, and (B,)."""
+        for start in range(0, len(self), self.batch_size):
+            stop = start + self.batch_size
+            yield self.normalize(self.images[start:stop]), self.labels[start:stop]
+
+
+def center_crop(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """The middle (h, w) pixels of images of shape (…, H, W), without a copy."""
+    top, left = (images.shape[-2] - size[0]) // 2, (images.shape[-1] - size[1]) // 2
+    return images[..., top : top + size[0], left : left + size[1]]
+
+
+def batch_bounds(count: int, batch_size: int) -> list[tuple[int, int]]:
+    """(start, stop) of each batch of an epoch; a last batch of one sample joins the one before."""
+    starts = list(range(0, count, batch_size))
+    if len(starts) > 1 and count - starts[-1] == 1:
+        starts.pop()
+    return list(zip(starts, [*starts[1:], count], strict=True))

@@ -1,0 +1,55 @@
+"""What a mirror of the JSON lines is and is told."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from labs.errors import UserError
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What a run is, for its mirrors.
+
+    `config` is the resolved configuration. `place` sets apart what that does not: the study, or the date and time of a single
+    run.
+    """
+
+    cell: str
+    hash: str
+    seed: int
+    study: str | None
+    place: str
+    config: dict[str, Any]
+    depth: int
+    residual: bool | None
+    params: int
+    mult_adds: int | None
+    summary: str
+
+
+class Mirror(Protocol):
+    """What RunLog asks of a mirror. Rows are those of the files, with None where a number is not finite."""
+
+    def epoch(self, row: dict[str, Any]) -> None: ...
+    def layers(self, row: dict[str, Any]) -> None: ...
+    def end(self, result: dict[str, Any]) -> None: ...
+    def close(self, error: BaseException | None) -> None: ...
+
+
+@contextmanager
+def starting(name: str) -> Iterator[None]:
+    """Say in one line that a mirror does not start. What is wrong with the disk is said elsewhere."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, UserError) or (isinstance(error, OSError) and not isinstance(error, ConnectionError)):
+            raise
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{name} did not start ({reason}); logger=none trains without it") from error
+
+
+def numbers(row: dict[str, Any]) -> dict[str, float]:
+    """The row's numeric entries."""
+    return {name: value for name, value in row.items() if isinstance(value, int | float)}

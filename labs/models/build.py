@@ -1,0 +1,47 @@
+"""A configuration's network, and what is said of it."""
+
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from torch import nn
+
+from labs import targets
+from labs.data import datasets
+from labs.errors import UserError
+from labs.models import custom
+from labs.models.blocks import Block
+from labs.seeding import stream_seed
+
+
+def build_model(cfg: DictConfig, seed: int) -> nn.Module:
+    """The network with this seed's initial weights, drawn on the CPU so that every device starts alike.
+
+    Raises:
+        UserError: if it is none that can be trained.
+    """
+    shape = datasets.image_shape(cfg.dataset)
+    num_classes = datasets.num_classes(cfg.dataset)
+    targets.check_arguments("model", cfg.model, passed=("input_shape", "num_classes"))
+    torch.manual_seed(stream_seed(seed, "init"))
+    try:
+        with custom.lazy_modules_welcome():
+            model = instantiate(cfg.model, input_shape=shape, num_classes=num_classes, _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        raise
+    custom.complete(str(cfg.model._target_), model, shape)
+    return model
+
+
+def without_skips(model: nn.Module) -> bool:
+    """Whether this is a network of ours in which no block has a skip; what one of the user's own does is not known."""
+    ours = type(model).__module__.startswith("labs.models.")
+    return ours and all(block.shortcut is None for block in model.modules() if isinstance(block, Block))
+
+
+def depth_of(model: nn.Module, layers: list[str]) -> int:
+    """The model's own `depth`, or for a model without one the number of its layers before the head."""
+    depth = getattr(model, "depth", None)
+    return depth if isinstance(depth, int) else max(len(layers) - 1, 0)

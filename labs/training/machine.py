@@ -1,0 +1,62 @@
+"""The machine a run trains on: its device, its threads, and how its memory is used."""
+
+import ctypes
+import multiprocessing
+import re
+from contextlib import suppress
+
+import torch
+from torch import nn
+
+from labs.errors import UserError
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that `device=` means in this process; with several GPUs, `auto` spreads the workers of joblib over them.
+
+    Raises:
+        UserError: if CUDA is asked for and absent.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        if count > 1:
+            return torch.device("cuda", gpu_of_worker(multiprocessing.current_process().name, count))
+        return torch.device("cuda" if count else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise UserError(f"device={name}: torch finds {count} CUDA devices here; set device=cpu or device=auto")
+    return device
+
+
+def gpu_of_worker(process_name: str, gpus: int) -> int:
+    """Which of so many GPUs a process takes: joblib's workers, named LokyProcess-1, -2, …, in turn, and any other the first.
+
+    Slurm and Ray show a job only the GPUs that they have given it.
+    """
+    worker = re.fullmatch(r"LokyProcess-(\d+)", process_name)
+    return (int(worker[1]) - 1) % gpus if worker else 0
+
+
+def set_threads(num_threads: int | str, model: nn.Module) -> int:
+    """Set torch's threads on the CPU; with `auto`, MLPs use one: their layers are too small to split."""
+    if num_threads == "auto":
+        convolutional = any(isinstance(module, nn.Conv2d) for module in model.modules())
+        num_threads = DEFAULT_THREADS if convolutional else 1
+    torch.set_num_threads(int(num_threads))
+    return int(num_threads)
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep large arrays that are freed for the next step, where it would give them back to the system.
+
+    It then gets each anew, page by page and filled with zeros: a third of the time of a CNN's step. Other C libraries and
+    allocators do without this.
+    """
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+        for parameter, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 2**26)):
+            mallopt(parameter, value)
+
+
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # malloc.h
+DEFAULT_THREADS = torch.get_num_threads()  # before any run changes it: all cores, or what OMP_NUM_THREADS says
