@@ -72,9 +72,10 @@ def test_quantities_equal_their_autograd_twins(make: Callable[[bool], nn.Module]
             twin = torch.tensor([record[quantity] for record in expected[i]], dtype=torch.float64).mean(0).tolist()
             assert values == pytest.approx(twin, rel=1e-9)
     assert norms.mean_grad_norm() == pytest.approx([sum(m) / 3 for m in mean_norms], rel=1e-9)
-    first_gradients, first_weights = norms.first()
-    assert first_gradients[1] == pytest.approx(expected[1][0]["grad_norm"], rel=1e-9)
-    assert first_weights[1] == pytest.approx(expected[1][0]["weight_norm"], rel=1e-9)
+    first = norms.first()[1]
+    assert first["grad_norm"] == pytest.approx(expected[1][0]["grad_norm"], rel=1e-9)
+    assert first["weight_norm"] == pytest.approx(expected[1][0]["weight_norm"], rel=1e-9)
+    assert first["update_ratio"] is None
 
 
 def test_a_parameter_without_a_gradient_counts_as_zero() -> None:

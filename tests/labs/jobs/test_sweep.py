@@ -425,7 +425,7 @@ def test_a_job_gives_the_same_bits_alone_and_after_another(project: Project, tmp
     assert alone.train(*second).code == 0
     order = (
         "import sys; sys.argv = ['train.py']\nfrom hydra import compose, initialize_config_dir\nfrom pathlib import Path\n"
-        "from labs import cells, config, run\nconfig.register(); cells.register()\n"
+        "from labs import cells, config\nfrom labs.training import run\nconfig.register(); cells.register()\n"
         f"with initialize_config_dir({str(ROOT / 'conf')!r}, version_base='1.3'):\n"
         f"    for name, overrides in {[('first', [*JOBS[first], *QUICK]), ('second', second)]!r}:\n"
         "        Path(name).mkdir(); run.train(compose('config', overrides=overrides), Path(name), [0], show_progress=False)\n"

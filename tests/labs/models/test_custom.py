@@ -141,7 +141,7 @@ def test_what_can_be_trained_goes_on_to_the_same_bits(
 
 def test_lazy_weights_follow_from_the_seed_and_leave_the_mode(compose_config: Compose) -> None:
     cfg = own(compose_config)
-    network, _ = build_model(cfg, seed=3)
+    network = build_model(cfg, seed=3)
     torch.manual_seed(stream_seed(3, "init"))
     first, second = nn.Linear(64, 8), nn.Linear(8, 10)
     state = network.state_dict()

@@ -27,9 +27,7 @@ def linears(model: nn.Module) -> list[nn.Module]:
 @pytest.mark.parametrize("overrides", [["model=mlp", "model.depth=5"], ["model.depth=100"], ["model=cnn"],
                                        ["model=cnn", "model.blocks_per_stage=3"], ["model.widths=[16,16,16]"]])  # fmt: skip
 def test_plain_and_residual_start_as_the_same_network(compose_config: Callable[..., DictConfig], overrides: list[str]) -> None:
-    plain, residual = (
-        build_model(compose_config(*overrides, f"model.residual={flag}"), seed=3)[0] for flag in ("false", "true")
-    )
+    plain, residual = (build_model(compose_config(*overrides, f"model.residual={flag}"), seed=3) for flag in ("false", "true"))
     assert count(plain) == count(residual)
     assert len(linears(plain)) == len(linears(residual))
     assert plain.state_dict().keys() == residual.state_dict().keys()
@@ -40,8 +38,8 @@ def test_plain_and_residual_start_as_the_same_network(compose_config: Callable[.
 def test_a_projection_adds_parameters_and_leaves_the_layers_as_they_are(
     compose_config: Callable[..., DictConfig], overrides: list[str]
 ) -> None:
-    plain = build_model(compose_config(*overrides), seed=3)[0]
-    projected = build_model(compose_config(*overrides, "model.residual=true", "model.shortcut=projection"), seed=3)[0]
+    plain = build_model(compose_config(*overrides), seed=3)
+    projected = build_model(compose_config(*overrides, "model.residual=true", "model.shortcut=projection"), seed=3)
     assert count(projected) > count(plain)
     state = projected.state_dict()
     assert all(torch.equal(tensor, state[name]) for name, tensor in plain.state_dict().items())
@@ -49,7 +47,7 @@ def test_a_projection_adds_parameters_and_leaves_the_layers_as_they_are(
 
 def test_seeds_differ(compose_config: Callable[..., DictConfig]) -> None:
     cfg = compose_config()
-    first, same, other = (build_model(cfg, seed)[0].head.weight for seed in (0, 0, 1))
+    first, same, other = (build_model(cfg, seed).head.weight for seed in (0, 0, 1))
     assert torch.equal(first, same)
     assert not torch.equal(first, other)
 

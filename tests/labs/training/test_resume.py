@@ -402,7 +402,7 @@ def test_a_checkpoint_of_the_format_before_goes_on(
 def test_what_another_program_wrote_is_one_clear_line(tmp_path: Path) -> None:
     path = tmp_path / "last.pt"
     torch.save({"state_dict": {}}, path)
-    with pytest.raises(UserError, match=r"last\.pt: a checkpoint of another program or version; format 4 is needed"):
+    with pytest.raises(UserError, match=r"last\.pt: a checkpoint of another program or version; format 5 is needed"):
         checkpoint.load(path)
     torch.save({"format": 3, "x": Path()}, path)
     with pytest.raises(UserError, match=r"last\.pt: not a readable checkpoint \(Weights only load failed"):
