@@ -1,13 +1,11 @@
-"""What a configuration may hold: types as dataclasses, ranges as one table, and the checks across keys.
+"""What a configuration may hold: for each option a schema, where a setting has its type and range, and the checks across keys.
 
-The values themselves live in `conf/`, where each file takes its types from here (`/schema/… @_here_`). The schemas sit in a
+The values themselves live in `conf/`, where each file takes its schema from here (`/schema/… @_here_`). The schemas sit in a
 group of their own, so `model=glob(*)` never picks one up. Nothing here imports torch: `--help` and `--cfg job` answer at once.
 """
 
 import math
 import os
-import re
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
@@ -16,32 +14,47 @@ from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 
 from labs import cells
 from labs.errors import UserError
+from labs.ranges import Range, each, integer, one_of, optional, real, setting, text
 
 Text = Any  # of names and folders: as `str`, OmegaConf makes text of the number that 2026_11_25 is in a file, without a word
+NOT_STUDIES = ("checkpoints", "report", "tensorboard", "wandb")  # multirun_analysis.collect.SKIPPED
+NAME_ANYWHERE = r"(?!(?i:con|prn|aux|nul|com\d|lpt\d)(\.|$))[^\W_][\w.-]{0,99}(?<!\.)"  # of a directory, on any system
+PART = math.nextafter(1, 2)  # just above 1, which is still a part
+
+ABOVE_0 = real(0, above=True, allowed="a finite number above 0")
+AT_LEAST_0 = real(0, allowed="a finite number of at least 0")
+FACTOR = real(0, PART, above=True, allowed="a number above 0 and at most 1")
+BELOW_1 = real(0, 1, allowed="a number from 0 to below 1")
+WIDTH = integer(1, 1_000_000, "an integer of at least 1")
+SHORTCUT = one_of("identity", "projection")
+SEED = integer(0, 2**31 - 1)
+
+
+# ── schemas ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass
 class MLP:
     _target_: str = "labs.models.mlp.MLP"
     name: Text = MISSING
-    depth: int = MISSING
-    width: int | None = MISSING
-    widths: list[int] | None = MISSING
+    depth: int = setting(integer(1, 10_000))
+    width: int | None = setting(optional(WIDTH))
+    widths: list[int] | None = setting(optional(each(WIDTH, "a list of integers of at least 1, such as [256,256]")))
     residual: bool = MISSING
-    shortcut: str = MISSING
+    shortcut: str = setting(SHORTCUT)
 
 
 @dataclass
 class CNN:
     _target_: str = "labs.models.cnn.CNN"
     name: Text = MISSING
-    filters: list[int] = MISSING
-    blocks_per_stage: int = MISSING
-    kernel_size: int = MISSING
-    hidden: int = MISSING
-    dropout: float = MISSING
+    filters: list[int] = setting(each(integer(1, 100_000), "a list of integers of at least 1, such as [32,64,128,256]"))
+    blocks_per_stage: int = setting(integer(1, 1_000))
+    kernel_size: int = setting(Range(lambda v: integer(1, 99).test(v) and v % 2 == 1, "an odd integer from 1 to 99"))
+    hidden: int = setting(WIDTH)
+    dropout: float = setting(BELOW_1)
     residual: bool = MISSING
-    shortcut: str = MISSING
+    shortcut: str = setting(SHORTCUT)
 
 
 @dataclass
@@ -49,40 +62,49 @@ class Dataset:
     name: Text = MISSING
     data_dir: Text = "${oc.env:LABS_DATA_DIR,data}"  # torchvision's `root`
     download: bool = True  # fetch what is missing
-    val_size: int | float = MISSING  # images, or a fraction of the training images if below 1
-    split_seed: int = 0  # of the validation split: the same images for every seed of a study
-    image_size: int | None = None  # side of the square the network sees; null: the images' own size
+    val_size: int | float = setting(  # images, or a fraction of the training images if below 1
+        Range(
+            lambda v: integer(1).test(v) or (isinstance(v, float) and 0 < v < 1),
+            "a number of images (at least 1) or a fraction between 0 and 1",
+        )
+    )
+    split_seed: int = setting(SEED, default=0)  # of the validation split: the same images for every seed of a study
+    image_size: int | None = setting(  # side of the square the network sees; null: the images' own size
+        optional(integer(1, 10_000)), default=None
+    )
     normalize: bool = True  # per channel, by mean and standard deviation of the training images
-    augment: str = MISSING  # standard: crop_padding and horizontal_flip as below | none: neither, whatever they say
-    crop_padding: int = MISSING  # pixels of zeros around a training image before its random crop; 0: no padding
+    augment: str = setting(  # standard: crop_padding and horizontal_flip as below | none: neither, whatever they say
+        one_of("standard", "none")
+    )
+    crop_padding: int = setting(integer(0, 1_000))  # pixels of zeros around a training image before its random crop; 0: none
     horizontal_flip: bool = MISSING  # mirror half of the training images
 
 
 @dataclass
 class ImageFolder(Dataset):
     folder: Text = MISSING
-    test_fraction: float = MISSING
-    resize: int = MISSING
-    channels: int = MISSING
+    test_fraction: float = setting(real(0, 1, above=True, allowed="a number between 0 and 1"))
+    resize: int = setting(integer(1, 10_000))
+    channels: int = setting(one_of(1, 3, allowed="1 (greyscale) or 3 (RGB)"))
 
 
 @dataclass
 class Adam:
     _target_: str = MISSING
-    lr: float = MISSING
-    betas: list[float] = MISSING
-    eps: float = MISSING
-    weight_decay: float = MISSING
+    lr: float = setting(ABOVE_0)
+    betas: list[float] = setting(Range(lambda v: each(BELOW_1, "").test(v) and len(v) == 2, "two numbers from 0 to below 1"))
+    eps: float = setting(AT_LEAST_0)
+    weight_decay: float = setting(AT_LEAST_0)
     fused: bool = MISSING
 
 
 @dataclass
 class SGD:
     _target_: str = MISSING
-    lr: float = MISSING
-    momentum: float = MISSING
+    lr: float = setting(ABOVE_0)
+    momentum: float = setting(BELOW_1)
     nesterov: bool = MISSING
-    weight_decay: float = MISSING
+    weight_decay: float = setting(AT_LEAST_0)
     fused: bool = MISSING
 
 
@@ -95,47 +117,51 @@ class Muon(SGD):
 @dataclass
 class ReduceLR:
     _target_: str = MISSING
-    monitor: str = MISSING
-    factor: float = MISSING
-    patience: int = MISSING
-    min_lr: float = MISSING
+    monitor: str = setting(one_of("val_loss", "val_acc"))
+    factor: float = setting(FACTOR)
+    patience: int = setting(integer(0))
+    min_lr: float = setting(AT_LEAST_0)
 
 
 @dataclass
 class Cosine:
     _target_: str = MISSING
-    T_max: int = MISSING
-    eta_min: float = MISSING
+    T_max: int = setting(integer(0, allowed="an integer of at least 1, or 0 with trainer.epochs=0"))
+    eta_min: float = setting(AT_LEAST_0)
 
 
 @dataclass
 class WarmupCosine:
     _target_: str = MISSING
-    warmup_epochs: int = MISSING
-    start_factor: float = MISSING
+    warmup_epochs: int = setting(integer(0))
+    start_factor: float = setting(FACTOR)
     epochs: int = MISSING
-    eta_min: float = MISSING
+    eta_min: float = setting(AT_LEAST_0)
 
 
 @dataclass
 class Constant:
     _target_: str = MISSING
-    factor: float = MISSING
+    factor: float = setting(FACTOR)
 
 
 @dataclass
 class Trainer:
-    epochs: int = MISSING
-    steps_per_epoch: int | None = MISSING
-    batch_size: int = MISSING
-    eval_batch_size: int = MISSING
-    patience: int | None = MISSING
-    save_every: int | str | None = MISSING
-    log_every: int = MISSING
-    precision: str = MISSING
-    num_threads: int | str = MISSING
-    diagnostics: str = MISSING
-    diagnostics_every: int = MISSING
+    epochs: int = setting(integer(0, 1_000_000, "an integer from 0 (measure only) to 1000000"))
+    steps_per_epoch: int | None = setting(optional(integer(1)))
+    batch_size: int = setting(integer(1))
+    eval_batch_size: int = setting(integer(1))
+    patience: int | None = setting(optional(integer(1)))
+    save_every: int | str | None = setting(
+        Range(lambda v: v in (None, "auto") or integer(1).test(v), "auto, null or an integer of at least 1")
+    )
+    log_every: int = setting(integer(1))
+    precision: str = setting(one_of("fp32", "bf16"))
+    num_threads: int | str = setting(
+        Range(lambda v: v == "auto" or integer(1, 4096).test(v), "auto or an integer from 1 to 4096")
+    )
+    diagnostics: str = setting(one_of("off", "epoch", "every_n"))
+    diagnostics_every: int = setting(integer(1))
 
 
 @dataclass
@@ -146,8 +172,16 @@ class Logger:
 @dataclass
 class WandbLogger(Logger):
     wandb: bool = MISSING
-    project: Text = MISSING
+    project: Text = setting(text(r"[^/\\#?%:]{1,128}", "a name of at most 128 characters without / \\ # ? % :"))
     artifact: bool = MISSING
+
+
+STUDY = text(
+    NAME_ANYWHERE,
+    "a name of at most 100 letters, digits, '.', '_' and '-' (255 bytes) that starts with a letter or digit and "
+    f"does not end with '.', but not {', '.join(NOT_STUDIES)}, where no runs are looked for, nor a name of a device "
+    "on Windows (CON, NUL, COM1)",
+)
 
 
 @dataclass
@@ -160,131 +194,58 @@ class Config:
     scheduler: Any = MISSING
     trainer: Trainer = field(default_factory=Trainer)
     logger: Any = MISSING
-    study: Text = None
-    seed: int = 0
-    replicas: int = 1
-    device: str = "auto"
-    resume: str = "auto"
+    study: Text = setting(
+        Range(
+            lambda v: v is None or (STUDY.test(v) and len(v.encode()) <= 255 and v not in NOT_STUDIES),
+            STUDY.allowed,
+        ),
+        default=None,
+    )
+    seed: int = setting(SEED, default=0)
+    replicas: int = setting(integer(1, 10_000), default=1)
+    device: str = setting(text(r"auto|cpu|cuda(:\d+)?", "auto, cpu, cuda or cuda:<index>"), default="auto")
+    resume: str = setting(one_of("auto", "never", "must"), default="auto")
     plan: bool = False
 
 
-WANDB_MODES = ("offline", "online", "disabled")
-NOT_STUDIES = ("checkpoints", "report", "tensorboard", "wandb")  # multirun_analysis.collect.SKIPPED
-FREE_TEXT = ("study", "model.name", "dataset.name", "dataset.data_dir", "dataset.folder", "logger.project")
+# Where Hydra finds each: the group below `schema/`, which is also the key of its node, and the name in it.
+SCHEMAS: dict[tuple[str, str], type] = {
+    ("", "config"): Config, ("", "dataset"): Dataset, ("", "imagefolder"): ImageFolder, ("", "trainer"): Trainer,
+    ("", "logger"): Logger, ("logger", "wandb"): WandbLogger, ("model", "mlp"): MLP, ("model", "cnn"): CNN,
+    ("optimizer", "adam"): Adam, ("optimizer", "sgd"): SGD, ("optimizer", "muon"): Muon,
+    ("scheduler", "reduce_lr"): ReduceLR, ("scheduler", "cosine"): Cosine, ("scheduler", "warmup_cosine"): WarmupCosine,
+    ("scheduler", "constant"): Constant,
+}  # fmt: skip
 GROUPS = ("model", "dataset", "optimizer", "scheduler", "trainer", "logger")
+FREE_TEXT = ("study", "model.name", "dataset.name", "dataset.data_dir", "dataset.folder", "logger.project")
+WANDB_MODES = ("offline", "online", "disabled")
 
 
 def register() -> None:
     """Make the schemas known to Hydra. Once a process, before composing."""
-    store = ConfigStore.instance()
-    store.store(name="config", group="schema", node=Config)
-    store.store(name="mlp", group="schema/model", node=MLP)
-    store.store(name="cnn", group="schema/model", node=CNN)
-    store.store(name="dataset", group="schema", node=Dataset)
-    store.store(name="imagefolder", group="schema", node=ImageFolder)
-    store.store(name="adam", group="schema/optimizer", node=Adam)
-    store.store(name="sgd", group="schema/optimizer", node=SGD)
-    store.store(name="muon", group="schema/optimizer", node=Muon)
-    store.store(name="reduce_lr", group="schema/scheduler", node=ReduceLR)
-    store.store(name="cosine", group="schema/scheduler", node=Cosine)
-    store.store(name="warmup_cosine", group="schema/scheduler", node=WarmupCosine)
-    store.store(name="constant", group="schema/scheduler", node=Constant)
-    store.store(name="trainer", group="schema", node=Trainer)
-    store.store(name="logger", group="schema", node=Logger)
-    store.store(name="wandb", group="schema/logger", node=WandbLogger)
+    for (group, name), schema in SCHEMAS.items():
+        ConfigStore.instance().store(name=name, group=f"schema/{group}".rstrip("/"), node=schema)
 
 
-# ── ranges ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+def ranges() -> dict[str, Range]:
+    """The range of each key that has one, from the schemas.
 
-Test = Callable[[Any], bool]
-
-
-def _integers(low: int, high: int = 2**31 - 1) -> Test:
-    return lambda value: isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-
-
-def _each(test: Test) -> Test:
-    return lambda values: isinstance(values, list | ListConfig) and len(values) > 0 and all(test(v) for v in values)
-
-
-def _optional(test: Test) -> Test:
-    return lambda value: value is None or test(value)
+    The configuration may lack the key, where another model has it. The arguments of a model, optimizer or scheduler that is
+    neither ours nor torch's have none, as the same name may mean something else there.
+    """
+    nodes = {"dataset": "dataset", "imagefolder": "dataset", "trainer": "trainer", "logger": "logger", "config": ""}
+    return {
+        f"{group or nodes[name]}.{entry.name}".lstrip("."): entry.metadata["range"]
+        for (group, name), schema in SCHEMAS.items()
+        for entry in fields(schema)
+        if "range" in entry.metadata
+    }
 
 
-def _real(low: float, high: float = math.inf, *, open_low: bool = False) -> Test:
-    def test(value: Any) -> bool:
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        return number and math.isfinite(value) and low <= value < high and not (open_low and value == low)
-
-    return test
+RANGES = ranges()
 
 
-def _one_of(*names: str) -> Test:
-    return lambda value: value in names
-
-
-def _text(pattern: str) -> Test:
-    return lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None
-
-
-NAME_ANYWHERE = r"(?!(?i:con|prn|aux|nul|com\d|lpt\d)(\.|$))[^\W_][\w.-]{0,99}(?<!\.)"  # of a directory, on any system
-
-# key: (test, what is allowed). A key the composed configuration lacks (another model's) is passed over, and so are arguments of
-# a model, optimizer or scheduler that is neither ours nor torch's, where the same name may mean something else.
-RANGES: dict[str, tuple[Test, str]] = {
-    "study": (_optional(lambda v: _text(NAME_ANYWHERE)(v) and len(v.encode()) <= 255 and v not in NOT_STUDIES),
-              "a name of at most 100 letters, digits, '.', '_' and '-' (255 bytes) that starts with a letter or digit and "
-              f"does not end with '.', but not {', '.join(NOT_STUDIES)}, where no runs are looked for, nor a name of a device "
-              "on Windows (CON, NUL, COM1)"),
-    "seed": (_integers(0), "an integer from 0 to 2147483647"),
-    "replicas": (_integers(1, 10_000), "an integer from 1 to 10000"),
-    "device": (_text(r"auto|cpu|cuda(:\d+)?"), "auto, cpu, cuda or cuda:<index>"),
-    "resume": (_one_of("auto", "never", "must"), "auto, never or must"),
-    "model.depth": (_integers(1, 10_000), "an integer from 1 to 10000"),
-    "model.width": (_optional(_integers(1, 1_000_000)), "null or an integer of at least 1"),
-    "model.widths": (_optional(_each(_integers(1, 1_000_000))), "null or a list of integers of at least 1, such as [256,256]"),
-    "model.filters": (_each(_integers(1, 100_000)), "a list of integers of at least 1, such as [32,64,128,256]"),
-    "model.blocks_per_stage": (_integers(1, 1_000), "an integer from 1 to 1000"),
-    "model.kernel_size": (lambda v: _integers(1, 99)(v) and v % 2 == 1, "an odd integer from 1 to 99"),
-    "model.hidden": (_integers(1, 1_000_000), "an integer of at least 1"),
-    "model.dropout": (_real(0, 1), "a number from 0 to below 1"),
-    "model.shortcut": (_one_of("identity", "projection"), "identity or projection"),
-    "dataset.val_size": (lambda v: _integers(1)(v) or (isinstance(v, float) and 0 < v < 1),
-                         "a number of images (at least 1) or a fraction between 0 and 1"),
-    "dataset.split_seed": (_integers(0), "an integer from 0 to 2147483647"),
-    "dataset.image_size": (_optional(_integers(1, 10_000)), "null or an integer from 1 to 10000"),
-    "dataset.augment": (_one_of("standard", "none"), "standard or none"),
-    "dataset.crop_padding": (_integers(0, 1_000), "an integer from 0 to 1000"),
-    "dataset.test_fraction": (_real(0, 1, open_low=True), "a number between 0 and 1"),
-    "dataset.resize": (_integers(1, 10_000), "an integer from 1 to 10000"),
-    "dataset.channels": (_one_of(1, 3), "1 (greyscale) or 3 (RGB)"),  # type: ignore[arg-type]
-    "optimizer.lr": (_real(0, open_low=True), "a finite number above 0"),
-    "optimizer.betas": (lambda v: _each(_real(0, 1))(v) and len(v) == 2, "two numbers from 0 to below 1"),
-    "optimizer.eps": (_real(0), "a finite number of at least 0"),
-    "optimizer.weight_decay": (_real(0), "a finite number of at least 0"),
-    "optimizer.momentum": (_real(0, 1), "a number from 0 to below 1"),
-    "scheduler.monitor": (_one_of("val_loss", "val_acc"), "val_loss or val_acc"),
-    "scheduler.factor": (_real(0, math.nextafter(1, 2), open_low=True), "a number above 0 and at most 1"),
-    "scheduler.patience": (_integers(0), "an integer of at least 0"),
-    "scheduler.min_lr": (_real(0), "a finite number of at least 0"),
-    "scheduler.T_max": (_integers(0), "an integer of at least 1, or 0 with trainer.epochs=0"),
-    "scheduler.eta_min": (_real(0), "a finite number of at least 0"),
-    "scheduler.warmup_epochs": (_integers(0), "an integer of at least 0"),
-    "scheduler.start_factor": (_real(0, math.nextafter(1, 2), open_low=True), "a number above 0 and at most 1"),
-    "trainer.epochs": (_integers(0, 1_000_000), "an integer from 0 (measure only) to 1000000"),
-    "trainer.steps_per_epoch": (_optional(_integers(1)), "null or an integer of at least 1"),
-    "trainer.batch_size": (_integers(1), "an integer of at least 1"),
-    "trainer.eval_batch_size": (_integers(1), "an integer of at least 1"),
-    "trainer.patience": (_optional(_integers(1)), "null or an integer of at least 1"),
-    "trainer.save_every": (_optional(lambda v: v == "auto" or _integers(1)(v)), "auto, null or an integer of at least 1"),
-    "trainer.log_every": (_integers(1), "an integer of at least 1"),
-    "trainer.precision": (_one_of("fp32", "bf16"), "fp32 or bf16"),
-    "trainer.num_threads": (lambda v: v == "auto" or _integers(1, 4096)(v), "auto or an integer from 1 to 4096"),
-    "trainer.diagnostics": (_one_of("off", "epoch", "every_n"), "off, epoch or every_n"),
-    "trainer.diagnostics_every": (_integers(1), "an integer of at least 1"),
-    "logger.project": (_text(r"[^/\\#?%:]{1,128}"),
-                       "a name of at most 128 characters without / \\ # ? % :"),
-}  # fmt: skip
+# ── checks ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def check(cfg: DictConfig) -> None:
@@ -314,10 +275,10 @@ def check_values(values: dict[str, Any]) -> None:
         group, _, leaf = key.rpartition(".")
         _check_text(key, nodes[group].get(leaf))
     known = {group for group, node in nodes.items() if _is_known(node)}
-    for key, (test, allowed) in RANGES.items():
+    for key, allowed in RANGES.items():
         group, _, leaf = key.rpartition(".")
-        if group in known and leaf in nodes[group] and not test(value := nodes[group][leaf]):
-            raise UserError(f"{key}={_show(value)}: must be {allowed}")
+        if group in known and leaf in nodes[group] and not allowed.test(value := nodes[group][leaf]):
+            raise UserError(f"{key}={_show(value)}: must be {allowed.allowed}")
 
     if "model" in known:
         _check_network(values["model"], values["trainer"])
@@ -369,7 +330,7 @@ def _check_training(
     if str(scheduler.get("_target_")).endswith(".ReduceLROnPlateau") and scheduler.get("factor") == 1:
         raise UserError("scheduler.factor=1.0: must be below 1 to reduce anything; scheduler=constant keeps the rate")
     if scheduler.get("T_max") == 0 and trainer["epochs"] > 0:
-        raise UserError(f"scheduler.T_max=0: must be {RANGES['scheduler.T_max'][1]}")
+        raise UserError(f"scheduler.T_max=0: must be {RANGES['scheduler.T_max'].allowed}")
     if str(scheduler.get("_target_")).endswith(".ConstantLR") and scheduler.get("factor") != 1:
         raise UserError(f"scheduler.factor={scheduler.get('factor')}: must be 1 to keep the rate; set optimizer.lr instead")
     if scheduler.get("_target_") == "labs.schedules.warmup_cosine" and scheduler["epochs"] != trainer["epochs"]:

@@ -123,7 +123,7 @@ def test_a_value_outside_is_refused_by_key_value_and_what_is_allowed(key: str) -
     for value in CASES[key][0]:
         OmegaConf.update(cfg, key, value)
         shown = str(value).replace(" ", "") if isinstance(value, list) else str(value).replace("\n", " ")
-        assert refusal(cfg) == f"{key}={shown}: must be {config.RANGES[key][1]}"
+        assert refusal(cfg) == f"{key}={shown}: must be {config.RANGES[key].allowed}"
 
 
 @pytest.mark.parametrize("key", CASES)

@@ -1,0 +1,67 @@
+"""The values that a setting may have: a test, and the words that say what passes it."""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING, ListConfig
+
+Test = Callable[[Any], bool]
+LARGEST = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Range:
+    """A test of a value, and what is allowed, in words that follow "must be"."""
+
+    test: Test
+    allowed: str
+
+
+def setting(allowed: Range, default: Any = MISSING) -> Any:
+    """The field of a schema that has this range; its value is in conf/ unless there is a default."""
+    return field(default=default, metadata={"range": allowed})
+
+
+def integer(low: int, high: int | None = None, allowed: str = "") -> Range:
+    """From `low` to `high`, both included; without `high` as large as 32 bits hold."""
+
+    def test(value: Any) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and low <= value <= (LARGEST if high is None else high)
+
+    return Range(test, allowed or (f"an integer of at least {low}" if high is None else f"an integer from {low} to {high}"))
+
+
+def real(low: float, high: float = math.inf, *, allowed: str, above: bool = False) -> Range:
+    """From `low`, or with `above` from just above it, to below `high`."""
+
+    def test(value: Any) -> bool:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and math.isfinite(value) and low <= value < high and not (above and value == low)
+
+    return Range(test, allowed)
+
+
+def one_of(*values: Any, allowed: str = "") -> Range:
+    """One of these values."""
+    names = [str(value) for value in values]
+    return Range(lambda value: value in values, allowed or f"{', '.join(names[:-1])} or {names[-1]}")
+
+
+def text(pattern: str, allowed: str) -> Range:
+    """Text that the regular expression matches from end to end."""
+    return Range(lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None, allowed)
+
+
+def optional(inner: Range, allowed: str = "") -> Range:
+    """That, or null."""
+    return Range(lambda value: value is None or inner.test(value), allowed or f"null or {inner.allowed}")
+
+
+def each(inner: Range, allowed: str) -> Range:
+    """A list of one or more of that."""
+    return Range(
+        lambda values: isinstance(values, list | ListConfig) and len(values) > 0 and all(map(inner.test, values)), allowed
+    )
