@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _analyse(frames: Frames, out: Path, *, to_wandb: bool) -> int:
-    from multirun_analysis import archive, tables  # the drawing libraries take a second to import: not for --status
+    from multirun_analysis import archive, table, tables  # the drawing libraries take a second to import: not for --status
     from multirun_analysis.analysis import analyse, counts
 
     try:
@@ -75,9 +75,9 @@ def _analyse(frames: Frames, out: Path, *, to_wandb: bool) -> int:
         archive.write(analysis, out)
     except OSError as error:
         return _fail(f"cannot write to {out}: {_line(error, out)}; --out DIR writes elsewhere")
-    table = tables.overview(analysis.summary, analysis.differences)
-    if table.rows:
-        print(f"{table.title}\n{tables.text(table)}")
+    overview = tables.overview(analysis.summary, analysis.differences)
+    if overview.rows:
+        print(f"{overview.title}\n{table.text(overview)}")
     lines = [counts(frames.runs), *analysis.notices, "", *analysis.finding, "", f"report: {out / 'report.html'}"]
     print("\n".join(map(one_line, lines)))
     if to_wandb:

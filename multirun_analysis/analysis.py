@@ -37,7 +37,7 @@ class Analysis:
 def analyse(frames: Frames) -> Analysis:
     """Compute everything that the tables, figures and the report show."""
     runs = frames.runs
-    summary = statistics.summarise(runs)
+    summary = statistics.summarize(runs)
     differences = statistics.paired_differences(runs)
     shares = statistics.trainability(runs)
     shortfall = statistics.first_shortfall(runs)

@@ -15,11 +15,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from multirun_analysis import drawing, figures, markup, report
+from multirun_analysis import gallery, markup, report
 from multirun_analysis.analysis import Analysis
 from multirun_analysis.collect import EPOCH_COLUMNS, LAYER_COLUMNS, RUN_COLUMNS, Frames, typed_epochs, typed_layers
 
-DPI = 200
 LATER = ("test_data",)  # columns that reports of earlier versions lack
 PROBLEMS = "problems.txt"  # lines about unreadable folders; only there if there are any
 
@@ -49,19 +48,10 @@ def write(analysis: Analysis, directory: Path) -> None:
     write_atomically(directory / "final_results.pkl", pickle.dumps(_rounded(analysis.summary)))
     write_atomically(directory / "summary.md", report.summary_markdown(analysis).encode())
 
-    images: dict[str, tuple[bytes, bytes]] = {}
-    with drawing.style():
-        for name, draw in figures.FIGURES.items():
-            figure = draw(frames)
-            if figure is None:
-                continue
-            png, svg = io.BytesIO(), io.BytesIO()
-            figure.savefig(png, format="png", dpi=DPI)
-            figure.set_layout_engine("none")  # stays as laid out: doing it again for the SVG would take as long as drawing
-            figure.savefig(svg, format="svg", metadata={"Date": None})
-            images[name] = png.getvalue(), svg.getvalue()
-            write_atomically(directory / f"{name}.png", png.getvalue())
-            write_atomically(directory / f"{name}.svg", svg.getvalue())
+    images = gallery.render(frames)
+    for image in images:
+        write_atomically(directory / f"{image.name}.png", image.png)
+        write_atomically(directory / f"{image.name}.svg", image.svg)
     write_atomically(directory / "report.html", report.report_html(analysis, images).encode())
 
 

@@ -32,6 +32,7 @@ STYLE: dict[str, Any] = {
     "figure.facecolor": "white", "savefig.facecolor": "white", "svg.hashsalt": "multirun_analysis", "svg.fonttype": "path",
     "text.usetex": False,
 }  # fmt: skip
+GREY = "#333333"  # legend entries of marks that belong to no arm
 MOST_GROUPS = 12  # drawn in one figure
 ZERO = "triangle at the foot: zero"
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from multirun_analysis import theory
 from multirun_analysis.statistics import MARGIN, NOT_COUNTED
-from multirun_analysis.tables import number, p_value
+from multirun_analysis.table import number, p_value
 
 ALPHA = 0.05
 UNFINISHED = ("running", "interrupted", "missing")

@@ -15,7 +15,7 @@ def said(rows, slopes=NO_SLOPES):
     return " ".join(
         finding(
             runs,
-            statistics.summarise(runs),
+            statistics.summarize(runs),
             statistics.paired_differences(runs),
             statistics.trainability(runs),
             statistics.first_shortfall(runs),
