@@ -62,7 +62,7 @@ SECTIONS = (
     ), note=tables.SHORTFALL_NOTE),
     Section("slopes", "Gradients and theory", (
         Part(lambda a: [tables.slopes(a.slopes)], headed=False,
-             empty="No layer gradients of nets with at least fifteen layers are recorded."),
+             empty="No layer gradients of networks with at least fifteen layers are recorded."),
     )),
     Section("published", "Published numbers", (
         Part(lambda a: tables.published(a.comparison),

@@ -13,8 +13,8 @@ def drawable(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_arms(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs with a column `arm`: plain, residual, or net where a run does not say which."""
-    return runs.assign(arm=runs["residual"].map({False: "plain", True: "residual"}).astype(object).fillna("net"))
+    """The runs with a column `arm`: plain, residual, or network where a run does not say which."""
+    return runs.assign(arm=runs["residual"].map({False: "plain", True: "residual"}).astype(object).fillna("network"))
 
 
 def deepest(frames: Frames) -> pd.DataFrame:

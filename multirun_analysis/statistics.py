@@ -1,4 +1,4 @@
-"""Statistics over seeds: intervals, paired differences, shares, and the depth at which plain nets fall short.
+"""Statistics over seeds: intervals, paired differences, shares, and the depth at which plain networks fall short.
 
 Accuracies and their differences are in percentage points, losses in nats. Every interval is at 95 %. An interval or a test for
 which there are too few seeds is NaN, never a guess. All frames are sorted and have one row per group and depth, or per group,
@@ -15,8 +15,8 @@ LEVEL = 0.95
 ASSIGNMENTS = 100_000  # of signs that the sign-flip test tries at most
 RESAMPLES = 10_000  # bootstrap resamples of the seeds
 SEED = 0  # of both
-MARGIN = 2.0  # percentage points by which plain falls short; the spread between seeds of trained nets is well below
-TRAINS_SHARE = 0.1  # of the way from chance to 100 %: from there on a net counts as trained
+MARGIN = 2.0  # percentage points by which plain falls short; the spread between seeds of trained networks is well below
+TRAINS_SHARE = 0.1  # of the way from chance to 100 %: from there on a network counts as trained
 
 # For early results, which do not tell their number of classes; nothing else in a run directory does.
 EARLY_CLASSES = {"digits": 10, "mnist": 10, "fashion_mnist": 10, "cifar10": 10, "cifar100": 100}
@@ -144,8 +144,8 @@ def paired_differences(runs: pd.DataFrame, metric: str = "test_acc") -> pd.DataF
 def trainability(runs: pd.DataFrame) -> pd.DataFrame:
     """The share of seeds that train at all, with its exact interval.
 
-    A net trains if its test accuracy comes at least a tenth of the way from chance to 100 %: to 19 % with 10 classes. (The best
-    of many validation accuracies would pass by luck where images are few.)
+    A network trains if its test accuracy comes at least a tenth of the way from chance to 100 %: to 19 % with 10 classes. (The
+    best of many validation accuracies would pass by luck where images are few.)
 
     Returns:
         One row per cell, except for cells whose number of classes is unknown. `n` is the number of runs that ended by
@@ -171,12 +171,12 @@ def trainability(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def first_shortfall(runs: pd.DataFrame) -> pd.DataFrame:
-    """The smallest depth at which plain nets fall short, with a bootstrap interval over seeds.
+    """The smallest depth at which plain networks fall short, with a bootstrap interval over seeds.
 
     Where a group has residual twins, it is the smallest depth at which the mean paired difference in test accuracy, residual
     minus plain, is above 2 percentage points. Where it has none, it is the smallest depth beyond the best one whose mean test
     accuracy is more than 2 points below that of the best. A diverged run counts at chance here, and nowhere else: leaving it
-    out would make the depth that loses the most nets look best.
+    out would make the depth that loses the most networks look best.
 
     Returns:
         One row per group. `depth` is missing where plain does not fall short at any measured depth; `before` is the next

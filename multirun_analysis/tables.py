@@ -57,9 +57,10 @@ def results(summary: pd.DataFrame) -> list[Table]:
 
 
 PAIRED_NOTE = (
-    "Test accuracy in percentage points. A pair is one seed, whose plain and residual net start from the same weights; it is "
-    "unpaired where one of the two runs is not counted. p: exact two-sided sign-flip test of the mean difference, which with n "
-    "pairs cannot go below 2/2^n (0.062 for 5 pairs, 0.002 for 10). Holm's correction is over the depths of a group."
+    "Test accuracy in percentage points. A pair is one seed, whose plain and residual network start from the same weights; it "
+    "is unpaired where one of the two runs is not counted. p: two-sided sign-flip test of the mean difference, exact up to 16 "
+    "pairs, which with n pairs cannot go below 2/2^n (0.062 for 5 pairs, 0.002 for 10). Holm's correction is over the depths "
+    "of a group."
 )
 
 
@@ -78,7 +79,7 @@ def paired(differences: pd.DataFrame) -> Table:
 
 
 TRAINED_NOTE = (
-    "A net trains if its test accuracy comes at least a tenth of the way from chance (100 % / classes) to 100 %; a "
+    "A network trains if its test accuracy comes at least a tenth of the way from chance (100 % / classes) to 100 %; a "
     "run that diverged does not. The interval is Clopper and Pearson's at 95 %. Not shown where the classes are not known."
 )
 
@@ -98,15 +99,15 @@ def trained(shares: pd.DataFrame) -> Table:
 
 
 SHORTFALL_NOTE = (
-    f"Plain nets fall short at the smallest depth where the mean paired difference in test accuracy is above {MARGIN:g} points "
-    "(or, without residual twins, where the mean is as far below that of the best depth); a diverged run counts at chance here "
-    "and nowhere else. The interval is a percentile bootstrap over seeds with 10,000 resamples."
+    f"Plain networks fall short at the smallest depth where the mean paired difference in test accuracy is above {MARGIN:g} "
+    "points (or, without residual twins, where the mean is as far below that of the best depth); a diverged run counts at "
+    "chance here and nowhere else. The interval is a percentile bootstrap over seeds with 10,000 resamples."
 )
 SLOPE_NOTE = (
     "Change of the natural logarithm of the layers' gradient norm from one layer to the next, counted from the input: a line "
     "through the layers from a tenth of the depth (at least the fifth) to the last hidden one; mean over seeds. Epoch 0 is at "
-    "initialisation. Theory: -ln(lambda(B))/2 for plain, infinitely wide nets (Yang et al. 2019, arXiv:1902.08129), lambda(B) "
-    "from the batch size; it says nothing of skips or of trained nets."
+    "initialisation. Theory: -ln(lambda(B))/2 for plain, infinitely wide networks (Yang et al. 2019, arXiv:1902.08129), "
+    "lambda(B) from the batch size; it says nothing of skips or of trained networks."
 )
 
 

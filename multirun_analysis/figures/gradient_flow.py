@@ -8,8 +8,8 @@ from multirun_analysis.collect import Frames
 TITLE = "Gradient by layer and epoch"
 CAPTION = "median over the seeds that go so far · grey: zero, or not recorded"
 DESCRIPTION = (
-    "Gradient norm as colour, by layer and epoch, a row a depth: plain nets in one panel and residual nets in the other, on "
-    "one colour scale."
+    "Gradient norm as colour, by layer and epoch, one row per depth: plain networks in one panel and residual networks in the "
+    "other, on one colour scale."
 )
 
 

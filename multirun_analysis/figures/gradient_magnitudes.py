@@ -8,8 +8,8 @@ from multirun_analysis.collect import Frames
 TITLE = "Gradient magnitude during training"
 CAPTION = "thick: median over seeds, as far as all of them go · thin: one seed"
 DESCRIPTION = (
-    "Norm of the gradient against epoch on a logarithmic axis, one colour a depth, plain nets in one panel and residual nets "
-    "in the other."
+    "Norm of the gradient against epoch on a logarithmic axis, one colour per depth, plain networks in one panel and residual "
+    "networks in the other."
 )
 
 

@@ -31,10 +31,10 @@ def draw(frames: Frames) -> Figure:
         own = runs[runs["group"] == group]
         counted = own[own["counted"] & own["test_acc"].notna()]
         arms = selection.arms(own)
-        side = {"plain": -1, "residual": 1, "net": 0} if len(arms) > 1 else dict.fromkeys(arms, 0)
+        side = {"plain": -1, "residual": 1, "network": 0} if len(arms) > 1 else dict.fromkeys(arms, 0)
         place = drawing.depth_axis(ax, own["depth"], own["model"])
         cells = list(zip(counted["depth"], counted["arm"], strict=True))
-        dashes: dict[str, Any] = {"plain": (4, 1.5), "residual": "", "net": (1, 1)}
+        dashes: dict[str, Any] = {"plain": (4, 1.5), "residual": "", "network": (1, 1)}
         at = counted.assign(
             mean_x=[place(depth, side[arm]) for depth, arm in cells],
             seed_x=[place(depth, 2.5 * side[arm]) for depth, arm in cells],

@@ -8,8 +8,8 @@ from multirun_analysis.collect import Frames
 TITLE = "Validation loss during training"
 CAPTION = "thick: mean over seeds, as far as all of them go · thin: one seed"
 DESCRIPTION = (
-    "Validation loss in nats against epoch on a logarithmic axis, one colour a depth, plain nets in one panel and residual "
-    "nets in the other."
+    "Validation loss in nats against epoch on a logarithmic axis, one colour per depth, plain networks in one panel and "
+    "residual networks in the other."
 )
 
 

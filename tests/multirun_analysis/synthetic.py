@@ -2,7 +2,7 @@
 
     write_study(tmp_path / "depth_study", depths=[5, 100], seeds=range(3))
 
-Plain nets of 50 layers and more do not train here, residual ones do. The numbers follow from depth, residual and seed alone.
+Plain networks of 50 layers and more do not train here, residual ones do. The numbers follow from depth, residual and seed.
 """
 
 import hashlib
@@ -172,7 +172,7 @@ def frame(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
 
 
 def pairs(depth: int, plain: list[float | None], residual: list[float | None]) -> list[dict[str, Any]]:
-    """Rows for `frame`: both arms at a depth, a row a seed; None is a diverged run."""
+    """Rows for `frame`: both arms at a depth, one row per seed; None is a diverged run."""
     return [
         {
             "depth": depth,

@@ -25,7 +25,7 @@ def test_slopes_are_those_of_the_fitted_layers_with_an_interval_over_seeds(tmp_p
     assert pd.isna(trained["predicted"])  # the theory is of initialisation
 
 
-def test_theory_says_nothing_of_skips_and_shallow_nets_have_no_slope(tmp_path):
+def test_theory_says_nothing_of_skips_and_shallow_networks_have_no_slope(tmp_path):
     falling(tmp_path, 20, True, 0, -0.03)
     falling(tmp_path, 10, False, 0, -0.2)
     table = initialisation.slopes(collect([tmp_path]))

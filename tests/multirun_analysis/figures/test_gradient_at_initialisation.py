@@ -21,4 +21,4 @@ def test_the_figure_draws_the_predicted_line_beside_each_arm(tmp_path):
     line = next(line for line in ax.lines if line.get_color() == "black")
     x, y = line.get_data()
     assert np.polyfit(x, np.log(y), 1)[0] == pytest.approx(theory.slope(128), abs=1e-6)
-    assert np.log(y).mean() == pytest.approx((-0.25 * np.asarray(x)).mean())  # through the plain nets' level
+    assert np.log(y).mean() == pytest.approx((-0.25 * np.asarray(x)).mean())  # through the plain networks' level
