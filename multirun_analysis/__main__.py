@@ -25,9 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("directories", nargs="*", type=Path, metavar="STUDY_DIR",
                         help="a study, or any folder with runs in it: multirun/…, outputs/…")  # fmt: skip
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where to write; needed with several folders")
-    parser.add_argument("--status", action="store_true", help="only print how far each cell is, and write nothing")
-    parser.add_argument("--load", type=Path, metavar="REPORT_DIR", help="redraw from a report's CSV files, without any run")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where to write the report; required with several folders")
+    parser.add_argument("--status", action="store_true", help="print how far each cell is and write nothing")
+    parser.add_argument("--load", type=Path, metavar="REPORT_DIR", help="redraw a report from its CSV files, without the runs")
     parser.add_argument("--wandb", action="store_true",
                         help="also log tables and figures as one W&B run of the study's group")  # fmt: skip
     options = parser.parse_args(arguments)
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _analyse(frames: Frames, out: Path, *, to_wandb: bool) -> int:
-    from multirun_analysis import archive, tables  # the drawing libraries take a second to import: not for --status
+    from multirun_analysis import archive, table, tables  # not for --status: the drawing libraries take a second to import
     from multirun_analysis.analysis import analyse, counts
 
     try:
@@ -75,9 +75,9 @@ def _analyse(frames: Frames, out: Path, *, to_wandb: bool) -> int:
         archive.write(analysis, out)
     except OSError as error:
         return _fail(f"cannot write to {out}: {_line(error, out)}; --out DIR writes elsewhere")
-    table = tables.overview(analysis.summary, analysis.differences)
-    if table.rows:
-        print(f"{table.title}\n{tables.text(table)}")
+    overview = tables.overview(analysis.summary, analysis.differences)
+    if overview.rows:
+        print(f"{overview.title}\n{table.text(overview)}")
     lines = [counts(frames.runs), *analysis.notices, "", *analysis.finding, "", f"report: {out / 'report.html'}"]
     print("\n".join(map(one_line, lines)))
     if to_wandb:
@@ -96,7 +96,7 @@ def _fail(message: str) -> int:
 
 
 def _line(error: Exception, directory: Path | None = None) -> str:
-    """What went wrong, and with which file in the directory where it is about one."""
+    """The message of an error, preceded by the name of the file if it concerns one in the directory."""
     words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     file = Path((error.filename2 or error.filename or "") if isinstance(error, OSError) else "")
     where = f"{file.name}: " if directory is not None and directory in file.parents else ""

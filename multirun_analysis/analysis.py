@@ -1,4 +1,4 @@
-"""All that is computed from the frames before anything is written: statistics, comparison, finding and notices."""
+"""Everything that is computed from the frames before a report is written: statistics, comparison, finding and notices."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,19 @@ from multirun_analysis.collect import Frames
 
 @dataclass(frozen=True)
 class Analysis:
-    """The frames and what follows from them. `finding` has a paragraph a group, `notices` a line a thing to know."""
+    """The frames and everything computed from them.
+
+    Attributes:
+        frames: the runs as they were read.
+        summary: see `statistics.summarize`.
+        differences: see `statistics.paired_differences`.
+        shares: see `statistics.trainability`.
+        shortfall: see `statistics.first_shortfall`.
+        comparison: see `published.compare`.
+        slopes: see `initialisation.slopes`.
+        finding: one paragraph per group.
+        notices: remarks on the runs, one line each.
+    """
 
     frames: Frames
     summary: pd.DataFrame
@@ -23,7 +35,7 @@ class Analysis:
     notices: list[str]
 
     def tables(self) -> dict[str, pd.DataFrame]:
-        """What is computed from the runs, by the name of its CSV."""
+        """The computed frames by the name of their CSV file."""
         return {
             "summary": self.summary,
             "paired": self.differences,
@@ -35,9 +47,9 @@ class Analysis:
 
 
 def analyse(frames: Frames) -> Analysis:
-    """Compute everything that the tables, figures and the report show."""
+    """Compute everything that the tables, the figures and the report show."""
     runs = frames.runs
-    summary = statistics.summarise(runs)
+    summary = statistics.summarize(runs)
     differences = statistics.paired_differences(runs)
     shares = statistics.trainability(runs)
     shortfall = statistics.first_shortfall(runs)
@@ -62,7 +74,7 @@ def counts(runs: pd.DataFrame) -> str:
 
 
 def notices(frames: Frames) -> list[str]:
-    """One line each: what was unreadable, what was mixed, what was left out and why."""
+    """Say what was unreadable, what was mixed, and what was left out and why, one line each."""
     runs = frames.runs
     lines = list(frames.problems)
     if len(studies := sorted(runs["study"].dropna().unique())) > 1:

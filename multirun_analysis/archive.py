@@ -1,6 +1,6 @@
-"""The report directory: what is written there, each file whole or not at all, and the frames read back for `--load`.
+"""Write the report directory, each file whole or not at all, and read the frames back for `--load`.
 
-runs.csv epochs.csv layers.csv.gz     the frames: all that --load needs; a text that begins as a formula does has a ' before it
+runs.csv epochs.csv layers.csv.gz     the frames, all that --load needs; texts that begin like a formula are preceded by a '
 summary.csv paired.csv trainability.csv shortfall.csv published.csv gradient_slopes.csv
 summary.md final_results.pkl report.html
 <figure>.png <figure>.svg
@@ -15,17 +15,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from multirun_analysis import drawing, figures, markup, report
+from multirun_analysis import gallery, markup, report
 from multirun_analysis.analysis import Analysis
 from multirun_analysis.collect import EPOCH_COLUMNS, LAYER_COLUMNS, RUN_COLUMNS, Frames, typed_epochs, typed_layers
 
-DPI = 200
 LATER = ("test_data",)  # columns that reports of earlier versions lack
-PROBLEMS = "problems.txt"  # lines about unreadable folders; only there if there are any
+PROBLEMS = "problems.txt"  # lines about unreadable folders, if there are any
 
 
 def prepare(directory: Path) -> None:
-    """Make the directory and see that it can be written to, before minutes of work. Raises OSError."""
+    """Make the directory and check that it is writable, before minutes of work. Raises OSError if it is not."""
     directory.mkdir(parents=True, exist_ok=True)
     probe = directory / f".probe.{os.getpid()}"
     probe.write_bytes(b"")
@@ -33,7 +32,7 @@ def prepare(directory: Path) -> None:
 
 
 def write(analysis: Analysis, directory: Path) -> None:
-    """Write everything. Raises OSError where the directory cannot be written to."""
+    """Write all files of the report. Raises OSError if the directory cannot be written to."""
     frames = analysis.frames
     write_atomically(directory / "runs.csv", _csv(frames.runs))
     write_atomically(directory / "epochs.csv", _csv(frames.epochs))
@@ -49,28 +48,19 @@ def write(analysis: Analysis, directory: Path) -> None:
     write_atomically(directory / "final_results.pkl", pickle.dumps(_rounded(analysis.summary)))
     write_atomically(directory / "summary.md", report.summary_markdown(analysis).encode())
 
-    images: dict[str, tuple[bytes, bytes]] = {}
-    with drawing.style():
-        for name, draw in figures.FIGURES.items():
-            figure = draw(frames)
-            if figure is None:
-                continue
-            png, svg = io.BytesIO(), io.BytesIO()
-            figure.savefig(png, format="png", dpi=DPI)
-            figure.set_layout_engine("none")  # stays as laid out: doing it again for the SVG would take as long as drawing
-            figure.savefig(svg, format="svg", metadata={"Date": None})
-            images[name] = png.getvalue(), svg.getvalue()
-            write_atomically(directory / f"{name}.png", png.getvalue())
-            write_atomically(directory / f"{name}.svg", svg.getvalue())
+    images = gallery.render(frames)
+    for image in images:
+        write_atomically(directory / f"{image.name}.png", image.png)
+        write_atomically(directory / f"{image.name}.svg", image.svg)
     write_atomically(directory / "report.html", report.report_html(analysis, images).encode())
 
 
 def load(directory: Path) -> Frames:
-    """The frames as they were written, from the CSVs alone.
+    """Read the frames back from their CSV files.
 
     Raises:
-        OSError: where a file is missing or cannot be read.
-        ValueError: where a file is damaged.
+        OSError: if a file is missing or cannot be read.
+        ValueError: if a file is damaged.
     """
     header = pd.read_csv(directory / "runs.csv", nrows=0).columns
     if absent := [name for name in RUN_COLUMNS if name not in header and name not in LATER]:
@@ -93,7 +83,7 @@ def load(directory: Path) -> Frames:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace `path`: a reader sees the old file or the new one, never a part."""
+    """Write a file so that readers see the old content or the new one, never a part of it."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         part.write_bytes(content)
@@ -110,12 +100,12 @@ def _unpacked(path: Path) -> bytes:
 
 
 def _csv(frame: pd.DataFrame, float_format: str | None = None) -> bytes:
-    """Without a format a float has as many digits as it takes to read back the same number."""
+    """A frame as CSV. Without a format, floats have as many digits as it takes to read the same number back."""
     text = markup.to_csv(frame).to_csv(index=False, lineterminator="\n", float_format=float_format)
     return text.encode()
 
 
 def _rounded(frame: pd.DataFrame) -> pd.DataFrame:
-    """Without the last digits, in which sums differ from machine to machine, and without minus zero."""
+    """The frame without the last digits, in which sums differ between machines, and without minus zeros."""
     floats = frame.select_dtypes("float64").columns
     return frame.assign(**{name: frame[name].round(10) + 0.0 for name in floats})

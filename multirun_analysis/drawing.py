@@ -1,7 +1,7 @@
-"""The look and the parts of the figures: style, panels, axes, lines and legends.
+"""What figures are made of: style, panels, axes, lines and legends.
 
-Plain nets are orange, dashed and round, residual nets blue, solid and square, in colours of Okabe and Ito. What a logarithmic
-axis cannot show, a zero, is marked at its foot; what was not recorded is a gap.
+Plain networks are orange, dashed and round; residual ones are blue, solid and square. The colours are Okabe and Ito's. A zero,
+which a logarithmic axis cannot show, is marked at the foot of the axis; a value that was not recorded leaves a gap.
 """
 
 import math
@@ -21,9 +21,10 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-COLOUR = {"plain": "#D55E00", "residual": "#0072B2", "net": "#333333"}  # net: the run does not say which of the two it is
-MARKER = {"plain": "o", "residual": "s", "net": "D"}
-LINE: dict[str, Any] = {"plain": (0, (4, 1.5)), "residual": "-", "net": ":"}
+# An arm is plain or residual, or network where a run does not say which of the two it is.
+COLOUR = {"plain": "#D55E00", "residual": "#0072B2", "network": "#333333"}
+MARKER = {"plain": "o", "residual": "s", "network": "D"}
+LINE: dict[str, Any] = {"plain": (0, (4, 1.5)), "residual": "-", "network": ":"}
 STYLE: dict[str, Any] = {
     "font.size": 9, "axes.titlesize": 10, "axes.labelsize": 9, "xtick.labelsize": 8, "ytick.labelsize": 8,
     "legend.fontsize": 8, "legend.title_fontsize": 8, "legend.handlelength": 3.0, "legend.frameon": False,
@@ -32,15 +33,16 @@ STYLE: dict[str, Any] = {
     "figure.facecolor": "white", "savefig.facecolor": "white", "svg.hashsalt": "multirun_analysis", "svg.fonttype": "path",
     "text.usetex": False,
 }  # fmt: skip
-MOST_GROUPS = 12  # drawn in one figure
+GREY = "#333333"  # legend entries of marks that belong to no arm
+MOST_GROUPS = 12  # that one figure shows
 ZERO = "triangle at the foot: zero"
 
-Place = Callable[[float, float], float]  # a depth and how far to the side of it, to a position on the x axis
+Place = Callable[[float, float], float]  # (depth, shift to the side) -> position on the x axis
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """The look of all figures, for the time of drawing and saving them only."""
+    """Apply the style of the figures while they are drawn and saved."""
     look: dict[Any, Any] = {**sns.axes_style("white"), **sns.plotting_context("paper"), **STYLE}
     with rc_context(look), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # drawn as a box; the tables have the name
@@ -50,20 +52,20 @@ def style() -> Iterator[None]:
 def panels(
     title: str, groups: Sequence[str], columns: int, size: tuple[float, float], sharey: Literal["none", "row"] = "none"
 ) -> tuple[Figure, np.ndarray]:
-    """A row of panels a group, in a figure outside of pyplot, which therefore leaves nothing open behind it.
+    """Make a figure with one row of panels per group. It does not belong to pyplot, so nothing has to be closed.
 
     Args:
-        title: of the whole figure.
-        groups: all there are; the first twelve have a row.
-        columns: panels a row.
-        size: of a panel, in inches.
-        sharey: "row" for one y axis a row.
+        title: title of the figure.
+        groups: names of all groups; the first twelve get a row.
+        columns: number of panels in a row.
+        size: width and height of a panel in inches.
+        sharey: "row" if the panels of a row share their y axis.
     """
     return _subplots(title, groups, _shown(groups), columns, size, sharey)
 
 
 def grid(title: str, groups: Sequence[str], size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
-    """A single panel a group, in up to three columns. Arguments as those of `panels`."""
+    """Make a figure with one panel per group, in up to three columns. The arguments are those of `panels`."""
     shown = _shown(groups)
     columns = 1 if shown == 1 else 2 if shown <= 4 else 3
     figure, axes = _subplots(title, groups, math.ceil(shown / columns), columns, size)
@@ -71,6 +73,7 @@ def grid(title: str, groups: Sequence[str], size: tuple[float, float]) -> tuple[
 
 
 def _shown(groups: Sequence[str]) -> int:
+    """How many groups are drawn: one at least, since a figure needs a panel."""
     return max(1, min(len(groups), MOST_GROUPS))
 
 
@@ -88,7 +91,7 @@ def _subplots(
 
 
 def finish(figure: Figure, caption: str, groups: Sequence[str]) -> Figure:
-    """Put the caption beneath, say what is not drawn, and hide panels that nothing was drawn in."""
+    """Add the caption, say what is not drawn, and hide the panels that are empty."""
     for ax in figure.axes:
         if not ax.has_data() and not ax.texts:
             ax.set_axis_off()
@@ -101,7 +104,7 @@ def finish(figure: Figure, caption: str, groups: Sequence[str]) -> Figure:
 
 
 def _read_no_formulas(figure: Figure) -> None:
-    """Take the words of a figure as they are, a `$` too, but for the numbers at its axes."""
+    """Show the words of a figure literally, a `$` included. Tick labels stay formulas: they need powers of ten."""
     words = list(figure.texts)
     for ax in figure.axes:
         words += [ax.title, ax.xaxis.label, ax.yaxis.label, *ax.texts]
@@ -112,14 +115,18 @@ def _read_no_formulas(figure: Figure) -> None:
 
 
 def depth_axis(ax: Axes, depths: pd.Series, models: pd.Series) -> Place:
-    """Ticks at the depths there are, on a logarithmic axis unless these are evenly spaced."""
+    """Put ticks at the depths that occur, on a logarithmic axis unless they are evenly spaced.
+
+    Returns:
+        A function that places a point at a depth, a little to its side.
+    """
     values = sorted(float(depth) for depth in depths.dropna().unique())
     steps = np.diff(values)
     is_log = len(values) > 2 and values[0] > 0 and steps.max() > 2 * steps.min()
     places = dict(zip(values, np.log(values) if is_log else values, strict=True))
     span = max(places.values()) - min(places.values()) or 1.0
     labelled: list[float] = []
-    for value in reversed(values):  # the deepest has a label, those too close to one have none
+    for value in reversed(values):  # from the deepest on, leaving out labels too close to the last
         if not labelled or places[labelled[-1]] - places[value] > span / 14:
             labelled.append(value)
     if is_log:
@@ -137,7 +144,7 @@ def depth_axis(ax: Axes, depths: pd.Series, models: pd.Series) -> Place:
 
 
 def log_axis(ax: Axes, values: np.ndarray) -> float:
-    """Make y logarithmic around the positive values and return its lower end, where zeros are marked."""
+    """Make the y axis logarithmic, fit it to the positive values, and return its lower end, where zeros are marked."""
     positive = values[np.isfinite(values) & (values > 0)]
     low, high = (float(positive.min()), float(positive.max())) if len(positive) else (0.1, 1.0)
     room = max((high / low) ** 0.06, 1.1)
@@ -151,7 +158,7 @@ def log_axis(ax: Axes, values: np.ndarray) -> float:
 
 
 def curve(ax: Axes, values: pd.Series, foot: float, colour: Any, dashes: Any, width: float = 1.8, alpha: float = 1.0) -> None:
-    """A line with gaps where there is no number, and a triangle at the foot of the axis where the number is zero."""
+    """Draw a line, with a gap where a value is missing and a triangle at the foot of the axis where it is zero."""
     values = values.sort_index()
     ax.plot(values.index, values.where(values > 0), color=colour, linestyle=dashes, linewidth=width, alpha=alpha)
     zeros = values.index[values == 0]
@@ -160,13 +167,13 @@ def curve(ax: Axes, values: pd.Series, foot: float, colour: Any, dashes: Any, wi
 
 
 def seed_curves(ax: Axes, by_run: pd.DataFrame, foot: float, colour: Any) -> None:
-    """A faint line a run."""
+    """Draw one faint line per run."""
     for _, values in by_run.items():
         curve(ax, values, foot, colour, "-", width=0.6, alpha=0.45)
 
 
 def arm_handle(arm: str, counted: pd.DataFrame, *, marker: bool = True) -> Line2D:
-    """Legend entry of an arm with its n, such as `plain (n = 3 to 5)`."""
+    """The legend entry of an arm, with its number of runs per depth, such as `plain (n = 3 to 5)`."""
     sizes = counted[counted["arm"] == arm].groupby("depth").size()
     low, high = (sizes.min(), sizes.max()) if len(sizes) else (0, 0)
     label = f"{arm} (n = {low})" if low == high else f"{arm} (n = {low} to {high})"
@@ -175,10 +182,10 @@ def arm_handle(arm: str, counted: pd.DataFrame, *, marker: bool = True) -> Line2
 
 
 def heading(ax: Axes, *words: str) -> None:
-    """The title of a panel, over several lines where a group has a long name."""
+    """Set the title of a panel, wrapped where a group has a long name."""
     ax.set_title("\n".join(textwrap.wrap(", ".join(words), 46, max_lines=6, placeholder=" …")))
 
 
 def say(ax: Axes, words: str) -> None:
-    """Words in place of data."""
+    """Write words in place of data."""
     ax.text(0.5, 0.5, words, transform=ax.transAxes, ha="center", va="center", color="#555555")

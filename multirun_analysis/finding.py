@@ -1,4 +1,7 @@
-"""The finding: a sentence or two a group, written from the numbers and true of few, failed or unfinished runs as well."""
+"""The finding: a few sentences per group, written from the numbers.
+
+Every sentence has to be true of few, failed or unfinished runs as well.
+"""
 
 import math
 
@@ -6,7 +9,7 @@ import pandas as pd
 
 from multirun_analysis import theory
 from multirun_analysis.statistics import MARGIN, NOT_COUNTED
-from multirun_analysis.tables import number, p_value
+from multirun_analysis.table import number, p_value
 
 ALPHA = 0.05
 UNFINISHED = ("running", "interrupted", "missing")
@@ -16,14 +19,14 @@ def finding(
     runs: pd.DataFrame, summary: pd.DataFrame, differences: pd.DataFrame, shares: pd.DataFrame, shortfall: pd.DataFrame,
     slopes: pd.DataFrame,
 ) -> list[str]:  # fmt: skip
-    """One paragraph a group, in the order of `summary`. The frames are those of `statistics` and `initialisation`."""
+    """One paragraph per group, in the order of `summary`. The frames are those of `statistics` and `initialisation`."""
     if not len(summary):
         return [f"Nothing can be compared: {_statuses(runs)}."]
     paragraphs = []
     for group, cells in summary.groupby("group", sort=False):
         own = [frame[frame["group"] == group] for frame in (differences, shares, shortfall)]
         if cells["epochs_run_mean"].max() == 0:
-            sentences = ["These nets are untrained (0 epochs).", *_slopes(slopes[slopes["group"] == group])]
+            sentences = ["These networks are untrained (0 epochs).", *_slopes(slopes[slopes["group"] == group])]
         else:
             sentences = [*_group(cells, *own), *_expected_depth(slopes[slopes["group"] == group])]
         waiting = ", ".join(f"{cells[status].sum()} {status}" for status in UNFINISHED if cells[status].sum())
@@ -47,23 +50,23 @@ def _group(cells: pd.DataFrame, differences: pd.DataFrame, shares: pd.DataFrame,
         return [_shortfall(shortfall.iloc[0]), "At no depth has a seed both runs done, so no accuracies are paired."]
     if arms == {True, False}:
         return [
-            "No seed has a plain and a residual net done at the same depth, so nothing is paired.",
+            "No seed has a plain and a residual network done at the same depth, so nothing is paired.",
             _range(done, "Mean test accuracy"),
         ]
     if arms == {False}:
         several = done["depth"].nunique() > 1
         trend = _shortfall(shortfall.iloc[0]) if several and len(shortfall) else _range(done, "Their mean test accuracy")
-        return ["Only plain nets are done, so there is nothing to compare them with.", trend]
+        return ["Only plain networks are done, so there is nothing to compare them with.", trend]
     if arms == {True}:
         return [
-            "Only residual nets are done, so there is nothing to compare them with.",
+            "Only residual networks are done, so there is nothing to compare them with.",
             _range(done, "Their mean test accuracy"),
         ]
-    return [_range(done, "These runs do not say whether their nets are residual; mean test accuracy")]
+    return [_range(done, "These runs do not say whether their networks are residual; mean test accuracy")]
 
 
 def _slopes(slopes: pd.DataFrame) -> list[str]:
-    """The gradient over the layers of the deepest nets at initialisation, beside what theory predicts for plain ones."""
+    """The slope of the gradient in the deepest networks at initialisation, and what theory predicts for plain ones."""
     sentences = []
     initial = slopes[(slopes["epoch"] == 0) & (slopes["depth"] == slopes["depth"].max())]
     for _, row in initial.iterrows():
@@ -73,33 +76,35 @@ def _slopes(slopes: pd.DataFrame) -> list[str]:
         )
         theory = f"; theory predicts {row['predicted']:.4f}" if pd.notna(row["predicted"]) else ""
         sentences.append(
-            f"From layer to layer the logarithm of the gradient norm of {arm}nets of depth {row['depth']} changes by "
+            f"From layer to layer the logarithm of the gradient norm of {arm}networks of depth {row['depth']} changes by "
             f"{row['slope']:.4f} ({sure}){theory}."
         )
     return sentences
 
 
 def _expected_depth(slopes: pd.DataFrame) -> list[str]:
-    """Where theory sees training end, for plain nets that were all trained with one batch size."""
+    """The depth at which theory sees training end, if the plain networks were all trained with one batch size."""
     predicted = slopes["predicted"].dropna().unique()
     if len(predicted) != 1:
         return []
     depth = theory.trainable_depth(float(predicted[0]))
-    return [f"Mean-field theory expects plain nets of great width to stop training near depth {depth:.0f} at this batch size."]
+    return [
+        f"Mean-field theory expects plain networks of great width to stop training near depth {depth:.0f} at this batch size."
+    ]
 
 
 def _shortfall(row: pd.Series) -> str:
-    """Where plain first falls short, of its residual twins or of the best plain depth, and how sure that is."""
+    """The depth at which plain first falls short of its residual twins or of the best plain depth, with its interval."""
     short_of = "their residual twins" if row["reference"] == "residual" else "the best plain depth"
     bounds = _bootstrap(row)
     if pd.isna(row["depth"]):
         return (
-            f"Up to depth {row['deepest']} plain nets do not fall more than {MARGIN:g} points of test accuracy short of "
+            f"Up to depth {row['deepest']} plain networks do not fall more than {MARGIN:g} points of test accuracy short of "
             f"{short_of} ({bounds})."
         )
     before = f"not yet at depth {row['before']}; " if pd.notna(row["before"]) else "the shallowest one compared; "
     return (
-        f"On average plain nets first fall more than {MARGIN:g} points of test accuracy short of {short_of} at depth "
+        f"On average plain networks first fall more than {MARGIN:g} points of test accuracy short of {short_of} at depth "
         f"{row['depth']} ({before}{bounds})."
     )
 
@@ -113,7 +118,7 @@ def _bootstrap(row: pd.Series) -> str:
 
 
 def _significant(differences: pd.DataFrame) -> list[str]:
-    """The depths at which the arms differ by more than seeds do, or why there are none."""
+    """The depths at which the arms differ significantly, or why there are none."""
     tested = differences[differences["p_holm"].notna()]
     if not len(tested):
         return []
@@ -122,22 +127,22 @@ def _significant(differences: pd.DataFrame) -> list[str]:
         return [
             f"The arms differ significantly (Holm-corrected p < {ALPHA}) at depth{'s' * (len(depths) > 1)} {', '.join(depths)}."
         ]
-    lowest = min(1.0, len(tested) * 2.0 ** (1 - tested["n"].max()))  # all differences of one sign, and the smallest p of all
+    lowest = min(1.0, len(tested) * 2.0 ** (1 - tested["n"].max()))  # where all differences have one sign
     reason = f", and with so few seeds it cannot be: p is at least {p_value(lowest).text}" if lowest >= ALPHA else ""
     return [f"At no depth is the difference significant (Holm-corrected p < {ALPHA}){reason}."]
 
 
 def _behind(differences: pd.DataFrame) -> list[str]:
-    """Residual nets can be worse, and then it says so."""
+    """The depths at which residual networks are worse than plain ones."""
     worse = differences[differences["difference"] < -MARGIN]
     if not len(worse):
         return []
     each = ", ".join(f"{number(-row['difference']).text} points at depth {row['depth']}" for _, row in worse.iterrows())
-    return [f"Residual nets are behind plain ones by {each}."]
+    return [f"Residual networks are behind plain ones by {each}."]
 
 
 def _deepest(differences: pd.DataFrame, shares: pd.DataFrame) -> str:
-    """The two arms at the greatest depth which has pairs."""
+    """The two arms at the greatest depth that has pairs."""
     row = differences[differences["n"] > 0].iloc[-1]
     low, high = (number(row[end], signed=True).text for end in ("low", "high"))
     p, p_holm = p_value(row["p"]).text, p_value(row["p_holm"]).text
@@ -145,7 +150,7 @@ def _deepest(differences: pd.DataFrame, shares: pd.DataFrame) -> str:
     if row["n"] == 1:
         sure = "one seed, so no interval and no test"
     sentence = (
-        f"At depth {row['depth']} plain nets reach {number(row['plain'], 1).text} % and residual ones "
+        f"At depth {row['depth']} plain networks reach {number(row['plain'], 1).text} % and residual ones "
         f"{number(row['residual'], 1).text} %, a difference of {number(row['difference'], signed=True).text} points ({sure})"
     )
     share = shares[shares["depth"] == row["depth"]].set_index("residual")
@@ -158,7 +163,7 @@ def _deepest(differences: pd.DataFrame, shares: pd.DataFrame) -> str:
 
 
 def _range(done: pd.DataFrame, what: str) -> str:
-    """The shallowest and the deepest cell of each arm."""
+    """The mean accuracy of the shallowest and the deepest cell of each arm."""
     ends = []
     for residual, arm in done.sort_values("depth").groupby("residual", dropna=False):
         name = "" if pd.isna(residual) or done["residual"].nunique() < 2 else "residual " if residual else "plain "

@@ -1,8 +1,8 @@
-"""What may be compared with what: a group holds the cells that differ in depth and in `model.residual`, and in nothing else.
+"""Which runs may be compared: a group holds the cells that differ in depth and `model.residual` and in nothing else.
 
-Runs of one configuration that were trained or tested on different images (a folder that has changed) are different groups too.
-Runs that differ in anything else (data set, optimizer, epochs, …) are never averaged and never paired: they are another group,
-named by the configuration keys that tell the groups apart, such as `dataset=mnist, optimizer.lr=0.01`.
+Runs that differ in anything else (data set, optimizer, epochs, …) belong to different groups and are never averaged or paired.
+So do runs that were trained or tested on different images, as when a folder of images has changed. Groups are named by the
+configuration keys that tell them apart, such as `dataset=mnist, optimizer.lr=0.01`.
 """
 
 import re
@@ -12,35 +12,35 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-Key = tuple[tuple[str, str], ...]  # configuration keys and their values, those in which the runs differ
+Key = tuple[tuple[str, str], ...]  # the configuration keys in which runs differ, with their values
 
-ABSENT = "—"  # shown for a key which a configuration does not have
+ABSENT = "—"  # shown for a key that a configuration does not have
 
-# Keys that do not decide a run's numbers, the same ones that its hash leaves out; a whole branch where the key is a branch.
+# Keys that do not decide a run's numbers, the same ones that its hash leaves out. A branch stands for all keys in it.
 NOT_DECIDING = (
     "hydra", "study", "seed", "replicas", "device", "plan", "resume", "logger",
     "dataset.data_dir", "dataset.download",
     "trainer.eval_batch_size", "trainer.save_every", "trainer.log_every", "trainer.num_threads",
 )  # fmt: skip
 
-# Keys that are younger than some runs, and the defaults that these were trained with.
+# Keys that were added later, with the defaults that earlier runs were trained with.
 ADDED = {"scheduler.monitor": "val_loss"}
 
 RESIDUAL = "config.model.residual"
-# Keys that set the depth. They tell groups apart only where one depth is reached in several ways, as by two lists of widths.
+# Keys that set the depth. They tell groups apart only if one depth is reached in several ways, as by two lists of widths.
 DEPTH = ("config.model.depth", "config.model.widths", "config.model.filters", "config.model.blocks_per_stage")
-# Fingerprints of the images a run was trained and tested on, and what a group is called by them.
+# Columns with the fingerprints of the images a run has seen, and their names in the name of a group.
 IMAGES = {"data": "training images", "test_data": "test images"}
 UNKNOWN = "unknown"
-# The order in which keys are tried for the name of a group: what a reader thinks of first.
+# Keys that the name of a group uses first, because a reader thinks of them first.
 NAMED_FIRST = ("config.dataset.name", "config.model.name", "config.optimizer._target_", "config.model.shortcut")
 
 
 def assign(runs: pd.DataFrame) -> pd.DataFrame:
     """Fill in `group`, `counted` and `reason`.
 
-    Statistics are over the runs with `counted` true: done, of a known configuration, and the only one counted of their group,
-    depth, residual and seed. `reason` says why any other run is not counted.
+    Statistics use the runs that are counted: those that are done, have a known configuration, and are the only one of their
+    group, depth, residual and seed. `reason` says why any other run is not counted.
     """
     _fill_in_defaults(runs)
     runs["group"] = _by_images(runs, by_configuration(runs))
@@ -50,7 +50,7 @@ def assign(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_configuration(runs: pd.DataFrame) -> pd.Series:
-    """The name of the group that each run would be in if all had seen the same images; missing without a configuration."""
+    """The group of each run by its configuration alone, whatever images it saw; missing if the configuration is unknown."""
     deciding = deciding_columns(runs)
     varying = [key for key in deciding if key != RESIDUAL and runs[key].nunique(dropna=False) > 1]
     known = _known(runs)
@@ -71,10 +71,10 @@ def by_configuration(runs: pd.DataFrame) -> pd.Series:
 
 
 def _by_images(runs: pd.DataFrame, group: pd.Series) -> pd.Series:
-    """The groups, apart by the fingerprints of the images where a group has several.
+    """Split groups whose runs saw different images, by the fingerprints of the images.
 
-    A result without one, as older ones are, may have seen any of them, and is then apart as well; a run without a result will
-    see what the last one saw.
+    An early result has no fingerprint and may have seen any of them, so it is split off as well. A run without a result will
+    see what the latest one saw.
     """
     group = group.copy()
     for column, what in IMAGES.items():
@@ -89,18 +89,18 @@ def _by_images(runs: pd.DataFrame, group: pd.Series) -> pd.Series:
 
 
 def _known(runs: pd.DataFrame) -> pd.Series:
-    """Whether a run's configuration is known."""
+    """Whether the configuration of each run is known."""
     deciding = deciding_columns(runs)
     return runs[deciding].notna().any(axis=1) if deciding else pd.Series(False, index=runs.index)
 
 
 def deciding_columns(runs: pd.DataFrame) -> list[str]:
-    """The config.* columns that decide a run's numbers."""
+    """The `config.*` columns that decide a run's numbers."""
     return [key for key in runs.columns if key.startswith("config.") and not _is_under(key, NOT_DECIDING)]
 
 
 def differences(runs: pd.DataFrame) -> pd.DataFrame:
-    """One row a cell configuration, one column a deciding key in which the runs' configurations differ; keys as typed."""
+    """One row per configuration of a cell and one column per deciding key in which the configurations differ."""
     known = runs[runs["group"].notna()]
     varying = [key for key in deciding_columns(runs) if known[key].nunique(dropna=False) > 1]
     columns = ["group", "depth", "residual", *varying]
@@ -109,19 +109,22 @@ def differences(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def shared(runs: pd.DataFrame) -> dict[str, str]:
-    """The configuration which all runs have in common, by key."""
+    """The keys and values that the configurations of all runs have in common."""
     known = runs[runs["group"].notna()]
     keys = [key for key in runs.columns if key.startswith("config.") and known[key].nunique(dropna=False) == 1]
     return {key.removeprefix("config."): value for key in keys if isinstance(value := known[key].iloc[0], str)}
 
 
 def left_over(runs: pd.DataFrame) -> pd.Series:
-    """Runs that the plan of their study's last launch does not name; they are of another launch, and valid all the same."""
+    """Whether each run is outside the plan of its study's last launch. Such a run is valid: it comes from another launch."""
     return runs["planned"].eq(False).fillna(False).astype(bool)
 
 
 def sorted_order(runs: pd.DataFrame) -> np.ndarray:
-    """Positions of the rows by group, depth, residual, seed and path; numbers within texts count as numbers; missing last."""
+    """Positions of the rows sorted by group, depth, residual, seed and path, missing values last.
+
+    Numbers within texts are compared as numbers.
+    """
     keys = pd.DataFrame(index=runs.index)
     for column in ("group", "cell", "path"):
         rank = {text: position for position, text in enumerate(sorted(runs[column].dropna().unique(), key=natural))}
@@ -133,13 +136,13 @@ def sorted_order(runs: pd.DataFrame) -> np.ndarray:
 
 
 def natural(text: str) -> list[Any]:
-    """A sort key by which depth=5 comes before depth=10 and lr=0.001 before lr=0.01."""
+    """A sort key that puts depth=5 before depth=10 and lr=0.001 before lr=0.01."""
     parts = re.split(r"([0-9]+(?:\.[0-9]+)?)", text)
     return [(0, float(part), "") if number % 2 else (1, 0, part) for number, part in enumerate(parts) if part]
 
 
 def _fill_in_defaults(runs: pd.DataFrame) -> None:
-    """Give a run that lacks a key added later its default, if a run with the same `_target_` in that branch has the key."""
+    """Give runs that lack a key its default, if the key was added later and applies to the `_target_` of that branch."""
     for name, default in ADDED.items():
         key, target = f"config.{name}", f"config.{name.rpartition('.')[0]}._target_"
         if key in runs.columns and target in runs.columns:
@@ -153,14 +156,14 @@ def _is_under(key: str, branches: Iterable[str]) -> bool:
 
 
 def _ambiguous(rows: pd.DataFrame, depth_keys: list[str]) -> list[str]:
-    """The depth keys that take several values at one depth. A run that cannot tell its depth yet says nothing about it."""
+    """The depth keys that take several values at one depth, among runs whose depth is known."""
     placed = rows[rows["depth"].notna() | (rows["status"] == "done")]
     values = placed[depth_keys].fillna(ABSENT).groupby(placed["depth"].astype("Float64").fillna(-1)).nunique()
     return [key for key in depth_keys if (values[key] > 1).any()]
 
 
 def _names(keys: list[Key], runs: pd.DataFrame) -> dict[Key, str]:
-    """A name for each group: as few `key=value` as tell all of them apart, or what is trained on what if there is but one."""
+    """Name each group by as few `key=value` as tell all of them apart. A single group is named `model on data set`."""
     if len(keys) == 1:
         model, dataset = (next(iter(runs[column].dropna()), column) for column in ("model", "dataset"))
         return {keys[0]: f"{model} on {dataset}"}
@@ -179,7 +182,7 @@ def _names(keys: list[Key], runs: pd.DataFrame) -> dict[Key, str]:
 
 
 def _named(key: str, value: str) -> str:
-    """`config.dataset.name`, mnist as dataset=mnist; `config.optimizer._target_`, torch.optim.Adam as optimizer=Adam."""
+    """Such as `dataset=mnist` for `config.dataset.name` and `optimizer=Adam` for `config.optimizer._target_`."""
     key = key.removeprefix("config.")
     if key.endswith("._target_"):
         return f"{key.removesuffix('._target_')}={value.rpartition('.')[2]}"
@@ -187,7 +190,7 @@ def _named(key: str, value: str) -> str:
 
 
 def _reasons(runs: pd.DataFrame, known: pd.Series) -> list[str | None]:
-    """Why each run is not counted, None where it is."""
+    """Why each run is not counted; None if it is."""
     reasons: list[str | None] = []
     for row, status, mismatch in zip(runs.index, runs["status"], runs["mismatch"], strict=True):
         if mismatch:
@@ -197,7 +200,7 @@ def _reasons(runs: pd.DataFrame, known: pd.Series) -> list[str | None]:
         else:
             reasons.append(None if status == "done" else status)
 
-    # The same seed of the same configuration twice is one observation: the one started last stands for both.
+    # A seed of a configuration that ran twice is one observation: the run that started last stands for both.
     ended = runs[
         pd.Series([reason in (None, "diverged") for reason in reasons], runs.index, dtype="bool") & runs["seed"].notna()
     ]

@@ -1,4 +1,4 @@
-"""A study's plan, `study.json`: which runs its last launch asked for, and so which are missing and which are left over.
+"""The plan of a study, `study.json`: the runs that its last launch asked for, and so which ones are missing or left over.
 
 {"study": "my_study", "command": "python train.py -m …", "cells": [{"dir": …, "hash": …, "seeds": [0, 1], "overrides": […]}]}
 """
@@ -10,14 +10,14 @@ from typing import Any
 from multirun_analysis.result import checksum
 from multirun_analysis.rundir import read_json
 
-VARIED = ("model.depth", "model.widths", "model.residual")  # what a depth study sweeps; what is left must agree for a group
+VARIED = ("model.depth", "model.widths", "model.residual")  # what may differ within a group
 
 Plan = dict[str, Any]
 Row = dict[str, Any]
 
 
 def read_plan(path: Path, name: str, problems: list[str]) -> Plan | None:
-    """The plan in `path`, or None with a problem named, in which the file is called `name`."""
+    """Read a plan. If that fails, append a line about the file `name` to `problems` and return None."""
     try:
         plan = read_json(path)
         if "checksum" in plan and plan["checksum"] != checksum(plan):
@@ -37,20 +37,20 @@ def read_plan(path: Path, name: str, problems: list[str]) -> Plan | None:
 
 
 def is_planned(plan: Plan, cell: str, seed: int | None) -> bool:
-    """Whether the last launch asked for this seed of this cell."""
+    """Whether the plan contains this seed of this cell."""
     return any(planned["dir"] == cell and seed in planned["seeds"] for planned in plan["cells"])
 
 
 def unstarted(folder: Path, plan: Plan, started: dict[Path, Row]) -> list[tuple[Path, Row]]:
-    """The runs which the plan names and no directory holds, with what is known of them.
+    """The planned runs that have no directory yet, with what is known about them.
 
-    A cell of which another seed has started has that seed's configuration, since the directory is named by it. Otherwise the
-    configuration is that of a cell whose overrides differ in depth and residual only, with these two as its own overrides say.
+    If another seed of the cell has started, its configuration is that of the cell. Otherwise the configuration is taken from a
+    cell whose overrides differ in depth and residual only, and these two come from the cell's own overrides.
 
     Args:
-        folder: the study's directory.
-        plan: its plan.
-        started: rows of the runs that are there, by run directory.
+        folder: directory of the study.
+        plan: plan of the study.
+        started: the rows of the runs that have started, by run directory.
     """
     by_cell = {path.parent: row for path, row in reversed(started.items()) if _configuration(row)}
     by_rest = {_rest(cell): by_cell[folder / cell["dir"]] for cell in plan["cells"] if folder / cell["dir"] in by_cell}
@@ -77,7 +77,7 @@ def _described(row: Row) -> Row:
 
 
 def _expected(cell: Row, sibling: Row | None) -> Row:
-    """What a cell without any run will be."""
+    """What is known about a cell of which no run has started."""
     own = {key.lstrip("+"): value for key, _, value in (text.partition("=") for text in cell["overrides"])}
     known = _described(sibling) if sibling else {}
     known |= {f"config.{key}": own[key] for key in VARIED if key in own and sibling}

@@ -1,7 +1,7 @@
-"""Our numbers beside the published ones in `reference/`: ours, theirs, the difference, and whether theirs could be ours.
+"""Compare our numbers with the published ones in `reference/`.
 
-Only what matches is compared: a row of the depth table with the MLP on MNIST at the same depth and arm, a row of the headline
-table with the same data set, model and arm. How the protocols differ is said beside each row.
+A row of the published depth table is compared with the MLP on MNIST of the same depth and arm, and a row of the headline table
+with the same data set, model and arm. Each comparison says how the protocols differ.
 """
 
 import json
@@ -21,27 +21,28 @@ METRICS = ("test_acc", "val_acc", "train_acc", "val_loss", "train_loss", "epochs
 
 
 def depth_table() -> pd.DataFrame:
-    """The original study's 12 rows: MLPs on MNIST, depths 5 to 100, plain and residual. Accuracies in percent."""
+    """The depth table of the original study: MLPs on MNIST, depths 5 to 100, plain and residual. Accuracies in percent."""
     return pd.read_csv(REFERENCE / "depth_table.csv")
 
 
 def headline_table() -> pd.DataFrame:
-    """The original study's 8 rows: MNIST and CIFAR-10, CNN and MLP, plain and residual; best validation accuracy in percent."""
+    """The headline table of the original study: best validation accuracy in percent, by data set, model and arm."""
     return pd.read_csv(REFERENCE / "headline_table.csv")
 
 
 def protocols() -> dict[str, Any]:
-    """Title, source, protocol (configuration keys and values) and notes of each table, by its name."""
+    """Title, source, protocol (configuration keys and values) and notes of each published table, by its name."""
     return dict(json.loads((REFERENCE / "protocol.json").read_text(encoding="utf-8")))
 
 
 def compare(runs: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
-    """One row for each published number of which we have the same: `difference` is ours minus theirs.
+    """Compare each published number with our own, where we have it.
 
-    `low` and `high` are the 95 % prediction interval, in which a mean of as many runs as theirs would lie if they were runs
-    like ours: our mean ± t sd sqrt(1/n + 1/their_n), with t of n - 1 degrees of freedom. `inside` says whether theirs does,
-    and is missing where we have one seed and so no interval. `protocol` names the keys in which our configuration differs from
-    what is known of theirs.
+    Returns:
+        One row per number; `difference` is ours minus theirs. `low` and `high` are the 95 % prediction interval, in which a
+        mean of as many runs as theirs would lie if they were runs like ours: our mean ± t sd sqrt(1/n + 1/their_n), with t of
+        n - 1 degrees of freedom. `inside` says whether theirs lies in it, and is missing if one seed gives no interval.
+        `protocol` names the keys in which our configuration differs from what is known of theirs.
     """
     rows = []
     known = protocols()
@@ -67,12 +68,12 @@ def compare(runs: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def is_depth_table(runs: pd.DataFrame) -> bool:
-    """Whether these runs are of the published depth table's model and data set."""
+    """Whether all runs have the model and the data set of the published depth table."""
     return set(zip(runs["model"], runs["dataset"], strict=True)) == {DEPTH_TABLE}
 
 
 def _configuration(runs: pd.DataFrame) -> dict[str, str]:
-    """What all runs of a group agree on."""
+    """The keys and values that all runs of a group have in common."""
     keys = [key for key in runs.columns if key.startswith("config.") and runs[key].nunique(dropna=False) == 1]
     return {key.removeprefix("config."): value for key in keys if isinstance(value := runs[key].iloc[0], str)}
 

@@ -1,7 +1,8 @@
-"""What the seeds say: intervals, paired differences, shares and the depth at which plain nets fall short.
+"""Statistics over seeds: intervals, paired differences, shares, and the depth at which plain networks fall short.
 
-Accuracies and their differences are percentage points, losses are nats. Every interval is at 95 %. Where there are too few
-seeds for an interval or a test it is NaN, never a guess. All frames have one row a group, depth (and arm), sorted.
+Accuracies and their differences are in percentage points, losses in nats. Every interval is at 95 %. An interval or a test for
+which there are too few seeds is NaN, never a guess. All frames are sorted and have one row per group and depth, or per group,
+depth and arm.
 """
 
 from collections.abc import Iterable
@@ -11,18 +12,18 @@ import pandas as pd
 from scipy import stats
 
 LEVEL = 0.95
-ENUMERATED = 20  # pairs up to which the sign-flip test goes through all 2^n assignments
-SAMPLES = 100_000  # sign assignments drawn above that
+ASSIGNMENTS = 100_000  # of signs that the sign-flip test tries at most
 RESAMPLES = 10_000  # bootstrap resamples of the seeds
 SEED = 0  # of both
-MARGIN = 2.0  # percentage points by which plain falls short; run-to-run spread of trained nets is well below it
-TRAINS_SHARE = 0.1  # of the way from chance to 100 % that a net must come to count as trained
+MARGIN = 2.0  # percentage points by which plain falls short; the spread between seeds of trained networks is well below
+TRAINS_SHARE = 0.1  # of the way from chance to 100 %: from there on a network counts as trained
 
-CLASSES = {"digits": 10, "mnist": 10, "fashion_mnist": 10, "cifar10": 10, "cifar100": 100}
-SUMMARISED = ("train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc", "best_epoch", "epochs_run")
+# For early results, which do not tell their number of classes; nothing else in a run directory does.
+EARLY_CLASSES = {"digits": 10, "mnist": 10, "fashion_mnist": 10, "cifar10": 10, "cifar100": 100}
+SUMMARIZED = ("train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc", "best_epoch", "epochs_run")
 NOT_COUNTED = ("diverged", "failed", "interrupted", "running", "missing", "corrupt")
 CELL = ["group", "depth", "residual"]
-ARM = {"depth": "Int64", "residual": "boolean"}  # types with room for "not told"
+ARM = {"depth": "Int64", "residual": "boolean"}  # types that can be missing
 
 
 # ── one sample of numbers ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -38,29 +39,29 @@ def t_interval(values: Iterable[float]) -> tuple[float, float]:
 
 
 def sign_flip_test(differences: Iterable[float]) -> float:
-    """Two-sided p-value of the exact paired randomisation test on the mean difference (Fisher 1935).
+    """Two-sided p-value of the paired randomisation test on the mean difference (Fisher 1935).
 
     If the two arms were alike, each difference could as well have had the other sign. p is the share of the 2^n assignments of
-    signs whose mean is at least as far from 0 as the observed one: never below 2 / 2^n. Above 20 differences the assignments
-    are drawn, 100,000 with seed 0, and the observed one is counted among them. NaN for fewer than two differences.
+    signs whose mean is at least as far from 0 as the observed one, and so never below 2 / 2^n. Up to 16 differences the test is
+    exact; with more, 100,000 assignments are drawn (with seed 0), and the observed one counts among them. NaN for fewer than
+    two differences.
     """
     sample = np.asarray(list(differences), dtype=float)
     if len(sample) < 2:
         return np.nan
-    if len(sample) <= ENUMERATED:
-        sums = np.zeros(1)
-        for difference in sample:
-            sums = np.concatenate([sums + difference, sums - difference])
-    else:
-        rng = np.random.default_rng(SEED)
-        drawn = [rng.choice([-1.0, 1.0], size=(1000, len(sample))) @ sample for _ in range(SAMPLES // 1000)]
-        sums = np.concatenate([[sample.sum()], *drawn])
-    tolerance = 1e-9 * np.abs(sample).sum()  # equal sums added up in another order
-    return float(np.mean(np.abs(sums) >= abs(sample.sum()) - tolerance))
+
+    def distance(signed: np.ndarray, axis: int) -> np.ndarray:
+        return np.abs(signed.sum(axis)).round(9)  # equal sums that were added up in another order are equal
+
+    test = stats.permutation_test(
+        (sample,), distance, permutation_type="samples", alternative="greater", vectorized=True, n_resamples=ASSIGNMENTS,
+        batch=10_000, rng=SEED,
+    )  # fmt: skip
+    return float(test.pvalue)
 
 
 def holm(p_values: Iterable[float]) -> np.ndarray:
-    """Holm's step-down adjustment (Holm 1979), in the order given. NaNs are no tests: they stay, and do not count."""
+    """Holm's step-down adjustment (Holm 1979), in the order given. A NaN is not a test: it stays and does not count."""
     raw = np.asarray(list(p_values), dtype=float)
     adjusted = np.full(len(raw), np.nan)
     order = [index for index in np.argsort(raw, kind="stable") if not np.isnan(raw[index])]
@@ -75,20 +76,20 @@ def proportion_interval(successes: int, trials: int) -> tuple[float, float]:
     """Exact interval of a share (Clopper & Pearson 1934), between 0 and 1. NaN without trials."""
     if trials == 0:
         return np.nan, np.nan
-    tail = (1 - LEVEL) / 2
-    low = stats.beta.ppf(tail, successes, trials - successes + 1) if successes > 0 else 0.0
-    high = stats.beta.ppf(1 - tail, successes + 1, trials - successes) if successes < trials else 1.0
-    return float(low), float(high)
+    interval = stats.binomtest(successes, trials).proportion_ci(LEVEL, method="exact")
+    return float(interval.low), float(interval.high)
 
 
 # ── frames ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def summarise(runs: pd.DataFrame) -> pd.DataFrame:
-    """One row a cell: `n` runs counted, how many others there are by status, and n, mean, sd and interval of every metric.
+def summarize(runs: pd.DataFrame) -> pd.DataFrame:
+    """Summarize the runs of each cell.
 
-    `<metric>_n` is below `n` where a counted run lacks the metric. `other` are runs that ended and still cannot be counted
-    (see `reason` in `runs`). sd is the sample's, with n-1.
+    Returns:
+        One row per cell, with the number `n` of counted runs, the number of others by status, and n, mean, sd and interval of
+        every metric. `<metric>_n` is below `n` where a counted run lacks the metric. `other` is the number of runs that ended
+        and still cannot be counted (see `reason` in `runs`). sd is the sample's, with n-1.
     """
     rows = []
     for (group, depth, residual), cell in _placed(runs).groupby(CELL, dropna=False, sort=False):
@@ -98,7 +99,7 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
         row["n"] = int(cell["counted"].sum())
         row |= {status: int((cell["reason"] == status).sum()) for status in NOT_COUNTED}
         row["other"] = len(cell) - int(row["n"]) - sum(int(row[status]) for status in NOT_COUNTED)  # type: ignore[call-overload]
-        for metric in SUMMARISED:
+        for metric in SUMMARIZED:
             values = cell.loc[cell["counted"], metric].dropna().to_numpy(dtype=float)
             low, high = t_interval(values)
             row |= {
@@ -110,16 +111,18 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
             }
         rows.append(row)
     columns = [*CELL, "params", "mult_adds", "n", *NOT_COUNTED, "other"]
-    columns += [f"{metric}_{part}" for metric in SUMMARISED for part in ("n", "mean", "sd", "low", "high")]
+    columns += [f"{metric}_{part}" for metric in SUMMARIZED for part in ("n", "mean", "sd", "low", "high")]
     return pd.DataFrame(rows, columns=columns).astype({**ARM, "params": "Int64", "mult_adds": "Int64"})
 
 
 def paired_differences(runs: pd.DataFrame, metric: str = "test_acc") -> pd.DataFrame:
-    """Residual minus plain over the seeds both arms of a depth share: mean, sd, interval, exact p, and Holm's over the depths.
+    """Compare residual with plain runs of the same seed.
 
-    One row for each depth of a group which has runs of both arms. `n` is the number of pairs of counted runs, `unpaired` the
-    number of seeds of which one or both arms cannot be counted. `plain` and `residual` are means over the pairs. Holm's family
-    are the depths of one group.
+    Returns:
+        One row per depth of a group that has runs of both arms: mean, sd and interval of residual minus plain, `p` of the
+        sign-flip test, and `p_holm`, corrected over the depths of the group. `n` is the number of pairs of counted runs, and
+        `unpaired` the number of seeds of which one or both runs cannot be counted. `plain` and `residual` are means over the
+        pairs.
     """
     rows = []
     for group, depth, plain, residual in _twins(runs, metric, diverged_as_chance=False):
@@ -139,12 +142,14 @@ def paired_differences(runs: pd.DataFrame, metric: str = "test_acc") -> pd.DataF
 
 
 def trainability(runs: pd.DataFrame) -> pd.DataFrame:
-    """Share of the seeds that train at all, by cell, with its exact interval.
+    """The share of seeds that train at all, with its exact interval.
 
-    A net trains if its test accuracy comes at least a tenth of the way from chance to 100 %: 19 % with 10 classes. (The best of
-    many validation accuracies would pass by luck where images are few.)
-    `n` counts the runs that ended by themselves, done or diverged, and `trained` those that train; a diverged run does not.
-    Cells of which the number of classes is unknown have no row.
+    A network trains if its test accuracy comes at least a tenth of the way from chance to 100 %: to 19 % with 10 classes. (The
+    best of many validation accuracies would pass by luck where images are few.)
+
+    Returns:
+        One row per cell, except for cells whose number of classes is unknown. `n` is the number of runs that ended by
+        themselves, done or diverged, and `trained` the number of those that train; a diverged run does not.
     """
     rows = []
     ended = runs[runs["counted"] | (runs["reason"] == "diverged")]
@@ -166,16 +171,17 @@ def trainability(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def first_shortfall(runs: pd.DataFrame) -> pd.DataFrame:
-    """The smallest depth at which plain nets fall short, by group, with a bootstrap interval over seeds.
+    """The smallest depth at which plain networks fall short, with a bootstrap interval over seeds.
 
-    Where a group has residual twins: the smallest depth at which the mean paired residual-minus-plain test accuracy is above
-    2 percentage points. Where it has none: the smallest depth, beyond the best one, whose mean test accuracy is more than 2
-    points below that of the best depth. In both a diverged run counts at chance, here and nowhere else: to leave it out would
-    make the depth that loses most nets look best.
+    Where a group has residual twins, it is the smallest depth at which the mean paired difference in test accuracy, residual
+    minus plain, is above 2 percentage points. Where it has none, it is the smallest depth beyond the best one whose mean test
+    accuracy is more than 2 points below that of the best. A diverged run counts at chance here, and nowhere else: leaving it
+    out would make the depth that loses the most networks look best.
 
-    `depth` is missing where plain does not fall short at any measured depth, `before` is the deepest depth before it. `low` and
-    `high` are the 2.5 and 97.5 % points of the depth over 10,000 resamples of the seeds (with seed 0; a seed keeps its runs at
-    all depths), infinite for "deeper than measured", NaN for a single seed.
+    Returns:
+        One row per group. `depth` is missing where plain does not fall short at any measured depth; `before` is the next
+        smaller depth. `low` and `high` are the 2.5 and 97.5 % quantiles of the depth over 10,000 resamples of the seeds (with
+        seed 0; a seed keeps its runs at all depths), infinite for "deeper than measured" and NaN for a single seed.
     """
     rows = []
     for group, cells in _placed(runs).groupby("group", sort=False):
@@ -205,21 +211,21 @@ def first_shortfall(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def chance_accuracy(runs: pd.DataFrame) -> pd.Series:
-    """Accuracy of guessing, in percent: 100 / classes, from the run or else from its data set; NaN where neither tells."""
+    """Accuracy of guessing in percent, 100 / classes; NaN where a run does not tell its classes and its data set is unknown."""
     classes = runs["num_classes"].astype("Float64").astype("float64")
-    return 100 / classes.fillna(runs["dataset"].map(CLASSES).astype("float64"))
+    return 100 / classes.fillna(runs["dataset"].map(EARLY_CLASSES).astype("float64"))
 
 
 # ── shapes ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _placed(runs: pd.DataFrame) -> pd.DataFrame:
-    """Runs whose configuration is known. The others are in `runs` and in the list of what is not counted."""
+    """The runs whose configuration is known. The others are in `runs` and in the list of what is not counted."""
     return runs[runs["group"].notna()]
 
 
 def _arms(runs: pd.DataFrame, metric: str, *, diverged_as_chance: bool) -> list[tuple[int, bool, pd.Series]]:
-    """The metric by seed for each depth and arm: (depth, is plain, values), NaN where a seed's run cannot be counted."""
+    """(depth, whether plain, metric by seed) of each depth and arm; NaN where a seed's run cannot be counted."""
     values = runs[metric].where(runs["counted"])
     if diverged_as_chance:
         values = values.where(runs["reason"] != "diverged", chance_accuracy(runs))
@@ -232,7 +238,7 @@ def _arms(runs: pd.DataFrame, metric: str, *, diverged_as_chance: bool) -> list[
 
 
 def _twins(runs: pd.DataFrame, metric: str, *, diverged_as_chance: bool) -> list[tuple[str, int, pd.Series, pd.Series]]:
-    """(group, depth, plain by seed, residual by seed) for the depths which have both."""
+    """(group, depth, plain by seed, residual by seed) of each depth that has both arms."""
     twins = []
     for group, cells in _placed(runs).groupby("group", sort=False):
         arms = {(depth, plain): values for depth, plain, values in _arms(cells, metric, diverged_as_chance=diverged_as_chance)}
@@ -243,18 +249,18 @@ def _twins(runs: pd.DataFrame, metric: str, *, diverged_as_chance: bool) -> list
 
 
 def _means(scores: np.ndarray) -> np.ndarray:
-    """Means over seeds of [resample, seed, depth], ignoring NaNs; NaN where nothing is left."""
+    """Means of an array [resample, seed, depth] over its seeds, ignoring NaN; NaN where nothing is left."""
     counts = np.isfinite(scores).sum(axis=1)
     return np.where(counts > 0, np.nansum(scores, axis=1), np.nan) / np.maximum(counts, 1)
 
 
 def _first_behind_twin(differences: np.ndarray) -> np.ndarray:
-    """Index of the first depth at which the mean difference is above the margin; the number of depths where there is none."""
+    """Index of the first depth at which the mean difference is above the margin, or the number of depths if there is none."""
     return _first(_means(differences) > MARGIN)
 
 
 def _first_behind_best(accuracies: np.ndarray) -> np.ndarray:
-    """Index of the first depth beyond the best whose mean is more than the margin below the best's."""
+    """As `_first_behind_twin`, for the first depth beyond the best whose mean is more than the margin below the best's."""
     means = _means(accuracies)
     best = np.argmax(np.nan_to_num(means, nan=-np.inf), axis=1)[:, np.newaxis]
     return _first((np.take_along_axis(means, best, axis=1) - means > MARGIN) & (np.arange(means.shape[1]) > best))

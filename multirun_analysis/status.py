@@ -9,7 +9,7 @@ import pandas as pd
 from multirun_analysis import markup
 from multirun_analysis.collect import Frames
 from multirun_analysis.groups import left_over
-from multirun_analysis.tables import Cell, Table, text
+from multirun_analysis.table import Entry, Table, text
 
 STATUSES = ("done", "running", "failed", "diverged", "interrupted", "missing", "stale")
 RARE = "corrupt"  # has a column only where it occurs
@@ -27,10 +27,10 @@ def table(frames: Frames) -> Table:
     rows = []
     for cell, own in runs.groupby("cell", sort=False):
         counts = [int((own["state"] == state).sum()) for state in shown]
-        numbers = [Cell(str(count) if count else ".", count) for count in counts]
-        rows.append([Cell(str(cell), str(cell)), *numbers, Cell(_progress(own, frames.epochs))])
-    totals = [Cell(str((runs["state"] == state).sum())) for state in shown]  # without a value: last, however one sorts
-    rows.append([Cell(f"total {len(runs)}"), *totals, Cell("")])
+        numbers = [Entry(str(count) if count else ".", count) for count in counts]
+        rows.append([Entry(str(cell), str(cell)), *numbers, Entry(_progress(own, frames.epochs))])
+    totals = [Entry(str((runs["state"] == state).sum())) for state in shown]  # without a value: last, however one sorts
+    rows.append([Entry(f"total {len(runs)}"), *totals, Entry("")])
     return Table("Status", ["Cell", *shown, "Now"], rows)
 
 

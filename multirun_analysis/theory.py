@@ -31,31 +31,31 @@ SMALLEST_BATCH = 4
 
 
 def growth_per_layer(batch_size: int) -> float:
-    """lambda(B): the factor by which the squared gradient norm grows from a layer to the one before it.
+    """lambda(B), the factor by which the squared gradient norm grows from a layer to the one before it.
 
     Args:
         batch_size: B, at least 4; below that E[1/r^2] is infinite.
 
     Raises:
-        ValueError: if the batch is smaller.
+        ValueError: if the batch has fewer images.
     """
     if batch_size < SMALLEST_BATCH:
-        raise ValueError(f"batch_size={batch_size}: the growth is finite from {SMALLEST_BATCH} images a batch")
+        raise ValueError(f"batch_size={batch_size}: the growth is finite from {SMALLEST_BATCH} images per batch")
     rho = -1 / (batch_size - 1)
     j0, j1 = _arc_cosine_kernels(rho)
     return (batch_size - 2 + j0 + j1) / ((batch_size - 3) * (1 - j1))
 
 
 def slope(batch_size: int) -> float:
-    """Change of the natural logarithm of the gradient norm a layer, counted from the input: -ln(lambda)/2."""
+    """Change of the natural logarithm of the gradient norm per layer, counted from the input: -ln(lambda)/2."""
     return -math.log(growth_per_layer(batch_size)) / 2
 
 
 def trainable_depth(slope: float) -> float:
-    """16 / ln(lambda) layers: where the paper sees training end (its section 4, with 16 found by experiment).
+    """The depth at which training ends according to the paper: 16 / ln(lambda) layers (section 4; 16 comes from experiments).
 
     Args:
-        slope: -ln(lambda)/2, as `slope` gives it.
+        slope: -ln(lambda)/2, as returned by `slope`.
     """
     return 8 / -slope
 

@@ -1,6 +1,6 @@
-"""The tables and figures of a report as one W&B run, in the group that holds the study's training runs.
+"""Log the tables and figures of a report as one W&B run, in the group of the study's training runs.
 
-Where it goes is said by WANDB_MODE, offline by default: then it lies in REPORT_DIR/wandb until `wandb sync`.
+WANDB_MODE decides where the run goes. By default it is offline: the run stays in REPORT_DIR/wandb until `wandb sync`.
 """
 
 import hashlib
@@ -20,20 +20,19 @@ PROJECT = "depth-labs"  # as in conf/logger/wandb.yaml, for runs that were not l
 
 
 def log(analysis: Analysis, directory: Path) -> str:
-    """Log the tables, the figures and the report that lie in `directory`.
+    """Log the tables, the figures and the report in `directory`.
 
     Returns:
-        Where they are to be found: an address, or the folder to `wandb sync`.
-
+        The address of the run, or the folder to `wandb sync`.
 
     Raises:
-        RuntimeError: in one line, if W&B does not start or does not take them.
+        RuntimeError: with a message of one line, if W&B does not start or does not accept them.
     """
     runs = analysis.frames.runs
     studies = sorted(runs["study"].dropna().unique())
     group = "+".join(studies)[:128] or None
     name = f"analysis of {group}" if group else "analysis"
-    shutil.rmtree(directory / "wandb", ignore_errors=True)  # what an earlier call has left
+    shutil.rmtree(directory / "wandb", ignore_errors=True)  # left by an earlier call
     try:
         with _kept_inside(directory):
             import wandb
@@ -62,12 +61,12 @@ def log(analysis: Analysis, directory: Path) -> str:
 
 
 def tables(analysis: Analysis) -> dict[str, pd.DataFrame]:
-    """The frames that are also the report's CSVs, without empty ones."""
+    """The frames that the report has as CSV files, without empty ones."""
     return {name: frame for name, frame in analysis.tables().items() if len(frame)}
 
 
 def project(runs: pd.DataFrame) -> str:
-    """The W&B project of the training runs, or else the one a new run would go to."""
+    """The W&B project of the training runs; if they were not logged to W&B, the one that a new run would go to."""
     known = runs["config.logger.project"].dropna() if "config.logger.project" in runs else pd.Series(dtype="str")
     return str(known.mode()[0]) if len(known) else os.environ.get("WANDB_PROJECT") or PROJECT
 
@@ -80,7 +79,7 @@ def _table(frame: pd.DataFrame) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """A cell as plain Python; None where there is no number."""
+    """A value as plain Python; None for a number that is missing or infinite."""
     value = value.item() if hasattr(value, "item") else value
     if value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
         return None
@@ -89,7 +88,7 @@ def _plain(value: Any) -> Any:
 
 @contextmanager
 def _kept_inside(directory: Path) -> Iterator[None]:
-    """Offline unless told otherwise, and every file in `directory`: W&B reads these from the environment alone."""
+    """Work offline unless told otherwise, with all files in `directory`. W&B takes these settings from the environment only."""
     wanted = {
         "WANDB_MODE": "offline",
         "WANDB_ERROR_REPORTING": "false",

@@ -1,6 +1,6 @@
-"""A W&B workspace for depth studies, made by a command: `python -m multirun_analysis.workspace ENTITY [--study NAME]`.
+"""Make a W&B workspace for depth studies: `python -m multirun_analysis.workspace ENTITY [--study NAME]`.
 
-Runs are grouped by cell, so that a line is a mean over seeds. Sections:
+Runs are grouped by cell, so that each line is a mean over seeds. Sections:
 
 - Accuracy: validation and training accuracy by epoch, test accuracy by depth
 - Loss: validation and training loss by epoch
@@ -25,7 +25,7 @@ INSTALL = "pip install -c constraints.txt -e '.[workspace]'"
 
 
 def build(entity: str, project: str, study: str | None) -> Any:
-    """The `wandb_workspaces.workspaces.Workspace`, not saved yet; of one study or of all in the project."""
+    """Build the `wandb_workspaces.workspaces.Workspace` of one study, or of all studies in the project, without saving it."""
     import wandb_workspaces.reports.v2 as panels
     import wandb_workspaces.workspaces as workspaces
     from wandb_workspaces import expr
@@ -85,7 +85,7 @@ def build(entity: str, project: str, study: str | None) -> Any:
 
 
 def specification(workspace: Any) -> dict[str, Any]:
-    """What would be sent to W&B, as plain Python."""
+    """The specification that would be sent to W&B, as plain Python."""
     return json.loads(workspace._to_model().spec.model_dump_json(by_alias=True, exclude_none=True))
 
 

@@ -11,7 +11,7 @@ from scipy.stats import ttest_ind
 
 import terminal
 from multirun_analysis import statistics
-from multirun_analysis.tables import Cell, Table, interval, markdown, number
+from multirun_analysis.table import Entry, Table, interval, markdown, number
 
 CELL = ["group", "depth", "residual"]
 COLUMNS = ["Depth", "Arm", "First", "95 % interval", "Second", "95 % interval", "Difference", "95 % interval", "Correlation"]
@@ -31,7 +31,7 @@ def table(first: pd.DataFrame, second: pd.DataFrame) -> Table:
         one, other = (scores.loc[cell] for scores in runs)
         low, high = ttest_ind(other, one, equal_var=False).confidence_interval()
         rows.append([
-            Cell(str(cell[1]), cell[1]), Cell("residual" if cell[2] else "plain"),
+            Entry(str(cell[1]), cell[1]), Entry("residual" if cell[2] else "plain"),
             number(one.mean()), interval(*statistics.t_interval(one)),
             number(other.mean()), interval(*statistics.t_interval(other)),
             number(other.mean() - one.mean(), signed=True), interval(low, high, signed=True),

@@ -9,7 +9,7 @@ import pytest
 
 from labs import cells
 from multirun_analysis import statistics
-from multirun_analysis.tables import interval, markdown, number, p_value
+from multirun_analysis.table import interval, markdown, number, p_value
 
 RESULTS = Path(__file__).parents[1] / "results"
 HEADLINE = RESULTS / "headline"
@@ -65,7 +65,7 @@ def test_the_depth_study_page_has_the_numbers_of_its_runs():
     folder = RESULTS / "depth_study_mnist"
     page = (folder / "README.md").read_text()
     runs = pd.read_csv(folder / "runs.csv")
-    summary = statistics.summarise(runs).set_index(["depth", "residual"])
+    summary = statistics.summarize(runs).set_index(["depth", "residual"])
     paired = statistics.paired_differences(runs)
     assert len(paired) == 6
     for row in paired.itertuples():

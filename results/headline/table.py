@@ -12,7 +12,7 @@ import pandas as pd
 
 from multirun_analysis import published, statistics
 from multirun_analysis.collect import collect
-from multirun_analysis.tables import Cell, Table, interval, markdown, number, p_value
+from multirun_analysis.table import Entry, Table, interval, markdown, number, p_value
 
 HERE = Path(__file__).parent
 PROTOCOLS = {"none": "original", "standard": "ours"}  # what they differ in that everybody can name: the augmentation
@@ -56,9 +56,9 @@ def table(runs: pd.DataFrame) -> Table:
         test_low, test_high = statistics.t_interval(cell["test_acc"])
         epochs = cell["epochs_run"].mean()
         rows.append([
-            Cell(f"{dataset} {model}"), Cell("residual" if residual else "plain"), Cell(PROTOCOLS[augment]),
-            Cell(str(len(cell)), len(cell)), Cell(f"{epochs:.1f}".removesuffix(".0"), epochs),
-            Cell("/".join(sorted(cell["precision"].unique()))), Cell(f"{cell['params'].iloc[0]:,}"),
+            Entry(f"{dataset} {model}"), Entry("residual" if residual else "plain"), Entry(PROTOCOLS[augment]),
+            Entry(str(len(cell)), len(cell)), Entry(f"{epochs:.1f}".removesuffix(".0"), epochs),
+            Entry("/".join(sorted(cell["precision"].unique()))), Entry(f"{cell['params'].iloc[0]:,}"),
             number(theirs[dataset, model, residual], 1), number(cell["val_acc"].mean()), interval(low, high, len(cell)),
             number(cell["test_acc"].mean()), interval(test_low, test_high, len(cell)),
         ])  # fmt: skip
@@ -91,7 +91,7 @@ def paired(runs: pd.DataFrame) -> Table:
     for network, protocol, what, known, difference, p in found:
         low, high = statistics.t_interval(difference)
         rows.append([
-            Cell(network), Cell(protocol), Cell(what), Cell(str(len(difference)), len(difference)),
+            Entry(network), Entry(protocol), Entry(what), Entry(str(len(difference)), len(difference)),
             number(known, 1, signed=True), number(difference.mean(), signed=True),
             interval(low, high, len(difference), signed=True), p_value(p), p_value(next(corrected[what])),
         ])  # fmt: skip

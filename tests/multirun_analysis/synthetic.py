@@ -2,7 +2,7 @@
 
     write_study(tmp_path / "depth_study", depths=[5, 100], seeds=range(3))
 
-Plain nets of 50 layers and more do not train here, residual ones do. The numbers follow from depth, residual and seed alone.
+Plain networks of 50 layers and more do not train here, residual ones do. The numbers follow from depth, residual and seed.
 """
 
 import hashlib
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
 from multirun_analysis.collect import RUN_COLUMNS, typed
 
@@ -108,6 +109,21 @@ def write_run(
     return run
 
 
+def falling(
+    study: Path, depth: int, residual: bool, seed: int, slope: float, epochs: Sequence[int] = (0, 1), spoil_first: bool = True,
+    **config: Any,
+) -> Path:  # fmt: skip
+    """Write a run whose layers have gradients exp(slope * layer), except for the first four and the head."""
+    run = write_run(study, depth, residual, seed, **config)
+    norms = np.exp(slope * np.arange(depth + 1))
+    if spoil_first:
+        norms[:4] *= 50
+    norms[-1] = 3.0
+    records = [{"epoch": e, "grad_norm": norms.tolist(), "weight_norm": None, "update_ratio": None} for e in epochs]
+    (run / "layers.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    return run
+
+
 def write_study(
     study: Path,
     /,
@@ -156,7 +172,7 @@ def frame(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
 
 
 def pairs(depth: int, plain: list[float | None], residual: list[float | None]) -> list[dict[str, Any]]:
-    """Rows for `frame`: both arms at a depth, a row a seed; None is a diverged run."""
+    """Rows for `frame`: both arms at a depth, one row per seed; None is a diverged run."""
     return [
         {
             "depth": depth,
@@ -169,6 +185,13 @@ def pairs(depth: int, plain: list[float | None], residual: list[float | None]) -
         for arm, values in ((False, plain), (True, residual))
         for seed, value in enumerate(values)
     ]
+
+
+def legend(ax: Axes) -> list[str]:
+    """The texts of a panel's legend."""
+    box = ax.get_legend()
+    assert box is not None
+    return [text.get_text() for text in box.get_texts()]
 
 
 def _write_json(path: Path, content: Any) -> None:

@@ -12,19 +12,15 @@ import pandas as pd
 import pytest
 from synthetic import write_plan, write_run, write_study
 
-from multirun_analysis import archive, figures
+from multirun_analysis import archive, gallery
 from multirun_analysis.__main__ import main
 from multirun_analysis.collect import collect
 
 TABLES = ["runs.csv", "epochs.csv", "layers.csv.gz", "summary.csv", "paired.csv", "trainability.csv", "shortfall.csv",
           "published.csv", "gradient_slopes.csv", "summary.md", "final_results.pkl"]  # fmt: skip
-FIGURES = [f"{name}.{kind}" for name in figures.FIGURES if "batch_size" not in name for kind in ("png", "svg")]
-
-
-@pytest.fixture
-def no_figures(monkeypatch):
-    """Figures take seconds and have tests of their own."""
-    monkeypatch.setattr(figures, "FIGURES", {})
+FIGURES = [
+    f"{name}.{kind}" for name in map(gallery.name, gallery.FIGURES) if "batch_size" not in name for kind in ("png", "svg")
+]
 
 
 def content(report, names=TABLES):

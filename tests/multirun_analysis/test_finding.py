@@ -15,7 +15,7 @@ def said(rows, slopes=NO_SLOPES):
     return " ".join(
         finding(
             runs,
-            statistics.summarise(runs),
+            statistics.summarize(runs),
             statistics.paired_differences(runs),
             statistics.trainability(runs),
             statistics.first_shortfall(runs),
@@ -27,17 +27,19 @@ def said(rows, slopes=NO_SLOPES):
 def test_plain_falls_short():
     text = said(pairs(5, [95, 96, 97], [95, 96, 97]) + pairs(50, [10, 11, 12], [95, 96, 97]))
     assert text == (
-        "On average plain nets first fall more than 2 points of test accuracy short of their residual twins at depth 50 (not "
-        "yet at depth 5; 95 % bootstrap interval of that depth over 3 seeds: 50 alone). At no depth is the difference "
+        "On average plain networks first fall more than 2 points of test accuracy short of their residual twins at depth 50 "
+        "(not yet at depth 5; 95 % bootstrap interval of that depth over 3 seeds: 50 alone). At no depth is the difference "
         "significant (Holm-corrected p < 0.05), and with so few seeds it cannot be: p is at least 0.500. At depth 50 plain "
-        "nets reach 11.0 % and residual ones 96.0 %, a difference of +85.00 points (95 % interval +85.00 to +85.00, 3 seeds, "
-        "p = 0.250, Holm-corrected 0.500); 0 of 3 plain and 3 of 3 residual seeds train at all."
+        "networks reach 11.0 % and residual ones 96.0 %, a difference of +85.00 points (95 % interval +85.00 to +85.00, "
+        "3 seeds, p = 0.250, Holm-corrected 0.500); 0 of 3 plain and 3 of 3 residual seeds train at all."
     )
 
 
 def test_plain_does_not_fall_short():
     text = said(pairs(5, [95, 96], [95, 96]) + pairs(10, [95, 96], [96, 96]))
-    assert text.startswith("Up to depth 10 plain nets do not fall more than 2 points of test accuracy short of their residual")
+    assert text.startswith(
+        "Up to depth 10 plain networks do not fall more than 2 points of test accuracy short of their residual"
+    )
     assert "deeper than 10" in text
 
 
@@ -65,7 +67,7 @@ def test_one_seed_says_so():
 def test_residual_behind():
     text = said(pairs(5, [95, 96], [80, 81]))
     assert "do not fall more than 2 points" in text
-    assert "Residual nets are behind plain ones by 15.00 points at depth 5." in text
+    assert "Residual networks are behind plain ones by 15.00 points at depth 5." in text
 
 
 def test_both_fail():
@@ -73,10 +75,10 @@ def test_both_fail():
     assert "0 of 2 plain and 0 of 2 residual seeds train at all" in text
 
 
-def test_all_deep_plain_nets_diverged():
+def test_all_deep_plain_networks_diverged():
     text = said(pairs(5, [95, 96], [95, 96]) + pairs(50, [None, None], [94, 95]))
     assert "short of their residual twins at depth 50" in text
-    assert "At depth 5 plain nets reach" in text
+    assert "At depth 5 plain networks reach" in text
     assert "Deeper, at 50, no seed has both runs done." in text
 
 
@@ -88,7 +90,7 @@ def test_every_pair_has_diverged():
 def test_only_plain():
     text = said(pairs(5, [95, 96], []) + pairs(50, [10, 11], []))
     assert text.startswith(
-        "Only plain nets are done, so there is nothing to compare them with. On average plain nets first fall more "
+        "Only plain networks are done, so there is nothing to compare them with. On average plain networks first fall more "
     )
     assert "best plain depth at depth 50" in text
 
@@ -103,19 +105,19 @@ def test_only_plain_at_one_depth_or_none(depth):
 def test_only_residual():
     text = said(pairs(5, [], [95, 96]) + pairs(50, [], [93, 94]))
     assert text == (
-        "Only residual nets are done, so there is nothing to compare them with. Their mean test accuracy: "
+        "Only residual networks are done, so there is nothing to compare them with. Their mean test accuracy: "
         "95.5 % at depth 5 (n = 2), 93.5 % at depth 50 (n = 2)."
     )
 
 
 def test_no_seed_in_common():
     rows = [*pairs(5, [95], []), {"depth": 5, "residual": True, "seed": 9, "test_acc": 96.0}]
-    assert said(rows).startswith("No seed has a plain and a residual net done at the same depth, so nothing is paired.")
+    assert said(rows).startswith("No seed has a plain and a residual network done at the same depth, so nothing is paired.")
 
 
 def test_arms_unknown():
     assert said([{"depth": None, "residual": None, "test_acc": 91.0}]) == (
-        "These runs do not say whether their nets are residual; mean test accuracy: 91.0 % (n = 1)."
+        "These runs do not say whether their networks are residual; mean test accuracy: 91.0 % (n = 1)."
     )
 
 
@@ -138,13 +140,13 @@ def test_unfinished_studies_are_not_final():
     assert text.endswith("Not final: 1 running, 1 missing.")
 
 
-def test_untrained_nets_are_said_to_be():
+def test_untrained_networks_are_said_to_be():
     rows = [row | {"epochs_run": 0} for row in pairs(5, [10, 11], [10, 11])]
-    assert said(rows) == "These nets are untrained (0 epochs)."
+    assert said(rows) == "These networks are untrained (0 epochs)."
     slope = {"group": frame(rows)["group"].iloc[0], "depth": 100, "residual": False, "epoch": 0, "n": 2, "slope": -0.2,
              "low": -0.21, "high": -0.19, "predicted": -0.1959}  # fmt: skip
     assert said(rows, pd.DataFrame([slope, slope | {"depth": 50}, slope | {"epoch": 3}])) == (
-        "These nets are untrained (0 epochs). From layer to layer the logarithm of the gradient norm of plain nets of "
+        "These networks are untrained (0 epochs). From layer to layer the logarithm of the gradient norm of plain networks of "
         "depth 100 changes by -0.2000 (95 % interval -0.2100 to -0.1900, n = 2); theory predicts -0.1959."
     )
 
@@ -153,7 +155,7 @@ def test_the_depth_that_theory_expects_is_told_of_one_batch_size():
     rows = pairs(50, [10, 11], [95, 96])
     slope = {"group": frame(rows)["group"].iloc[0], "depth": 50, "residual": False, "epoch": 0, "predicted": -0.1959}
     slopes = pd.DataFrame([slope, slope | {"residual": True, "predicted": None}, slope | {"epoch": 3, "predicted": None}])
-    expected = " Mean-field theory expects plain nets of great width to stop training near depth 41 at this batch size."
+    expected = " Mean-field theory expects plain networks of great width to stop training near depth 41 at this batch size."
     assert said(rows, slopes) == said(rows) + expected
     assert said(rows, pd.concat([slopes, pd.DataFrame([slope | {"predicted": -0.29}])])) == said(rows)
     assert said(rows, slopes.assign(group="another")) == said(rows)

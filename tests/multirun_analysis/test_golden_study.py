@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from multirun_analysis import figures
+from multirun_analysis import gallery
 from multirun_analysis.__main__ import main
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -31,8 +31,8 @@ def tables(study: Path, out: Path) -> dict[str, str]:
     return {name: (out / name).read_text() for name in TABLES}
 
 
-def test_a_finished_study_gives_the_committed_tables(tmp_path, monkeypatch):
-    monkeypatch.setattr(figures, "FIGURES", {})  # seconds each, and their pixels are not compared
+@pytest.mark.usefixtures("no_figures")
+def test_a_finished_study_gives_the_committed_tables(tmp_path):
     study = tmp_path / "depth_study"
     shutil.copytree(GOLDEN / "depth_study", study)
     measured = tables(study, tmp_path / "report")
@@ -40,9 +40,9 @@ def test_a_finished_study_gives_the_committed_tables(tmp_path, monkeypatch):
         assert measured[name] == (GOLDEN / "report" / name).read_text(), name
 
 
+@pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize("order", [sorted, lambda paths: sorted(paths, reverse=True)])
-def test_the_tables_do_not_depend_on_the_order_of_the_runs(tmp_path, monkeypatch, order):
-    monkeypatch.setattr(figures, "FIGURES", {})
+def test_the_tables_do_not_depend_on_the_order_of_the_runs(tmp_path, order):
     study = tmp_path / "depth_study"
     study.mkdir()
     for path in order((GOLDEN / "depth_study").iterdir()):
@@ -51,7 +51,7 @@ def test_the_tables_do_not_depend_on_the_order_of_the_runs(tmp_path, monkeypatch
 
 
 if __name__ == "__main__":
-    figures.FIGURES.clear()
+    gallery.FIGURES = ()
     with tempfile.TemporaryDirectory() as folder:
         for name, text in tables(GOLDEN / "depth_study", Path(folder)).items():
             (GOLDEN / "report").mkdir(exist_ok=True)

@@ -6,7 +6,7 @@ from synthetic import config, write_run, write_study
 from multirun_analysis import groups
 from multirun_analysis.analysis import analyse
 from multirun_analysis.collect import collect
-from multirun_analysis.statistics import paired_differences, summarise
+from multirun_analysis.statistics import paired_differences, summarize
 
 
 def test_one_configuration_at_many_depths_is_one_group(tmp_path):
@@ -28,7 +28,7 @@ def test_another_key_makes_another_group_named_by_it(tmp_path, changes, names):
     write_study(tmp_path / "s", depths=[5], seeds=range(2), **changes)
     runs = collect([tmp_path]).runs
     assert runs["group"].unique().tolist() == names
-    assert summarise(runs)["n"].tolist() == [2, 2, 2, 2]
+    assert summarize(runs)["n"].tolist() == [2, 2, 2, 2]
     assert paired_differences(runs)[["group", "n"]].to_numpy().tolist() == [[names[0], 2], [names[1], 2]]
 
 
@@ -37,7 +37,7 @@ def test_runs_older_than_a_key_are_of_one_group_with_those_that_have_its_default
     write_run(tmp_path / "s", 5, seed=0, **plateau)
     write_run(tmp_path / "s", 5, seed=1, scheduler__monitor="val_loss", **plateau)
     runs = collect([tmp_path]).runs
-    assert (runs["group"].nunique(), summarise(runs)["n"].tolist()) == (1, [2])
+    assert (runs["group"].nunique(), summarize(runs)["n"].tolist()) == (1, [2])
     write_run(tmp_path / "s", 5, seed=0, scheduler__monitor="val_acc", **plateau)
     write_run(tmp_path / "s", 5, seed=0, scheduler___target_="torch.optim.lr_scheduler.ConstantLR")
     runs = collect([tmp_path]).runs
@@ -68,7 +68,7 @@ def test_runs_on_different_images_are_never_averaged_paired_or_compared(tmp_path
     runs = frames.runs
     names = [f"mlp on digits, {what}=00c0ffee", f"mlp on digits, {what}=0badcafe"]
     assert sorted(runs["group"].unique()) == names
-    assert summarise(runs).groupby("group")["n"].sum().to_dict() == {names[0]: 8, names[1]: 4}
+    assert summarize(runs).groupby("group")["n"].sum().to_dict() == {names[0]: 8, names[1]: 4}
     assert paired_differences(runs).set_index("group")["n"].to_dict() == {names[0]: 4, names[1]: 2}
     assert runs.loc[runs["status"] == "failed", "group"].tolist() == [names[1]]
     (line,) = [line for line in analyse(frames).notices if "groups of runs" in line]
@@ -92,7 +92,7 @@ def test_a_seed_trained_again_on_other_test_images_is_another_run(tmp_path):
 def test_older_results_say_nothing_of_their_test_images_and_stay_usable(tmp_path):
     write_run(tmp_path, 5, seed=0, result={"data": "feedc0de"})
     write_run(tmp_path, 5, seed=1, result={"data": "feedc0de", "test_data": "00c0ffee"})
-    assert summarise(collect([tmp_path]).runs)["n"].tolist() == [2]
+    assert summarize(collect([tmp_path]).runs)["n"].tolist() == [2]
     write_run(tmp_path, 5, seed=2, result={"data": "feedc0de", "test_data": "0badcafe"})
     runs = collect([tmp_path]).runs  # now nobody knows which of the two the older one saw
     assert runs["group"].tolist() == [f"mlp on digits, test images={name}" for name in ("0badcafe", "00c0ffee", "unknown")]
@@ -102,7 +102,7 @@ def test_a_folder_spelled_differently_is_one_group(tmp_path):
     for seed, folder in enumerate(["imgs", "imgs/", "./imgs", "imgs/."]):
         write_run(tmp_path / str(seed), 5, seed=seed, dataset__folder=folder)
     write_run(tmp_path / "4", 5, seed=4, dataset__folder="other/../imgs")  # where other is a link that is another folder
-    assert summarise(collect([tmp_path]).runs)["n"].tolist() == [4, 1]
+    assert summarize(collect([tmp_path]).runs)["n"].tolist() == [4, 1]
 
 
 def test_one_depth_reached_by_two_lists_of_widths_is_two_groups(tmp_path):
@@ -110,7 +110,7 @@ def test_one_depth_reached_by_two_lists_of_widths_is_two_groups(tmp_path):
     write_run(tmp_path / "s", 2, model__widths=[256, 256])
     runs = collect([tmp_path]).runs
     assert runs["group"].tolist() == ["model.widths=[64,64]", "model.widths=[256,256]"]
-    assert summarise(runs)["n"].tolist() == [1, 1]
+    assert summarize(runs)["n"].tolist() == [1, 1]
 
 
 def test_depths_by_widths_are_one_group(tmp_path):
@@ -134,7 +134,7 @@ def test_the_same_configuration_and_seed_twice_counts_once_the_later_one(tmp_pat
     (again / "config.json").write_text(text.replace("2026-11-20T", "2026-11-21T"))
     write_run(tmp_path / "b", 5, seed=1, study="b")
     runs = collect([tmp_path]).runs.set_index("path")
-    assert summarise(runs.reset_index())["n"].tolist() == [2]  # seeds of two studies are seeds of one configuration
+    assert summarize(runs.reset_index())["n"].tolist() == [2]  # seeds of two studies are seeds of one configuration
     assert not runs.loc[str(first.relative_to(tmp_path)), "counted"]
     assert runs.loc[str(first.relative_to(tmp_path)), "reason"].startswith("same configuration and seed as b/")
 
@@ -143,7 +143,7 @@ def test_a_model_of_ones_own_needs_neither_depth_nor_residual(tmp_path):
     tree = {"depth": None, "residual": None}
     write_run(tmp_path / "s", result=tree, model__name="transformer", model__depth=None, model__residual=None)
     runs = collect([tmp_path]).runs
-    row = summarise(runs).iloc[0]
+    row = summarize(runs).iloc[0]
     assert (row["n"], row["group"]) == (1, "transformer on digits")
     assert paired_differences(runs).empty
 

@@ -6,9 +6,10 @@ import pandas as pd
 import pytest
 from synthetic import write_run, write_study
 
-from multirun_analysis import archive, drawing, figures, markup
+from multirun_analysis import archive, drawing, gallery, markup
 from multirun_analysis.__main__ import main
 from multirun_analysis.collect import collect
+from multirun_analysis.figures import gradient_slope_by_batch_size
 
 NAMES = {
     "mathtext": r"$\frac{$ a_1^2$",
@@ -58,12 +59,14 @@ def test_a_failed_run_is_one_line_of_the_status(hostile, capsys):
     assert line.isprintable()
 
 
-@pytest.mark.parametrize("draw", [draw for name, draw in figures.FIGURES.items() if name != "gradient_slope_by_batch_size"])
-def test_figures_show_a_dollar_and_keep_powers_of_ten(tmp_path, draw):
+@pytest.mark.parametrize(
+    "module", [each for each in gallery.FIGURES if each is not gradient_slope_by_batch_size], ids=gallery.name
+)
+def test_figures_show_a_dollar_and_keep_powers_of_ten(tmp_path, module):
     for name in ("$a_1$", r"$\frac{$ \undefined$"):
         write_study(tmp_path / "s", depths=[5, 20], seeds=[0], dataset__name=name)
     with drawing.style():
-        figure = draw(collect([tmp_path]))
+        figure = module.draw(collect([tmp_path]))
         figure.savefig(tmp_path / "figure.png")
     titles = "\n".join(ax.get_title() for ax in figure.axes)
     assert "dataset=$a_1$" in titles

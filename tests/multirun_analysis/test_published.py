@@ -5,7 +5,7 @@ from synthetic import frame, write_study
 
 from multirun_analysis import published
 from multirun_analysis.collect import collect
-from multirun_analysis.statistics import summarise
+from multirun_analysis.statistics import summarize
 
 
 def test_the_tables_are_whole():
@@ -21,36 +21,36 @@ def test_the_tables_are_whole():
 def test_ours_theirs_difference_and_inside():
     config = {"config.model.name": "mlp", "config.dataset.name": "mnist", "config.trainer.epochs": "5"}
     runs = frame({"depth": 30, "seed": seed, "test_acc": value, **config} for seed, value in enumerate([95.0, 96.0, 97.0]))
-    row = published.compare(runs, summarise(runs)).iloc[0]
+    row = published.compare(runs, summarize(runs)).iloc[0]
     assert (row["metric"], row["n"], row["ours"], row["theirs"], row["their_n"]) == ("test_acc", 3, 96, 95.69, 1)
     assert row["difference"] == pytest.approx(0.31)
     half = 4.302653 * (1 / 3 + 1 / 1) ** 0.5  # t of 2 degrees of freedom, sd 1, our 3 runs and their 1
     assert (row["low"], row["high"]) == (pytest.approx(96 - half), pytest.approx(96 + half))
     assert row["inside"]
     assert "trainer.epochs: 5 here, 20 there" in row["protocol"]
-    far = published.compare(runs, summarise(runs.assign(test_acc=runs["test_acc"] - 10)))
+    far = published.compare(runs, summarize(runs.assign(test_acc=runs["test_acc"] - 10)))
     assert far["inside"].tolist() == [False]
 
 
 def test_one_seed_has_no_interval_to_be_inside_of():
     runs = frame([{"depth": 30, "test_acc": 95.69, "config.model.name": "mlp", "config.dataset.name": "mnist"}])
-    assert published.compare(runs, summarise(runs))["inside"].isna().all()
+    assert published.compare(runs, summarize(runs))["inside"].isna().all()
 
 
 @pytest.mark.parametrize("changes", [{}, {"dataset__name": "mnist", "model__name": "cnn"}, {"dataset__name": "fashion_mnist"}])
 def test_other_models_and_data_are_not_compared_with_the_depth_table(tmp_path, changes):
     runs = collect([write_study(tmp_path / "s", depths=[5], **changes)]).runs
-    assert "depth_table" not in set(published.compare(runs, summarise(runs))["table"])
+    assert "depth_table" not in set(published.compare(runs, summarize(runs))["table"])
 
 
 def test_headline_takes_the_depth_with_the_best_validation_accuracy(tmp_path):
     runs = collect([write_study(tmp_path / "s", depths=[5, 100], dataset__name="mnist")]).runs
-    rows = published.compare(runs, summarise(runs)).query("table == 'headline_table'")
+    rows = published.compare(runs, summarize(runs)).query("table == 'headline_table'")
     assert rows[["depth", "residual", "theirs"]].to_numpy().tolist() == [[5, False, 97.4], [5, True, 98.2]]
 
 
 def test_other_widths_are_another_protocol(tmp_path):
     write_study(tmp_path, depths=[5], seeds=range(2), dataset__name="mnist", model__width=1000)
     runs = collect([tmp_path]).runs
-    rows = published.compare(runs, summarise(runs)).query("table == 'depth_table'")
+    rows = published.compare(runs, summarize(runs)).query("table == 'depth_table'")
     assert rows["protocol"].str.contains("model.width").all()

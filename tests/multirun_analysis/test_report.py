@@ -6,9 +6,10 @@ from html.parser import HTMLParser
 import pytest
 from synthetic import write_plan, write_run, write_study
 
-from multirun_analysis import report
+from multirun_analysis import gallery, report, tables
 from multirun_analysis.analysis import analyse
 from multirun_analysis.collect import collect
+from multirun_analysis.gallery import Image
 
 EVIL = '<script>alert("x")</script><img src=x onerror=alert(1)>&amp;{{ 7 * 7 }}'
 VOID = {"meta", "img", "br", "link", "input"}
@@ -40,7 +41,10 @@ class Page(HTMLParser):
         return [data.strip() for where, data in self.text if where == tag and data.strip()]
 
 
-IMAGES = dict.fromkeys(report.DESCRIPTIONS, (b"\x89PNG", b"<svg xmlns='http://www.w3.org/2000/svg'/>"))
+IMAGES = [
+    Image(gallery.name(figure), figure.DESCRIPTION, b"\x89PNG", b"<svg xmlns='http://www.w3.org/2000/svg'/>")
+    for figure in gallery.FIGURES
+]
 
 
 @pytest.fixture
@@ -74,13 +78,13 @@ def test_the_finding_comes_first(study):
     html, page = page_of(study)
     finding = analyse(collect([study])).finding[0]
     assert finding in page.words("p")
-    assert html.index("On average plain nets first fall") < html.index("<table")
+    assert html.index("On average plain networks first fall") < html.index("<table")
 
 
 def test_figures_are_inline_with_a_description(study):
     _, page = page_of(study)
     images = page.attributes("img")
-    assert len(images) == len(report.DESCRIPTIONS)
+    assert len(images) == len(gallery.FIGURES)
     assert all(image["src"].startswith("data:image/svg+xml;base64,") and len(image["alt"]) > 60 for image in images)
 
 
@@ -138,8 +142,8 @@ def test_published_numbers_differ_by_protocol_and_say_so(study):
 def test_notes_of_a_published_table_stand_beneath_their_own_table(tmp_path):
     write_study(tmp_path / "s", depths=[5], seeds=range(2), dataset__name="mnist", model__name="cnn")
     write_study(tmp_path / "s", depths=[5], seeds=range(2), dataset__name="mnist")
-    depth, headline = report.published_tables(analyse(collect([tmp_path])))
-    assert "2d+5 in its residual net" in depth.note
+    depth, headline = tables.published(analyse(collect([tmp_path])).comparison)
+    assert "2d+5 in its residual network" in depth.note
     assert "trainer.epochs: 4 here, 20 there" in depth.note
     assert "averaged over 10 runs" in headline.note
     assert len(headline.rows) == 4

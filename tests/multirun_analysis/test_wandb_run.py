@@ -10,8 +10,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from multirun_analysis import figures, wandb_run, workspace
+from multirun_analysis import gallery, wandb_run, workspace
 from multirun_analysis.__main__ import main
+from multirun_analysis.figures import test_accuracies
 
 # wandb-workspaces 0.4.13 declares its models the way pydantic 1 did, while it is imported
 pytestmark = pytest.mark.filterwarnings("ignore:Pydantic V1 style `@validator` validators are deprecated")
@@ -22,7 +23,7 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "depth_study"
 @pytest.fixture
 def study(tmp_path, monkeypatch):
     """A copy of the golden study; one figure stands for all, since they take seconds."""
-    monkeypatch.setattr(figures, "FIGURES", {"test_accuracies": figures.FIGURES["test_accuracies"]})
+    monkeypatch.setattr(gallery, "FIGURES", (test_accuracies,))
     return shutil.copytree(GOLDEN, tmp_path / "depth_study")
 
 

@@ -1,0 +1,85 @@
+"""The sections of the report, in order. summary.md and report.html both follow this list.
+
+To add a table, write the function that builds it (in `tables`) and add a `Part` here.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from multirun_analysis import status, tables
+from multirun_analysis.analysis import Analysis
+from multirun_analysis.table import Table
+
+
+@dataclass(frozen=True)
+class Part:
+    """One or more tables, built by one function.
+
+    Attributes:
+        build: returns the tables of an analysis.
+        empty: what report.html says where there is no table or a table has no rows. summary.md leaves such a table out.
+        headed: whether each table has its title above it in report.html. In summary.md it always has.
+        in_summary: whether the tables are in summary.md as well, which holds nothing that changes when runs are repeated.
+    """
+
+    build: Callable[[Analysis], Sequence[Table]]
+    empty: str
+    headed: bool = True
+    in_summary: bool = True
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading of report.html, with its anchor and what stands beneath it.
+
+    Attributes:
+        anchor: id of the section, as in `report.html#results`.
+        title: heading of the section.
+        parts: what the section consists of. The figures have none: they come from `gallery`.
+        intro: a remark above the parts.
+        note: a remark beneath them.
+    """
+
+    anchor: str
+    title: str
+    parts: tuple[Part, ...] = ()
+    intro: str = ""
+    note: str = ""
+
+
+def _status(analysis: Analysis) -> list[Table]:
+    return [replace(status.table(analysis.frames), title="Status by cell", code=("Cell",))]
+
+
+SECTIONS = (
+    Section("results", "Results", (
+        Part(lambda a: tables.results(a.summary), empty="No run can be placed in a table yet."),
+    )),
+    Section("figures", "Figures"),
+    Section("tests", "Tests over seeds", (
+        Part(lambda a: [tables.paired(a.differences)], empty="Nothing to test with these runs."),
+        Part(lambda a: [tables.trained(a.shares)], empty="Nothing to test with these runs."),
+    ), note=tables.SHORTFALL_NOTE),
+    Section("slopes", "Gradients and theory", (
+        Part(lambda a: [tables.slopes(a.slopes)], headed=False,
+             empty="No layer gradients of networks with at least fifteen layers are recorded."),
+    )),
+    Section("published", "Published numbers", (
+        Part(lambda a: tables.published(a.comparison),
+             empty="None for these runs: the published tables are of MLPs and CNNs on MNIST and CIFAR-10."),
+    )),
+    Section("exclusions", "Failures and exclusions", (
+        Part(lambda a: [tables.exclusions(a.frames.runs)], empty="Every run that started is done and counted.", headed=False),
+        Part(_status, empty="", in_summary=False),
+    )),
+    Section("configuration", "Configuration", (
+        Part(lambda a: [tables.configuration_differences(a.frames.runs)], empty="No configuration could be read.",
+             in_summary=False),
+        Part(lambda a: [tables.shared_configuration(a.frames.runs)], empty="Nothing.", in_summary=False),
+        Part(lambda a: [tables.versions(a.frames.runs)], empty="No run has written any.", in_summary=False),
+    )),
+    Section("runs", "All runs", (
+        Part(lambda a: [tables.all_runs(a.frames.runs)], empty="", headed=False, in_summary=False),
+    ), intro="“Again” is the command that runs it again: finished runs are skipped, so remove the run's folder first to repeat "
+             "one."),
+)  # fmt: skip

@@ -1,0 +1,38 @@
+"""Which runs the figures show, and in which order."""
+
+import pandas as pd
+
+from multirun_analysis.collect import Frames
+from multirun_analysis.drawing import COLOUR
+
+
+def drawable(runs: pd.DataFrame) -> pd.DataFrame:
+    """The counted runs and those that are left out for their status alone, with their arms."""
+    shown = runs[(runs["counted"] | (runs["reason"] == runs["status"])) & runs["group"].notna()]
+    return with_arms(shown)
+
+
+def with_arms(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs with a column `arm`: plain, residual, or network where a run does not say which."""
+    return runs.assign(arm=runs["residual"].map({False: "plain", True: "residual"}).astype(object).fillna("network"))
+
+
+def deepest(frames: Frames) -> pd.DataFrame:
+    """The runs with layer records at the greatest depth of each group, among the depths that have the most arms."""
+    runs = drawable(frames.runs)
+    runs = runs[runs["run"].isin(frames.layers["run"].unique()) & runs["depth"].notna()]
+    picked = []
+    for _, own in runs.groupby("group", sort=False):
+        number_of_arms = own.groupby("depth")["arm"].nunique()
+        picked.append(own[own["depth"] == number_of_arms.index[number_of_arms == number_of_arms.max()].max()])
+    return pd.concat(picked) if picked else runs
+
+
+def groups(runs: pd.DataFrame) -> list[str]:
+    """The names of the groups, in the order of the runs."""
+    return list(dict.fromkeys(runs["group"]))
+
+
+def arms(runs: pd.DataFrame) -> list[str]:
+    """The arms that are there, plain first."""
+    return [arm for arm in COLOUR if arm in set(runs["arm"])]

@@ -1,0 +1,136 @@
+"""A table, the entries of one, and the two texts it is shown as: Markdown and aligned columns.
+
+`report.html.j2` shows the same tables as HTML. The same runs give the same text, byte for byte.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from multirun_analysis import markup
+from multirun_analysis.groups import ABSENT
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of a table: its text and the value it is sorted by. `best` is set in bold."""
+
+    text: str
+    value: float | str | None = None
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of entries under column heads. A column with numbers is aligned to the right.
+
+    Attributes:
+        title: heading of the table.
+        columns: column heads.
+        rows: one entry per column.
+        note: how to read the table, shown beneath it.
+        code: columns that report.html sets as code.
+        wide: columns whose text report.html wraps.
+        details: failures that report.html lists beneath the table, folded up; each has path, error_type, error_message,
+            error_traceback and command.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Entry]]
+    note: str = ""
+    code: Sequence[str] = ()
+    wide: Sequence[str] = ()
+    details: Sequence[Mapping[str, str]] = ()
+
+    def is_numeric(self, column: int) -> bool:
+        return any(isinstance(row[column].value, int | float) for row in self.rows)
+
+
+# ── entries ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a value is NaN, None or NA."""
+    return bool(pd.isna(value))
+
+
+def words(value: Any) -> Entry:
+    """The value as text."""
+    return Entry(ABSENT) if is_missing(value) else Entry(str(value), str(value))
+
+
+def label(value: Any) -> Entry:
+    """A number that names something, such as a seed or a depth, without separators of thousands."""
+    return Entry(ABSENT) if is_missing(value) else Entry(str(value), float(value))
+
+
+def count(value: Any) -> Entry:
+    """A whole number with separators of thousands."""
+    return Entry(ABSENT) if is_missing(value) else Entry(f"{value:,}", int(value))
+
+
+def arm(residual: Any) -> Entry:
+    """`True` for residual networks and `False` for plain ones."""
+    return Entry(ABSENT) if is_missing(residual) else words(bool(residual))
+
+
+def yes_no(value: bool) -> Entry:
+    """`yes` or `no`."""
+    return Entry("yes" if value else "no", str(value))
+
+
+def number(value: float, decimals: int = 2, *, signed: bool = False) -> Entry:
+    """A number with fixed decimals; minus zero is shown as zero."""
+    if is_missing(value):
+        return Entry(ABSENT)
+    rounded = round(float(value), decimals) + 0.0
+    return Entry(f"{rounded:{'+' if signed and rounded else ''}.{decimals}f}", float(value))
+
+
+def interval(low: float, high: float, n: int | None = None, *, decimals: int = 2, signed: bool = False) -> Entry:
+    """`[low, high]`, or the reason why there is no interval."""
+    if is_missing(low):
+        return Entry("one seed: none" if n == 1 else ABSENT)
+    texts = (number(end, decimals, signed=signed).text for end in (low, high))
+    return Entry(f"[{', '.join(texts)}]", float(low))
+
+
+def p_value(value: float) -> Entry:
+    """Three decimals, or `< 0.001`."""
+    if is_missing(value):
+        return Entry(ABSENT)
+    return Entry("< 0.001" if value < 0.001 else f"{value:.3f}", float(value))
+
+
+# ── texts ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def markdown(table: Table) -> str:
+    """A GitHub-flavoured Markdown table. Characters that Markdown would interpret are escaped."""
+
+    def escape(entry: Entry) -> str:
+        text = markup.markdown_cell(entry.text)
+        return f"**{text}**" if entry.best else text
+
+    rules = ["---:" if table.is_numeric(column) else "---" for column in range(len(table.columns))]
+    lines = [_line(map(markup.markdown_cell, table.columns)), _line(rules), *(_line(map(escape, row)) for row in table.rows)]
+    return "\n".join(lines) + "\n"
+
+
+def text(table: Table) -> str:
+    """Aligned columns for a terminal, without the columns that are empty in every row."""
+    kept = [column for column in range(len(table.columns)) if any(row[column].text for row in table.rows)]
+    lines = [[table.columns[column] for column in kept]]
+    lines += [[markup.one_line(row[column].text) for column in kept] for row in table.rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(kept))]
+    pads: list[Callable[[str, int], str]] = [str.rjust if table.is_numeric(column) else str.ljust for column in kept]
+    return (
+        "\n".join("  ".join(pad(t, w) for pad, t, w in zip(pads, line, widths, strict=True)).rstrip() for line in lines) + "\n"
+    )
+
+
+def _line(texts: Iterable[str]) -> str:
+    return f"| {' | '.join(texts)} |"

@@ -1,0 +1,11 @@
+"""What the tests of the analysis share."""
+
+import pytest
+
+from multirun_analysis import gallery
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the figures out of reports: they take seconds and have tests of their own."""
+    monkeypatch.setattr(gallery, "FIGURES", ())

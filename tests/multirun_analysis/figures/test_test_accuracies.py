@@ -1,0 +1,42 @@
+"""What the figure of test accuracies draws, read back from its axes."""
+
+import numpy as np
+import pytest
+from synthetic import legend, write_study
+
+from multirun_analysis.collect import collect
+from multirun_analysis.figures import test_accuracies
+from multirun_analysis.published import depth_table
+from multirun_analysis.statistics import t_interval
+
+
+def test_accuracy_is_the_mean_with_the_t_interval_and_a_dot_per_seed(tmp_path):
+    frames = collect([write_study(tmp_path / "s", depths=[5, 20, 100], seeds=range(4))])
+    ax = test_accuracies.draw(frames).axes[0]
+    plain = frames.runs[~frames.runs["residual"]].groupby("depth")["test_acc"]
+    assert ax.lines[0].get_ydata() == pytest.approx(plain.mean().to_numpy())
+    low, high = t_interval(plain.get_group(20))
+    ends = {round(float(y), 6) for container in ax.containers for part in container[1] for y in part.get_ydata()}
+    assert {round(low, 6), round(high, 6)} <= ends
+    dots = np.concatenate(
+        [collection.get_offsets()[:, 1] for collection in ax.collections if len(collection.get_offsets()) == 12]
+    )
+    assert sorted(dots) == pytest.approx(sorted(frames.runs["test_acc"]))
+    assert legend(ax) == ["plain (n = 4)", "residual (n = 4)", "chance"]
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["100", "20", "5"]
+
+
+def test_published_values_are_marked_for_the_mnist_mlp_only(tmp_path):
+    ax = test_accuracies.draw(collect([write_study(tmp_path / "m", depths=[5, 100], dataset__name="mnist")])).axes[0]
+    crosses = next(line for line in ax.lines if line.get_marker() == "x")
+    assert crosses.get_ydata().tolist() == depth_table().query("not residual and depth in (5, 100)")["test_acc"].tolist()
+    assert "published plain (n = 1)" in legend(ax)
+    ax = test_accuracies.draw(collect([write_study(tmp_path / "d", depths=[5, 100])])).axes[0]
+    assert not any(line.get_marker() == "x" for line in ax.lines)
+
+
+def test_the_arms_differ_in_greyscale(tmp_path):
+    ax = test_accuracies.draw(collect([write_study(tmp_path / "s")])).axes[0]
+    plain, residual = ax.get_legend().get_lines()[:2]
+    assert plain.get_marker() != residual.get_marker()
+    assert plain.get_linestyle() != residual.get_linestyle()

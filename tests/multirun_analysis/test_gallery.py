@@ -1,0 +1,46 @@
+"""The list of figures: whole, described, and drawable from whatever runs there are."""
+
+from pathlib import Path
+
+import pytest
+from matplotlib import pyplot
+from matplotlib.figure import Figure
+from synthetic import write_run, write_study
+
+from multirun_analysis import drawing, figures, gallery
+from multirun_analysis.collect import collect
+from multirun_analysis.figures import gradient_slope_by_batch_size
+
+
+def test_every_file_in_figures_is_listed():
+    files = {path.stem for path in Path(figures.__file__).parent.glob("*.py")} - {"__init__"}
+    assert sorted(map(gallery.name, gallery.FIGURES)) == sorted(files)
+
+
+def test_an_image_has_the_name_and_the_description_of_its_figure(tmp_path, monkeypatch):
+    monkeypatch.setattr(gallery, "FIGURES", (gradient_slope_by_batch_size, *gallery.FIGURES[:1]))
+    (image,) = gallery.render(collect([write_study(tmp_path / "s", depths=[5], seeds=[0])]))  # the other has nothing to show
+    assert (image.name, image.description) == ("test_accuracies", gallery.FIGURES[1].DESCRIPTION)
+    assert image.png.startswith(b"\x89PNG")
+    assert b"<svg" in image.svg
+
+
+@pytest.mark.parametrize("module", gallery.FIGURES, ids=gallery.name)
+def test_every_figure_can_be_drawn_of_little_or_nothing(tmp_path, module):
+    write_run(tmp_path / "killed", status=None, epochs=0)
+    one = write_run(tmp_path / "nan", 5)
+    (one / "metrics.jsonl").write_text('{"epoch": 1, "val_loss": null, "grad_norm": 0.0}\n')
+    (one / "layers.jsonl").write_text('{"epoch": 0, "grad_norm": [null, null]}\n{"epoch": 1, "grad_norm": [0.0, 0.0]}\n')
+    unlike = write_run(tmp_path / "own", result={"depth": None, "residual": None}, model__depth=None, model__residual=None)
+    for folder in (tmp_path / "killed", one, unlike, tmp_path):
+        with drawing.style():
+            figure = module.draw(collect([folder]))
+            if figure is None:
+                assert module is gradient_slope_by_batch_size
+                return
+            assert isinstance(figure, Figure)
+            figure.canvas.draw_idle()
+            figure.savefig(tmp_path / "figure.svg")
+    frames = collect([tmp_path])
+    assert isinstance(module.draw(type(frames)(frames.runs.iloc[:0], frames.epochs.iloc[:0], frames.layers.iloc[:0])), Figure)
+    assert pyplot.get_fignums() == []
