@@ -214,7 +214,7 @@ def test_train_and_test_folders_are_the_two_parts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("parts", "line"),
     [
-        (("train",), "{root}: holds train/ without test/; give both, or one folder of images a class, of which "
+        (("train",), "{root}: holds train/ without test/; give both, or name it alone, dataset.folder={root}/train, of which "
                      "dataset.test_fraction holds out the test images"),
         (("test",), "{root}: holds test/ without train/; give both, or one folder of images a class, of which "
                     "dataset.test_fraction holds out the test images"),
