@@ -254,6 +254,8 @@ def test_images_are_resized_on_the_shorter_side_and_cut_to_the_centre(tmp_path: 
 def test_folders_that_cannot_be_used_are_named(tmp_path: Path, pictures: Path) -> None:
     with pytest.raises(UserError, match=r"dataset.folder=.*/nowhere: no such folder"):
         datasets.prepare(config("imagefolder", tmp_path / "nowhere"))
+    with pytest.raises(UserError, match=r"dataset.folder=~nobody-of-this-name/pictures: no such folder"):
+        datasets.prepare(config("imagefolder", "~nobody-of-this-name/pictures"))
     (pictures / "empty").mkdir()
     with pytest.raises(UserError, match="Found no valid file for the classes empty"):
         datasets.prepare(config("imagefolder", pictures))
