@@ -31,23 +31,12 @@ def entries(folder: Path | str) -> list[os.DirEntry[str]]:
     Raises:
         UserError: if it cannot be read.
     """
-    try:
-        with os.scandir(folder) as found:
-            shown = [entry for entry in found if _is_shown(entry)]
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be read ({error.strerror})") from error
-    return sorted(shown, key=lambda entry: (normal(entry.name), entry.name))
-
-
-def _is_shown(entry: os.DirEntry[str]) -> bool:
-    if entry.name.casefold() in LEFT_BEHIND:
-        return False
-    return not entry.name.startswith(".") or (os.path.splitext(entry.name)[1] != "" and not is_folder(entry))
+    return sorted(_scan(folder), key=_by_name)
 
 
 def folders(folder: Path | str, *, all_links: bool = False) -> list[os.DirEntry[str]]:
     """The folders in it by name, each once unless `all_links`: no link to another of them, or to a folder above."""
-    every = list(filter(is_folder, entries(folder)))
+    every = sorted(filter(is_folder, _scan(folder)), key=_by_name)
     if all_links or not any(entry.is_symlink() for entry in every):
         return every
     real, met, found = os.path.realpath(folder), set[str](), []
@@ -56,7 +45,25 @@ def folders(folder: Path | str, *, all_links: bool = False) -> list[os.DirEntry[
         if target not in met and os.path.commonpath([real, target]) != target:
             met.add(target)
             found.append(entry)
-    return sorted(found, key=lambda entry: (normal(entry.name), entry.name))
+    return sorted(found, key=_by_name)
+
+
+def _scan(folder: Path | str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as found:
+            return [entry for entry in found if _is_shown(entry)]
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read ({error.strerror})") from error
+
+
+def _is_shown(entry: os.DirEntry[str]) -> bool:
+    if entry.name.casefold() in LEFT_BEHIND:
+        return False
+    return not entry.name.startswith(".") or (os.path.splitext(entry.name)[1] != "" and not is_folder(entry))
+
+
+def _by_name(entry: os.DirEntry[str]) -> tuple[str, str]:
+    return normal(entry.name), entry.name
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
