@@ -6,11 +6,14 @@ outputs/<date>/<time>/seed=<s>/          a single run without one
 
 import hashlib
 import json
+import os
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+
+from labs.files import user_path
 
 # What does not decide the numbers beyond rounding, and so does not decide the directory either.
 NOT_IN_HASH = (
@@ -35,8 +38,20 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
     assert isinstance(container, dict)
     dataset = container.get("dataset")
     if isinstance(dataset, dict) and isinstance(dataset.get("folder"), str):
-        dataset["folder"] = str(PurePosixPath(dataset["folder"]))  # imgs, imgs/ and ./imgs are one folder
+        dataset["folder"] = folder_name(dataset["folder"])
     return {str(key): value for key, value in container.items()}
+
+
+def folder_name(text: str) -> str:
+    """One name for a folder however it is spelled, and through whatever link: from where the program was started, or absolute.
+
+    The first if it lies below, as then the name stays what it is where both are moved.
+    """
+    try:
+        start, folder = (Path(os.path.realpath(user_path(path))) for path in (".", text))
+    except ValueError:  # no system has a folder of such a name, as is said when it is read
+        return text
+    return (folder.relative_to(start) if folder.is_relative_to(start) else folder).as_posix()
 
 
 def config_hash(cfg: DictConfig) -> str:

@@ -15,7 +15,7 @@ DEEPEST = 100  # levels of lists and mappings; what this program writes has five
 def user_path(text: str) -> Path:
     """The file or folder that a user means: seen from where the program was started, also with `hydra.job.chdir=true`."""
     started = Path(HydraConfig.get().runtime.cwd) if HydraConfig.initialized() else Path.cwd()
-    path = Path(text).expanduser()
+    path = Path(os.path.expanduser(text))  # which leaves ~nobody as it is, where Path raises
     return path if started == Path.cwd() else started / path
 
 

@@ -7,33 +7,20 @@ it holds is either used or counted with the reason why not. Each image is used o
 - a link to what is used anyway, or to a folder above, is passed over, so that no image is there twice or in a wrong class;
 - two links to one place elsewhere, from two classes or from both parts, contradict each other and are refused.
 
-What systems leave behind (hidden files, __MACOSX, Thumbs.db, …) is neither a class nor counted.
+What systems leave behind (hidden folders, __MACOSX, Thumbs.db, …) is neither a class nor counted.
 """
 
 import os
 import re
-import unicodedata
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from labs.data.imagelisting import entries, is_folder, is_leftover, normal, readable_suffixes
+from labs.data.imageparts import part_folders, refuse_parts_alike, refuse_parts_within
 from labs.errors import UserError
 
-# Image types that are read, of one frame or the first of several; Pillow may lack the library for some.
-SUFFIXES = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".bmp", ".dib", ".webp", ".avif", ".tif", ".tiff", ".ppm",
-    ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".tga", ".qoi",
-)  # fmt: skip
-LIBRARIES = {".webp": "webp", ".avif": "avif", ".jp2": "jpg_2000", ".j2k": "jpg_2000"}
-LEFT_BEHIND = {
-    "__macosx", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r", "@eadir", "#recycle", "$recycle.bin",
-    "system volume information", "lost+found", "__pycache__",
-}  # fmt: skip
-PARTS = {
-    "train": "train", "training": "train", "test": "test", "testing": "test",
-    "val": "val", "valid": "val", "validation": "val",
-}  # fmt: skip
-READ_ALREADY = "a link to what is read already"
+READ_ALREADY, LEFTOVER = "a link to what is read already", "hidden or temporary"
 Sample = tuple[str, int]
 
 
@@ -48,6 +35,7 @@ class ImageFiles:
         parts: the names of the folders of training and of test images, if there are such.
         skipped: how many files were passed over, by reason.
         unread: folders beside those of the two parts.
+        nested: classes that hold folders of the same names, and these names: parts of a data set look like that too.
     """
 
     classes: list[str]
@@ -56,6 +44,7 @@ class ImageFiles:
     parts: list[str]
     skipped: dict[str, int]
     unread: list[str]
+    nested: dict[str, list[str]]
 
 
 def find(root: Path) -> ImageFiles:
@@ -70,6 +59,7 @@ def find(root: Path) -> ImageFiles:
     parts = [part for part in (train, test) if part is not None] or [root]
     if len({os.path.realpath(part) for part in parts}) < len(parts):
         raise UserError(f"{test}: is the same folder as {train}; the test images must be others")
+    nested = [refuse_parts_alike(part) for part in parts]
     search = _Search(roots=[os.path.realpath(folder) for folder in dict.fromkeys((root, *parts))])
     for part in parts:
         search.look_into(part)
@@ -78,77 +68,13 @@ def find(root: Path) -> ImageFiles:
     if classes[-1] != classes[0]:
         raise UserError(f"{test}: its classes {classes[-1]} differ from the training classes {classes[0]}")
     training, *held_out = [search.samples(part, classes[0]) for part in parts]
-    beside = [entry for entry in _entries(root) if len(parts) == 2 and entry.path not in map(str, parts)]
-    search.count([entry for entry in beside if not _is_folder(entry)])
+    beside = [entry for entry in entries(root) if len(parts) == 2 and entry.path not in map(str, parts)]
+    search.count([entry for entry in beside if not is_folder(entry)])
     return ImageFiles(
         classes[0], training, held_out[0] if held_out else None,
         parts=[part.name for part in parts if part != root], skipped=dict(sorted(search.skipped.items())),
-        unread=[entry.name for entry in beside if _is_folder(entry)],
+        unread=[entry.name for entry in beside if is_folder(entry)], nested=nested[0],
     )  # fmt: skip
-
-
-# ── training, test and validation ────────────────────────────────────────────────────────────────────────────────────────
-
-
-def part_folders(root: Path) -> tuple[Path | None, Path | None]:
-    """The folders of the training and of the test images; both None where `root` holds a folder a class.
-
-    Raises:
-        UserError: if one is there without the other, twice, or under a name that only looks like one.
-    """
-    folders = [entry.name for entry in _entries(root) if _is_folder(entry)]
-    named: dict[str, list[str]] = {}
-    for name in folders:
-        if part := PARTS.get(name.casefold()):
-            named.setdefault(part, []).append(name)
-    if len(named) == 1:  # one that holds images is a class of that name, railway trains for one
-        named = {part: names for part, names in named.items() if any(_holds_folders(root / name) for name in names)}
-    for part, names in named.items():
-        if len(names) > 1:
-            raise UserError(f"{root}: holds {' and '.join(f'{name}/' for name in names)}; which of them is {part}/? Keep one")
-    found = {part: root / names[0] for part, names in named.items()}
-    if "val" in found and "train" in found:
-        train = found["train"]
-        name_it = "" if "test" in found else f"; without test/ beside it, name it: dataset.folder={train}"
-        raise UserError(
-            f"{found['val']}: nothing reads this folder; move its images into {train.name}/, of which dataset.val_size holds "
-            f"out the validation images{name_it}"
-        )
-    if found.keys() == {"train", "test"}:
-        return found["train"], found["test"]
-    if found:
-        part, folder = next((part, found[part]) for part in ("train", "test", "val") if part in found)
-        absent = {"train": "test/", "test": "train/", "val": "train/"}[part]
-        raise UserError(
-            f"{root}: holds {folder.name}/ without {absent}; give both, or one folder of images a class, of which "
-            "dataset.test_fraction holds out the test images"
-        )
-    _refuse_what_looks_like_parts(root, folders)
-    return None, None
-
-
-def _refuse_what_looks_like_parts(root: Path, folders: list[str]) -> None:
-    """Raise UserError for folders such as training_set/ and test_set/, or one of them that holds folders of images."""
-    alike = {name: part for name in folders if (part := _looks_like(name))}
-    for name, part in alike.items():
-        if len(set(alike.values())) > 1 or _holds_folders(root / name):
-            raise UserError(
-                f"{root}: {name}/ looks like a part of the data set ({part}) and not like a class; call the folders of the "
-                "training and the test images train/ and test/, or rename the class"
-            )
-
-
-def _looks_like(name: str) -> str | None:
-    """The part that is a word of this name, as in training_set, seg_train and trainA."""
-    for word in re.findall(r"[A-Z]*[a-z]+|[A-Z]+", name):
-        plain = re.sub(r"(set|data|images|imgs)$", "", word.casefold())
-        if part := PARTS.get(plain):
-            return part
-    return None
-
-
-def _holds_folders(folder: Path) -> bool:
-    return any(map(_is_folder, _entries(folder)))
 
 
 # ── classes and images ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -173,21 +99,21 @@ class _Search:
     classes: dict[Path, set[str]] = field(default_factory=dict)
     links: deque[tuple[str, tuple[Path, str], bool]] = field(default_factory=deque)
     skipped: Counter[str] = field(default_factory=Counter)
-    suffixes: set[str] = field(default_factory=lambda: readable_suffixes())
+    suffixes: set[str] = field(default_factory=readable_suffixes)
 
     def look_into(self, part: Path) -> None:
         """Find the classes of a part and the images in them; links wait until all that lies here is known."""
         self.classes[part] = set()
-        entries = _entries(part)
-        for entry in filter(_is_folder, entries):
+        found = entries(part)
+        for entry in filter(is_folder, found):
             owner = part, normal(entry.name)
             if entry.is_symlink():
                 self.links.append((entry.path, owner, True))
             else:
-                _refuse_parts_within(entry.path)
+                refuse_parts_within(entry.path)
                 self.classes[part].add(owner[1])
                 self.walk(entry.path, os.path.realpath(entry.path), owner, linked=False)
-        self.count([entry for entry in entries if not _is_folder(entry)])
+        self.count([entry for entry in found if not is_folder(entry)])
 
     def follow_links(self) -> None:
         """Take up what links lead to, where that is neither here nor above."""
@@ -215,8 +141,10 @@ class _Search:
         while waiting:
             folder, real = waiting.pop()
             if self.is_new(self.folders, folder, real, owner, linked):
-                for entry in _entries(folder):
-                    if entry.is_symlink():
+                for entry in entries(folder):
+                    if is_leftover(entry.name) and not is_folder(entry):
+                        self.skipped[LEFTOVER] += 1
+                    elif entry.is_symlink():
                         self.links.append((entry.path, owner, False))
                     elif entry.is_dir(follow_symlinks=False):
                         waiting.append((entry.path, os.path.join(real, entry.name)))
@@ -253,26 +181,14 @@ class _Search:
 
     def count(self, beside: list[os.DirEntry[str]]) -> None:
         """Count the files that lie beside the folders of the classes."""
-        if beside:
-            self.skipped["outside the folders of the classes"] += len(beside)
+        for entry in beside:
+            self.skipped[LEFTOVER if is_leftover(entry.name) else "outside the folders of the classes"] += 1
 
     def samples(self, part: Path, classes: list[str]) -> list[Sample]:
         """The images of a part with their labels, by class, then folder, then name."""
         label = {name: number for number, name in enumerate(classes)}
         chosen = [(label[place.owner[1]], place.path) for place in self.found.values() if place.owner[0] == part]
         return [(path, number) for number, path in sorted(chosen, key=lambda pair: (pair[0], *_order(pair[1])))]
-
-
-def readable_suffixes() -> set[str]:
-    """The suffixes of the image types that Pillow can read here."""
-    from PIL import features
-
-    return {suffix for suffix in SUFFIXES if suffix not in LIBRARIES or features.check(LIBRARIES[suffix])}
-
-
-def normal(name: str) -> str:
-    """The name in the one form (NFC) of those in which Unicode can compose it: macOS and Linux write é differently."""
-    return unicodedata.normalize("NFC", name)
 
 
 def _classes(part: Path, search: _Search) -> list[str]:
@@ -286,37 +202,6 @@ def _classes(part: Path, search: _Search) -> list[str]:
             f"there ({' '.join(sorted(search.suffixes))})"
         )
     return classes
-
-
-def _refuse_parts_within(folder: str) -> None:
-    """Raise UserError for the parts in the class, cats/train and cats/test, where the classes belong in the parts."""
-    folders = [entry.name for entry in _entries(folder) if _is_folder(entry)]
-    inside = {part: name for name in folders if (part := PARTS.get(name.casefold()))}
-    if len(inside) > 1:
-        first, second, *_ = sorted(inside.values())
-        name = os.path.basename(folder)
-        raise UserError(
-            f"{folder}: holds {first}/ and {second}/, parts within a class; have classes within parts, {first}/{name}/ and "
-            f"{second}/{name}/"
-        )
-
-
-def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
-    """What a folder holds, by name, without hidden files and what systems leave behind.
-
-    Raises:
-        UserError: if it cannot be read.
-    """
-    try:
-        with os.scandir(folder) as entries:
-            shown = [entry for entry in entries if not entry.name.startswith(".") and entry.name.casefold() not in LEFT_BEHIND]
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be read ({error.strerror})") from error
-    return sorted(shown, key=lambda entry: (normal(entry.name), entry.name))
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    return os.path.isdir(entry.path)  # where a link leads to itself, entry.is_dir() raises
 
 
 def _order(path: str) -> tuple[str, str, str]:

@@ -72,9 +72,13 @@ def account(cfg: DictConfig) -> tuple[str, list[str]]:
                   zip((training, test), ("training", "test"), files.parts, strict=True)]  # fmt: skip
     else:
         counts = [f"{len(training)} training images", f"{len(test)} held out as test images"]
-    line = f"{root}: {' and '.join(counts)}, {len(files.classes)} classes; {_skipped(files.skipped)}"
+    line = f"{root}: {' and '.join(counts)}, {len(files.classes)} classes ({_some(files.classes)}); {_skipped(files.skipped)}"
     if files.unread:
         line += f"; not read: {_some([f'{name}/' for name in files.unread])}"
+
+    if files.nested:
+        same = list(dict.fromkeys(name for names in files.nested.values() for name in names))
+        line += f"; taken for classes, though they hold folders of the same names ({_some(same)}): {_some(list(files.nested))}"
 
     labels = _labels(training)
     pixels = torch.empty(len(labels), 0)

@@ -1,7 +1,8 @@
 """The published data sets: which files they consist of, by MD5, and how these are found, unpacked, downloaded and read.
 
 Images are read from the very bytes whose MD5 was compared, and from nothing else that lies beside them: neither the processed
-files that torchvision left there years ago, which it would still prefer, nor what has been unpacked from an archive.
+files that torchvision left there years ago, which it would still prefer, nor what has been unpacked from an archive. Of an
+archive the MD5 of what it holds counts, where that is published, so that one which was packed anew is as good.
 """
 
 import gzip
@@ -12,8 +13,9 @@ import shutil
 import socket
 import tarfile
 import tempfile
+import zlib
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,7 @@ class Published:
         folder: where its files lie, below `dataset.data_dir`.
         files: the MD5 of each.
         archives: the MD5 of each archive that holds them, as they are published.
+        unpacked: to how many bytes an archive unpacks at most; none is unpacked further.
     """
 
     torchvision_class: str
@@ -46,6 +49,7 @@ class Published:
     folder: str
     files: dict[str, str]
     archives: dict[str, str] = field(default_factory=dict)
+    unpacked: int = 0
 
 
 PUBLISHED = {
@@ -59,7 +63,7 @@ PUBLISHED = {
         "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
         "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
         "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
-    }),
+    }, unpacked=16 + 60_000 * 28 * 28),
     # Of these the archives alone have a published checksum, so that they are what is read.
     "fashion_mnist": Published("FashionMNIST", (1, 28, 28), 10, "FashionMNIST/raw", {
         "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
@@ -75,12 +79,12 @@ PUBLISHED = {
         "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
         "test_batch": "40351d587109b95175f43aff81a1287e",
         "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
-    }, {"cifar-10-python.tar.gz": "c58f30108f718f92721af3b95e74349a"}),
+    }, {"cifar-10-python.tar.gz": "c58f30108f718f92721af3b95e74349a"}, unpacked=200_000_000),
     "cifar100": Published("CIFAR100", (3, 32, 32), 100, "cifar-100-python", {
         "train": "16019d7e3df5f24257cddd939b257f8d",
         "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
         "meta": "7973b15100ade9c7d40fb424638fde48",
-    }, {"cifar-100-python.tar.gz": "eb9058c3a382ffc7106e4002c42a8d85"}),
+    }, {"cifar-100-python.tar.gz": "eb9058c3a382ffc7106e4002c42a8d85"}, unpacked=200_000_000),
 }  # fmt: skip
 
 
@@ -174,6 +178,14 @@ def _content(path: Path, needed: str) -> bytes:
         raise UserError(f"{path}: cannot be read ({error.strerror}); {needed}") from error
 
 
+def _md5_of(path: Path, needed: str) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); {needed}") from error
+
+
 def _md5(content: bytes) -> str:
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
@@ -182,57 +194,70 @@ def _absent(published: Published, root: Path) -> list[str]:
     return [file for file in published.files if not (root / published.folder / file).exists()]
 
 
-def _archives(name: str, published: Published, root: Path) -> dict[str, bytes]:
-    """The archives that lie in the data set's folder, the one above it or `data_dir`, by name, where the MD5 is right."""
+def _archives(name: str, published: Published, root: Path) -> dict[str, dict[str, bytes]]:
+    """The missing files that lie in archives in the data set's folder, the one above it or `data_dir`, by archive."""
+    missing, folder, found = _absent(published, root), root / published.folder, dict[str, dict[str, bytes]]()
     gzips = {file: md5 for file, md5 in published.files.items() if file.endswith(".gz")}
     others = {md5 for other in PUBLISHED.values() if other is not published for md5 in (other.archives | other.files).values()}
-    folder, found = root / published.folder, dict[str, bytes]()
     for archive, expected in (published.archives | gzips).items():
-        for place in dict.fromkeys((folder, folder.parent, root)):
-            path = place / archive
+        names = [archive, archive.removesuffix(".gz")] if archive.endswith(".tar.gz") else [archive]
+        if len(names) == 1 and not {archive, archive.removesuffix(".gz")} & {*missing}:
+            continue
+        for path in (place / each for place in dict.fromkeys((folder, folder.parent, root)) for each in names):
             if archive in found or not path.is_file():
                 continue
-            content = _content(path, f"it must be a file of MD5 {expected}")
-            if (md5 := _md5(content)) == expected:
-                found[archive] = content
-            elif md5 not in others:  # Fashion-MNIST's archives have the names of MNIST's
-                print(f"{name}: {path} is not used: its MD5 is {md5} and must be {expected}", flush=True)
+            md5 = _md5_of(path, f"it must be a file of MD5 {expected}")
+            if held := _held(path, published, missing):
+                found[archive] = held
+            elif md5 not in (expected, *others):  # Fashion-MNIST's archives have the names of MNIST's
+                reason = f"its MD5 is {md5} and must be {expected}, and it does not unpack to the published files"
+                print(one_line(f"{name}: {path} is not used: {reason}"), flush=True)
     return found
 
 
-def _fetch(name: str, published: Published, root: Path, archives: dict[str, bytes], *, download: bool) -> None:
-    """Unpack the archives into the data set's folder, and download the whole data set where a file is missing still."""
-    step = "unpacking" if archives else "download"
+def _held(path: Path, published: Published, missing: list[str]) -> dict[str, bytes]:
+    """The missing files that an archive holds, each of the published MD5; none if it unpacks to more than the published one."""
+    try:
+        if path.name in missing:
+            contents = {path.name: path.read_bytes()}  # is itself what is read
+        else:
+            with path.open("rb") if path.suffix == ".tar" else gzip.open(path) as file:
+                unpacked = file.read(published.unpacked + 1)
+            if len(unpacked) > published.unpacked:
+                return {}
+            contents = _members(unpacked, missing) if ".tar" in path.suffixes else {path.stem: unpacked}
+    except (OSError, EOFError, ValueError, OverflowError, zlib.error, tarfile.TarError):
+        return {}
+    return {file: content for file, content in contents.items() if file in missing and _md5(content) == published.files[file]}
+
+
+def _members(content: bytes, wanted: list[str]) -> dict[str, bytes]:
+    """The files of these names in a tar, in whichever folder. Nothing is followed that leads elsewhere, and none has gaps."""
+    with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
+        members = {PurePosixPath(member.name).name: member for member in archive if member.isreg() and not member.issparse()}
+        files = {name: archive.extractfile(members[name]) for name in wanted if name in members}
+        return {name: file.read() for name, file in files.items() if file is not None}
+
+
+def _fetch(name: str, published: Published, root: Path, archives: dict[str, dict[str, bytes]], *, download: bool) -> None:
+    """Write what archives hold into the data set's folder, and download the whole data set where a file is missing still."""
+    step, folder = "unpacking" if archives else "download", root / published.folder
     try:
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(root / f".{name}.lock"):
-            for archive, content in archives.items():
-                _unpack(name, published, root, archive, content)
-            if download and _absent(published, root):  # else another process was faster
+            for archive, contents in archives.items():
+                if written := [
+                    file for file in contents if file in _absent(published, root)
+                ]:  # else another process was faster
+                    for file in written:
+                        write_atomically(folder / file, contents[file])
+                    print(one_line(f"{name}: {', '.join(written)} from {archive}, into {folder}"), flush=True)
+            if download and _absent(published, root):
                 step = "download"
                 _download(name, published, root)
     except (OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{name}: the {step} failed ({reason}); {_wanted(published, root)}") from error
-
-
-def _unpack(name: str, published: Published, root: Path, archive: str, content: bytes) -> None:
-    """Write those of the archive's files that are missing, each whole and checked; whatever else it holds is left in it."""
-    missing, unpacked = _absent(published, root), dict[str, bytes]()
-    if archive in missing:
-        unpacked = {archive: content}  # is itself what is read
-    elif archive.removesuffix(".gz") in missing:
-        unpacked = {archive.removesuffix(".gz"): gzip.decompress(content)}
-    elif archive.endswith(".tar.gz"):
-        with tarfile.open(fileobj=io.BytesIO(content)) as members:
-            for file in missing:
-                if (member := members.extractfile(f"{published.folder}/{file}")) is not None:
-                    unpacked[file] = member.read()
-    for file, whole in unpacked.items():
-        if _md5(whole) == published.files[file]:
-            write_atomically(root / published.folder / file, whole)
-    if unpacked:
-        print(f"{name}: {', '.join(unpacked)} from {archive}, into {root / published.folder}", flush=True)
 
 
 def _download(name: str, published: Published, root: Path) -> None:

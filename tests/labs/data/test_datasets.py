@@ -214,7 +214,7 @@ def test_train_and_test_folders_are_the_two_parts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("parts", "line"),
     [
-        (("train",), "{root}: holds train/ without test/; give both, or one folder of images a class, of which "
+        (("train",), "{root}: holds train/ without test/; give both, or name it alone, dataset.folder={root}/train, of which "
                      "dataset.test_fraction holds out the test images"),
         (("test",), "{root}: holds test/ without train/; give both, or one folder of images a class, of which "
                     "dataset.test_fraction holds out the test images"),
@@ -254,6 +254,8 @@ def test_images_are_resized_on_the_shorter_side_and_cut_to_the_centre(tmp_path: 
 def test_folders_that_cannot_be_used_are_named(tmp_path: Path, pictures: Path) -> None:
     with pytest.raises(UserError, match=r"dataset.folder=.*/nowhere: no such folder"):
         datasets.prepare(config("imagefolder", tmp_path / "nowhere"))
+    with pytest.raises(UserError, match=r"dataset.folder=~nobody-of-this-name/pictures: no such folder"):
+        datasets.prepare(config("imagefolder", "~nobody-of-this-name/pictures"))
     (pictures / "empty").mkdir()
     with pytest.raises(UserError, match="Found no valid file for the classes empty"):
         datasets.prepare(config("imagefolder", pictures))

@@ -191,7 +191,7 @@ def test_what_is_read_and_what_is_too_rare_is_said_once(
     said = [(record.levelname, record.getMessage()) for record in caplog.records]
     lines = [line for line in said if str(pictures) in line[1]]
     assert len(lines) == 1
-    assert lines[0][1].endswith("3 classes; 1 file skipped: 1 of type .txt")
+    assert lines[0][1].endswith("3 classes (cat, dog, eel); 1 file skipped: 1 of type .txt")
     level = "WARNING" if show_progress else "INFO"
     assert [line[0] for line in said if "class eel (1 for training): too rare for dataset.test_fraction=0.2" in line[1]] == [
         level
