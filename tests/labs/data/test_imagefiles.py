@@ -11,7 +11,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
-from labs.data import datasets, imagefiles, imagefolder
+from labs.data import datasets, imagefiles, imagefolder, imagelisting
 from labs.errors import UserError
 
 LINKS = pytest.mark.skipif(not hasattr(os, "symlink"), reason="there are no symbolic links here")
@@ -86,7 +86,7 @@ def test_a_link_to_what_lies_elsewhere_stands_for_it(pets: Path, tmp_path: Path)
     shutil.move(pets / "cat" / "04.png", tmp_path / "album")
     (pets / "cat" / "more" / "album").symlink_to(tmp_path / "album")
     assert used(pets) == before
-    assert line(pets).endswith("2 classes; no file skipped")
+    assert line(pets).endswith("2 classes (cat, dog); no file skipped")
 
 
 @LINKS
@@ -152,10 +152,10 @@ def test_without_links_the_order_is_that_of_torchvision(pets: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "suffix", [suffix for suffix in imagefiles.SUFFIXES if suffix not in (".apng", ".jp2", ".j2k", ".dib")]
+    "suffix", [suffix for suffix in imagelisting.SUFFIXES if suffix not in (".apng", ".jp2", ".j2k", ".dib")]
 )
 def test_every_image_type_is_read(pets: Path, suffix: str) -> None:
-    if suffix not in imagefiles.readable_suffixes():
+    if suffix not in imagelisting.readable_suffixes():
         pytest.skip(f"Pillow has no library for {suffix}")
     mode = {".pgm": "L", ".pbm": "1"}.get(suffix, "RGB")
     format = {".jfif": "JPEG", ".jpe": "JPEG"}.get(suffix)
@@ -178,7 +178,7 @@ def test_what_is_skipped_is_counted_with_the_reason(pets: Path) -> None:
     for name in ("cat/a.txt", "cat/b.TXT", "dog/c.heic", "dog/README", "labels.csv", "stray.png"):
         (pets / name).write_bytes(b"")
     assert line(pets) == (
-        f"{pets}: 21 training images and 7 held out as test images, 2 classes; "
+        f"{pets}: 21 training images and 7 held out as test images, 2 classes (cat, dog); "
         "6 files skipped: 2 of type .txt, 2 outside the folders of the classes, 1 of type .heic, 1 without a suffix"
     )
     for i in range(9):
@@ -205,9 +205,34 @@ def test_what_systems_leave_behind_is_no_class_and_no_noise(pets: Path) -> None:
     ):
         paint(pets / name / "x.png")
         paint(pets / name / "cat" / "x.png")
-    for name in ("Thumbs.db", ".DS_Store", "desktop.ini", "._cat", "cat/Thumbs.db", "dog/.DS_Store", "dog/._0.png"):
+    for name in ("Thumbs.db", ".DS_Store", "desktop.ini", "._cat", "cat/Thumbs.db", "dog/.DS_Store", "dog/._.DS_Store"):
         (pets / name).write_bytes(b"")
     assert (used(pets), line(pets)) == before
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image", b"image"])
+def test_leftovers_of_other_programs_are_counted_and_never_read(pets: Path, tmp_path: Path, content: bytes) -> None:
+    """Locks of office programs and editors, AppleDouble files, downloads, copies from before: also where they are images."""
+    names = ["~$00.png", "._00.png", ".~lock.00.png#", "00.png~", "x.png.part", "x.crdownload", ".00.png.icloud", "#x.png#",
+             ".00.png.swp", "x.png.TMP"]  # fmt: skip
+    before = used(pets)
+    for name in names:
+        (pets / "cat" / name).write_bytes((pets / "dog" / "00.png").read_bytes() if content == b"image" else content)
+    (pets / "~$notes.docx").write_bytes(b"")
+    datasets.prepare(config(pets))
+    assert used(pets) == before
+    assert line(pets).endswith("; 11 files skipped: 11 hidden or temporary")
+    paint(pets / "dog" / "#1 $~.png")
+    assert ("dog", "#1 $~.png") in used(pets)
+
+
+@LINKS
+def test_a_hidden_link_is_not_followed(pets: Path, tmp_path: Path) -> None:
+    paint(tmp_path / "new.png")
+    (pets / "cat" / ".#new.png").symlink_to(tmp_path / "new.png")  # as Emacs locks a file
+    (pets / "cat" / "~$new.png").symlink_to(tmp_path / "new.png")
+    assert len(used(pets)) == 28
+    assert line(pets).endswith("2 files skipped: 2 hidden or temporary")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
@@ -292,7 +317,7 @@ def test_the_usual_names_are_parts_in_any_case_and_it_is_said(pets: Path, tmp_pa
     assert imagefolder.class_names(cfg) == ["cat", "dog"]
     assert (len(datasets.load(cfg, train=True)), len(datasets.load(cfg, train=False))) == (28, 27)
     assert line(root) == (
-        f"{root}: 28 training images from {parts[0]}/ and 27 test images from {parts[1]}/, 2 classes; "
+        f"{root}: 28 training images from {parts[0]}/ and 27 test images from {parts[1]}/, 2 classes (cat, dog); "
         "1 file skipped: 1 outside the folders of the classes; not read: extra/"
     )
 
@@ -338,6 +363,137 @@ def test_a_class_may_have_such_a_word_in_its_name(pets: Path, name: str) -> None
     (pets / "dog").rename(pets / name)
     datasets.prepare(config(pets))
     assert set(imagefolder.class_names(config(pets))) == {"cat", name}
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [("tr", "te"), ("dev", "eval"), ("fold1", "fold2", "fold3"), ("split_a", "split_b"), ("main", "Hold-Out"),
+     ("splitA", "rest"), ("devset", "other"), ("TR_images", "TE_images")],
+)  # fmt: skip
+def test_folders_of_the_same_classes_under_a_name_of_parts_are_no_classes(
+    pets: Path, tmp_path: Path, parts: tuple[str, ...]
+) -> None:
+    paint(pets / "owl" / "0.png")
+    root = in_parts(tmp_path / "root", pets, *parts)
+    shutil.rmtree(root / parts[1] / "owl")  # a class that is rare
+    said = refused(root)
+    assert "looks like a part of the data set and not like a class: cat/, dog/" in said
+    assert "call the folders of the training and the test images train/ and test/" in said
+    assert "or, if it is a class, move the images into it, out of the folders within" in said
+    for part in parts:  # as it says
+        for image in sorted((root / part).glob("*/*.png")):
+            image.rename(root / part / f"{image.parent.name}_{image.name}")
+        for folder in [path for path in (root / part).iterdir() if path.is_dir()]:
+            folder.rmdir()
+    datasets.prepare(config(root))
+    assert imagefolder.class_names(config(root)) == sorted(parts)
+
+
+def test_a_part_beside_the_classes_is_none_of_them(pets: Path) -> None:
+    shutil.copytree(pets, pets.parent / "copy")
+    (pets.parent / "copy").rename(pets / "holdout")
+    assert f"{pets}: holdout/ looks like a part of the data set and not like a class: cat/, dog/ in it are there" in refused(
+        pets
+    )
+
+
+def test_parts_of_a_part_are_no_classes_either(pets: Path, tmp_path: Path) -> None:
+    root = in_parts(tmp_path / "root", pets, "train/fold1", "train/fold2", "test/fold1", "test/fold2")
+    assert f"{root}/train: fold1/ looks like a part" in refused(root)
+
+
+@pytest.mark.parametrize(
+    "within", [("cam1", "cam2"), ("2020", "2021", "2022"), ("left", "right"), ("part1", "part2"), ("cat", "dog")]
+)
+def test_classes_with_folders_of_the_same_names_are_classes_and_it_is_said(tmp_path: Path, within: tuple[str, ...]) -> None:
+    for name in ("cats", "dogs", "owls"):
+        for i, folder in enumerate((*within, *within, *within)):
+            paint(tmp_path / name / folder / f"{i}.png", i)
+    datasets.prepare(config(tmp_path))
+    assert imagefolder.class_names(config(tmp_path)) == ["cats", "dogs", "owls"]
+    assert line(tmp_path).endswith(
+        f"; taken for classes, though they hold folders of the same names ({', '.join(within)}): cats, dogs, owls"
+    )
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ("part1/images", "part2/images"),  # of a machine, with one folder in each as Tiny ImageNet has it
+        ("fold/shirt", "fold/sheet", "batch/dough", "batch/bread"),
+        ("tr", "te", "de"),  # languages
+        ("dev/board", "dev/kit", "tr/ee"),
+    ],
+)
+def test_a_name_alone_makes_no_part(tmp_path: Path, paths: tuple[str, ...]) -> None:
+    for path in paths:
+        for i in range(6):
+            paint(tmp_path / path / f"{i}.png", i)
+    datasets.prepare(config(tmp_path))
+    assert imagefolder.class_names(config(tmp_path)) == sorted({path.partition("/")[0] for path in paths})
+    assert "taken for classes" not in line(tmp_path)
+
+
+def test_folders_without_images_say_nothing_about_parts(pets: Path) -> None:
+    for name in ("cat", "dog"):
+        for folder in ("labels", "boxes"):
+            (pets / name / folder).mkdir()
+            (pets / name / folder / "00.txt").write_bytes(b"")
+    assert "taken for classes" not in line(pets)
+
+
+def test_short_names_of_parts_within_the_classes_are_refused(pets: Path) -> None:
+    for name in ("cat", "dog"):
+        for part in ("tr", "te"):
+            paint(pets / name / part / "0.png")
+    assert "cat: holds te/ and tr/, parts within a class; have classes within parts, te/cat/ and tr/cat/" in refused(pets)
+    paint(pets / "cat" / "en" / "0.png")
+    paint(pets / "dog" / "en" / "0.png")
+    datasets.prepare(config(pets))  # languages
+
+
+@pytest.mark.parametrize("below", ["data", "data/images", "training_data", "tr"])
+@pytest.mark.parametrize("parts", [("train", "test"), ("Training", "TESTING"), ()])
+def test_a_data_set_further_down_is_named(pets: Path, tmp_path: Path, below: str, parts: tuple[str, ...]) -> None:
+    root = tmp_path / "root"
+    in_parts(root, pets, *(f"{below}/{part}" for part in parts or ("",)))
+    (root / "README.md").write_bytes(b"")
+    said = refused(root)
+    assert said.endswith(f"name it: dataset.folder={root}/{below}")
+    assert said.startswith(
+        f"{root}: the images are in {below}/, with the parts" if parts else f"{root}: holds one class folder only"
+    )
+    datasets.prepare(config(root / below))
+
+
+def test_a_data_set_beside_folders_without_images_is_named(pets: Path, tmp_path: Path) -> None:
+    root = in_parts(tmp_path / "root", pets, "data/train", "data/test")
+    (root / "docs" / "figures").mkdir(parents=True)
+    assert refused(root).endswith(f"name it: dataset.folder={root}/data")
+    shutil.rmtree(root / "data")
+    in_parts(root, pets, "cats")  # of which the folders need not be the classes
+    assert "Found no valid file for the classes docs" in refused(root)
+
+
+@LINKS
+def test_a_data_set_behind_a_link_is_named_and_circles_end(pets: Path, tmp_path: Path) -> None:
+    root, other = tmp_path / "root", tmp_path / "other"
+    root.mkdir()
+    (root / "data").symlink_to(pets)
+    assert refused(root).endswith(f"name it: dataset.folder={root}/data")
+    (root / "data").unlink()
+    for folder, name, target in ((root, "there", other), (other, "back", root)):
+        paint(folder / "0.png")
+        (folder / name).symlink_to(target)
+    assert "holds one class folder only (there)" in refused(root)
+
+
+def test_the_line_names_a_few_of_the_classes(pets: Path) -> None:
+    assert ", 2 classes (cat, dog); " in line(pets)
+    for name in ("ant", "bee", "eel", "fox"):
+        for i in range(6):
+            paint(pets / name / f"{i}.png")
+    assert ", 6 classes (ant, bee, cat, dog, eel and 1 more); " in line(pets)
 
 
 def test_the_files_of_a_folder_are_the_same_until_one_comes_goes_or_moves(pets: Path) -> None:
