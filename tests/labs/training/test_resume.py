@@ -409,6 +409,25 @@ def test_what_another_program_wrote_is_one_clear_line(tmp_path: Path) -> None:
         checkpoint.load(path)
 
 
+def test_a_run_that_an_earlier_version_began_goes_on_to_the_same_bits(
+    compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    cfg = compose_config(*MLP)
+    train(cfg, tmp_path / "undisturbed")
+    break_off(monkeypatch, cfg, tmp_path / "killed", (5, 1))
+    for name in ("last.pt", "previous.pt"):
+        path = tmp_path / "killed" / "seed=0" / "checkpoints" / name
+        state = checkpoint.load(path)
+        del state["format"]
+        with monkeypatch.context() as patch:
+            patch.setattr(checkpoint, "FORMAT", 4)
+            checkpoint.save(path, {"over": state.pop("finished"), **state})
+    train(cfg, tmp_path / "killed")
+    assert "going on after epoch 4 of 7" in caplog.text
+    assert equal(left_behind(tmp_path / "killed"), left_behind(tmp_path / "undisturbed"))
+
+
 # ── resume= ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
