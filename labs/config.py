@@ -89,6 +89,12 @@ class ImageFolder(Dataset):
 
 
 @dataclass
+class OwnDataset(Dataset):
+    _target_: str = MISSING
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
 class Adam:
     _target_: str = MISSING
     lr: float = setting(ABOVE_0)
@@ -210,8 +216,9 @@ class Config:
 
 # Where Hydra finds each: the group below `schema/`, which is also the key of its node, and the name in it.
 SCHEMAS: dict[tuple[str, str], type] = {
-    ("", "config"): Config, ("", "dataset"): Dataset, ("", "imagefolder"): ImageFolder, ("", "trainer"): Trainer,
-    ("", "logger"): Logger, ("logger", "wandb"): WandbLogger, ("model", "mlp"): MLP, ("model", "cnn"): CNN,
+    ("", "config"): Config, ("", "dataset"): Dataset, ("", "imagefolder"): ImageFolder, ("", "own"): OwnDataset,
+    ("", "trainer"): Trainer, ("", "logger"): Logger, ("logger", "wandb"): WandbLogger,
+    ("model", "mlp"): MLP, ("model", "cnn"): CNN,
     ("optimizer", "adam"): Adam, ("optimizer", "sgd"): SGD, ("optimizer", "muon"): Muon,
     ("scheduler", "reduce_lr"): ReduceLR, ("scheduler", "cosine"): Cosine, ("scheduler", "warmup_cosine"): WarmupCosine,
     ("scheduler", "constant"): Constant,
@@ -233,7 +240,14 @@ def ranges() -> dict[str, Range]:
     The configuration may lack the key, where another model has it. The arguments of a model, optimizer or scheduler that is
     neither ours nor torch's have none, as the same name may mean something else there.
     """
-    nodes = {"dataset": "dataset", "imagefolder": "dataset", "trainer": "trainer", "logger": "logger", "config": ""}
+    nodes = {
+        "dataset": "dataset",
+        "imagefolder": "dataset",
+        "own": "dataset",
+        "trainer": "trainer",
+        "logger": "logger",
+        "config": "",
+    }
     return {
         f"{group or nodes[name]}.{entry.name}".lstrip("."): entry.metadata["range"]
         for (group, name), schema in SCHEMAS.items()
@@ -274,7 +288,7 @@ def check_values(values: dict[str, Any]) -> None:
     for key in FREE_TEXT:
         group, _, leaf = key.rpartition(".")
         _check_text(key, nodes[group].get(leaf))
-    known = {group for group, node in nodes.items() if _is_known(node)}
+    known = {group for group, node in nodes.items() if _is_known(node) or group == "dataset"}  # whose arguments are apart
     for key, allowed in RANGES.items():
         group, _, leaf = key.rpartition(".")
         if group in known and leaf in nodes[group] and not allowed.test(value := nodes[group][leaf]):

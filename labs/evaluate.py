@@ -5,9 +5,9 @@
     python -m labs.evaluate RUN_DIR device=cpu dataset.data_dir=/somewhere  on another machine
 
 Prints loss, accuracy, the accuracy of each class and the confusion matrix; the exit status is 1 where result.json does not
-say the same, to the last bit or, with overrides, up to rounding, or tells of other images. The checkpoint is read with
-`weights_only=True`, and the configuration beside it may build networks only, of modules that can be imported: a directory from
-somebody else is safe to open from outside of it.
+say the same, to the last bit or, with overrides, up to rounding, or tells of other images. A directory from somebody else is
+safe to open from outside of it: the checkpoint is read with `weights_only=True`, the configuration beside it may build networks
+only, of modules that can be imported, and a data set's own code runs only where dataset._target_=… names it again.
 """
 
 import sys
@@ -65,10 +65,12 @@ class Tested:
 def main(arguments: list[str]) -> None:
     """Test what the command line names and print it."""
     if {"-h", "--help"} & set(arguments):
-        print(f"{(__doc__ or '').strip()}\n\nOverrides: {', '.join(CAN_DIFFER)}.")
+        print(f"{(__doc__ or '').strip()}\n\nOverrides: {', '.join(CAN_DIFFER)}, and dataset._target_ as it was.")
         return
     overrides = [argument for argument in arguments if re.match(r"[\w.]+=", argument) and not Path(argument).exists()]
     paths = [argument for argument in arguments if argument not in overrides]
+    trusted = [argument for argument in overrides if argument.startswith("dataset._target_=")]
+    overrides = [argument for argument in overrides if argument not in trusted]
     if not paths:
         raise UserError("python -m labs.evaluate: name a run directory, …/seed=<s>, or a checkpoint")
     differ, gone = [], []
@@ -86,6 +88,7 @@ def main(arguments: list[str]) -> None:
             result = found or {}
             if cfg.trainer.num_threads == "auto" and "num_threads" in result:  # auto depends on the process that trained
                 cfg.trainer.num_threads = result["num_threads"]
+            refuse_code(run, cfg, trusted)
             tested = test(cfg, state["model"])
             print(one_line(f"{file}: epoch {state['epoch']}, seed {state['seed']}"))
             print(text(tested))
@@ -168,6 +171,15 @@ def configuration(run: Path, overrides: list[str]) -> DictConfig:
         if not (isinstance(found, type) and issubclass(found, nn.Module)):
             raise UserError(f"{run}/config.json: model._target_={target}: is not a torch.nn.Module, and is not called")
     return cfg
+
+
+def refuse_code(run: Path, cfg: DictConfig, trusted: list[str]) -> None:
+    """Raise UserError for a data set of somebody's own, whose code runs only where the command line names it too."""
+    own = f"dataset._target_={cfg.dataset._target_}" if "_target_" in cfg.dataset else None
+    if own and own not in trusted:
+        raise UserError(f"{run}/config.json: {own}: is code of that name; if you trust it, add {own} to this command")
+    if trusted and trusted != [own]:
+        raise UserError(f"{', '.join(trusted)}: {run} was trained on {own or 'a data set of this program'}")
 
 
 def strings(node: Any) -> list[str]:

@@ -1,34 +1,61 @@
-"""The data sets, each read whole into memory as uint8 images and integer labels.
+"""The data sets: each is one object, read whole into memory as uint8 images and integer labels.
 
-    digits                                     scikit-learn's bundled 8x8 digits, no download
-    mnist fashion_mnist cifar10 cifar100       downloaded by torchvision if missing, every file checked (labs/data/published.py)
+    digits                                     scikit-learn's bundled 8x8 digits, no download (labs/data/digits.py)
+    mnist fashion_mnist cifar10 cifar100       downloaded if missing, every file checked (labs/data/published.py)
     imagefolder                                any folder with one folder of images a class (labs/data/imagefolder.py)
+    any/target                                 an object of your own (labs/data/own.py)
 
-The test part is loaded by a call of its own, after training. torchvision takes a second to import, and is imported where used.
+The test part is loaded by a call of its own, after training.
 """
 
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
+from typing import Protocol
 
-import numpy as np
 import torch
 from omegaconf import DictConfig
 
-from labs.data import imagefolder, published
 from labs.data.batches import Normalizer
-from labs.data.images import Images, split_validation, stratified_split
-from labs.data.published import PUBLISHED
+from labs.data.digits import Digits
+from labs.data.imagefolder import ImageFolder
+from labs.data.images import Images, split_validation
+from labs.data.own import OwnDataSet
+from labs.data.published import PUBLISHED, Downloaded
 from labs.errors import UserError
 
-DIGITS_TEST_SIZE, DIGITS_SPLIT_SEED = 360, 0  # the bundled digits come without a test set: these are held out in every run
 NAMES = ("digits", *PUBLISHED, "imagefolder")
+
+
+class DataSet(Protocol):
+    """What a data set is. `shape` is (C, H, W) of its images; both it and `num_classes` are known without reading them."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]: ...
+    @property
+    def num_classes(self) -> int: ...
+    def prepare(self) -> None: ...
+    def load(self, *, train: bool) -> Images: ...
+
+
+def build(cfg: DictConfig) -> DataSet:
+    """The data set that the `dataset` node names.
+
+    Raises:
+        UserError: if there is none of that name, or if it is not one.
+    """
+    if "_target_" in cfg:
+        return OwnDataSet(cfg)
+    if cfg.name == "digits":
+        return Digits()
+    if cfg.name in PUBLISHED:
+        return Downloaded(cfg.name, cfg.data_dir, download=cfg.download)
+    if cfg.name == "imagefolder":
+        return ImageFolder(cfg)
+    raise UserError(f"dataset.name={cfg.name}: must be one of {', '.join(NAMES)}; dataset=any/target takes one of your own")
 
 
 def image_shape(cfg: DictConfig) -> tuple[int, int, int]:
     """Channels, height and width of the images the network sees, known without reading them."""
-    shape = _stored_shape(cfg)
+    shape = build(cfg).shape
     if cfg.image_size is None:
         return shape
     if cfg.image_size > min(shape[1:]):
@@ -40,17 +67,7 @@ def image_shape(cfg: DictConfig) -> tuple[int, int, int]:
 
 def num_classes(cfg: DictConfig) -> int:
     """How many classes the data set has."""
-    if cfg.name == "imagefolder":
-        return len(imagefolder.class_names(cfg))
-    return PUBLISHED[cfg.name].num_classes if cfg.name in PUBLISHED else 10
-
-
-def _stored_shape(cfg: DictConfig) -> tuple[int, int, int]:
-    if cfg.name not in NAMES:
-        raise UserError(f"dataset.name={cfg.name}: must be one of {', '.join(NAMES)}")
-    if cfg.name == "imagefolder":
-        return cfg.channels, cfg.resize, cfg.resize
-    return PUBLISHED[cfg.name].shape if cfg.name in PUBLISHED else (1, 8, 8)
+    return build(cfg).num_classes
 
 
 def prepare(cfg: DictConfig) -> None:
@@ -59,19 +76,12 @@ def prepare(cfg: DictConfig) -> None:
     Raises:
         UserError: what is missing or damaged, its MD5, and where to put it.
     """
-    if cfg.name == "imagefolder":
-        imagefolder.check(cfg)
-    elif cfg.name in PUBLISHED:
-        published.prepare(cfg.name, cfg.data_dir, download=cfg.download)
+    build(cfg).prepare()
 
 
 def load(cfg: DictConfig, *, train: bool) -> Images:
     """Read the training part (validation images included) or the test part. Call `prepare` first."""
-    if cfg.name == "imagefolder":
-        return imagefolder.load(cfg, train=train)
-    if cfg.name == "digits":
-        return _load_digits(train)
-    return published.load(cfg.name, cfg.data_dir, train=train)
+    return build(cfg).load(train=train)
 
 
 @dataclass(frozen=True)
@@ -103,34 +113,15 @@ def split(cfg: DictConfig, device: torch.device) -> Split:
 
 
 def files_of(cfg: DictConfig) -> int:
-    """What tells whether the same files are there: 0 for a data set of which the files are known by checksum or bundled."""
-    return imagefolder.files_of(cfg) if cfg.name == "imagefolder" else 0
+    """What tells whether the same files are there: 0 unless it is a folder of images, whose files nobody else checks."""
+    dataset = build(cfg)
+    return dataset.files() if isinstance(dataset, ImageFolder) else 0
 
 
 def account(cfg: DictConfig) -> tuple[list[str], list[str]]:
     """What the user should know of the data before training: lines of what was read as what, and lines of warnings."""
-    if cfg.name != "imagefolder":
+    dataset = build(cfg)
+    if not isinstance(dataset, ImageFolder):
         return [], []
-    line, warnings = imagefolder.account(cfg)
+    line, warnings = dataset.account()
     return [line], warnings
-
-
-def _load_digits(train: bool) -> Images:
-    table = _digits_table()  # a row an image: 64 pixels from 0 to 16, and which digit it is
-    grey = np.rint(table[:, :-1].reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
-    images, labels = torch.from_numpy(grey)[:, None], torch.from_numpy(table[:, -1]).long()
-    rest, held_out = stratified_split(labels, DIGITS_TEST_SIZE, DIGITS_SPLIT_SEED)
-    chosen = rest if train else held_out
-    return Images(images[chosen], labels[chosen], [str(digit) for digit in range(10)])
-
-
-def _digits_table() -> "np.ndarray[Any, np.dtype[np.float64]]":
-    """The file that scikit-learn brings, read without importing scikit-learn, which takes longer than many a training."""
-    package = find_spec("sklearn")
-    file = Path(str(package and package.origin)).parent / "datasets" / "data" / "digits.csv.gz"
-    if file.is_file():
-        return np.loadtxt(file, delimiter=",")
-    from sklearn.datasets import load_digits  # another version keeps it elsewhere
-
-    bunch: Any = load_digits()
-    return np.column_stack([bunch.data, bunch.target])

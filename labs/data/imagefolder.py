@@ -11,6 +11,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -28,93 +29,109 @@ SPLIT_SEED = 0
 SHOWN = 5  # reasons why files were skipped, and classes that are too rare; more of them are counted
 
 
-def class_names(cfg: DictConfig) -> list[str]:
-    """The class folders, sorted."""
-    return _find(cfg).classes
+class ImageFolder:
+    """The images below `cfg.folder`, which is looked through once per object.
 
-
-def files_of(cfg: DictConfig) -> int:
-    """CRC-32 of the names of all images, by part and class: another one where an image was added, removed or moved."""
-    files, root = _find(cfg), user_path(cfg.folder)
-    names = [f"{label} {os.path.relpath(path, root)}" for part in (files.training, files.test or []) for path, label in part]
-    return zlib.crc32("\n".join([str(len(files.training)), *names]).encode(errors="surrogateescape"))
-
-
-def check(cfg: DictConfig) -> None:
-    """Open every image of both parts far enough to know that it can be read.
-
-    Raises:
-        UserError: the folder, class or image that cannot be used.
+    Args:
+        cfg: the `dataset` node.
     """
-    files = _find(cfg)
-    for path, _ in files.training + (files.test or []):
-        with _readable(path), Image.open(path) as image:
-            ImageOps.exif_transpose(image)  # reads to the last pixel: a damaged test image must not be found after training
-            mode = image.mode
-        if mode.startswith(("I", "F")):
-            raise UserError(f"{path}: has more than 8 bits a channel ({mode}); convert it to 8 bits")
 
+    def __init__(self, cfg: DictConfig) -> None:
+        self.cfg, self.root = cfg, user_path(cfg.folder)
+        self.shape = (int(cfg.channels), int(cfg.resize), int(cfg.resize))
 
-def load(cfg: DictConfig, *, train: bool) -> Images:
-    """Read one part, as uint8 images of shape (N, channels, resize, resize)."""
-    files = _find(cfg)
-    samples = _parts(files, cfg)[0 if train else 1]
-    images = torch.stack([_read(Path(path), cfg.resize, cfg.channels) for path, _ in samples])
-    return Images(images, _labels(samples), files.classes)
+    @cached_property
+    def found(self) -> ImageFiles:
+        """Which files are images, and of which class."""
+        return imagefiles.find(self.root)
 
+    @property
+    def num_classes(self) -> int:
+        """How many folders of classes there are."""
+        return len(self.found.classes)
 
-def account(cfg: DictConfig) -> tuple[str, list[str]]:
-    """What is read as what, and how many files were passed over and why, in a line; and a line for each warning."""
-    files, root = _find(cfg), user_path(cfg.folder)
-    training, test = _parts(files, cfg)
-    if files.parts:
-        counts = [f"{len(part)} {of} images from {name}/" for part, of, name in
-                  zip((training, test), ("training", "test"), files.parts, strict=True)]  # fmt: skip
-    else:
-        counts = [f"{len(training)} training images", f"{len(test)} held out as test images"]
-    line = f"{root}: {' and '.join(counts)}, {len(files.classes)} classes ({_some(files.classes)}); {_skipped(files.skipped)}"
-    if files.unread:
-        line += f"; not read: {_some([f'{name}/' for name in files.unread])}"
+    def parts(self) -> tuple[list[Sample], list[Sample]]:
+        """The training and the test images; without a folder of its own the test set is held out.
 
-    if files.nested:
-        same = list(dict.fromkeys(name for names in files.nested.values() for name in names))
-        line += f"; taken for classes, though they hold folders of the same names ({_some(same)}): {_some(list(files.nested))}"
+        Raises:
+            UserError: if that would leave no image of a class to train on.
+        """
+        files, cfg = self.found, self.cfg
+        if files.test is not None:
+            return files.training, files.test
+        labels = _labels(files.training)
+        size = max(1, round(cfg.test_fraction * len(labels)))
+        if size >= len(labels):
+            raise UserError(f"dataset.test_fraction={cfg.test_fraction}: leaves none of the {len(labels)} images to train on")
+        rest, held_out = stratified_split(labels, size, SPLIT_SEED)
+        if absent := set(range(len(files.classes))) - set(labels[rest].tolist()):
+            names = _some([files.classes[label] for label in sorted(absent)])
+            raise UserError(f"dataset.test_fraction={cfg.test_fraction}: leaves no image to train on of the classes {names}")
+        return [files.training[i] for i in rest.tolist()], [files.training[i] for i in held_out.tolist()]
 
-    labels = _labels(training)
-    pixels = torch.empty(len(labels), 0)
-    _, validation = split_validation(Images(pixels, labels, files.classes), cfg.val_size, cfg.split_seed)
-    warned = []
-    for held_out, of, key in ((_labels(test), "test", "test_fraction"), (validation.labels, "validation", "val_size")):
-        if absent := sorted(set(range(len(files.classes))) - set(held_out.tolist())):
-            names = _some([f"{files.classes[label]} ({int((labels == label).sum())} for training)" for label in absent])
-            warned.append(
-                f"warning: no {of} image of the class{'es' * (len(absent) > 1)} {names}: too rare for "
-                f"dataset.{key}={cfg[key]}, so that the {of} accuracy says nothing of {'them' if len(absent) > 1 else 'it'}"
+    def files(self) -> int:
+        """CRC-32 of the names of all images, by part and class: another one where an image was added, removed or moved."""
+        files, root = self.found, self.root
+        names = [
+            f"{label} {os.path.relpath(path, root)}" for part in (files.training, files.test or []) for path, label in part
+        ]
+        return zlib.crc32("\n".join([str(len(files.training)), *names]).encode(errors="surrogateescape"))
+
+    def prepare(self) -> None:
+        """Open every image of both parts far enough to know that it can be read.
+
+        Raises:
+            UserError: the folder, class or image that cannot be used.
+        """
+        files = self.found
+        for path, _ in files.training + (files.test or []):
+            with _readable(path), Image.open(path) as image:
+                ImageOps.exif_transpose(image)  # reads to the last pixel: a damaged test image must not be found after training
+                mode = image.mode
+            if mode.startswith(("I", "F")):
+                raise UserError(f"{path}: has more than 8 bits a channel ({mode}); convert it to 8 bits")
+
+    def load(self, *, train: bool) -> Images:
+        """Read one part, as uint8 images of shape (N, channels, resize, resize)."""
+        files = self.found
+        samples = self.parts()[0 if train else 1]
+        images = torch.stack([_read(Path(path), self.cfg.resize, self.cfg.channels) for path, _ in samples])
+        return Images(images, _labels(samples), files.classes)
+
+    def account(self) -> tuple[str, list[str]]:
+        """What is read as what, and how many files were passed over and why, in a line; and a line for each warning."""
+        files, root = self.found, self.root
+        training, test = self.parts()
+        if files.parts:
+            counts = [f"{len(part)} {of} images from {name}/" for part, of, name in
+                      zip((training, test), ("training", "test"), files.parts, strict=True)]  # fmt: skip
+        else:
+            counts = [f"{len(training)} training images", f"{len(test)} held out as test images"]
+        line = (
+            f"{root}: {' and '.join(counts)}, {len(files.classes)} classes ({_some(files.classes)}); {_skipped(files.skipped)}"
+        )
+        if files.unread:
+            line += f"; not read: {_some([f'{name}/' for name in files.unread])}"
+
+        if files.nested:
+            same = list(dict.fromkeys(name for names in files.nested.values() for name in names))
+            line += (
+                f"; taken for classes, though they hold folders of the same names ({_some(same)}): {_some(list(files.nested))}"
             )
-    return line, warned
 
-
-def _find(cfg: DictConfig) -> ImageFiles:
-    return imagefiles.find(user_path(cfg.folder))
-
-
-def _parts(files: ImageFiles, cfg: DictConfig) -> tuple[list[Sample], list[Sample]]:
-    """The training and the test images; without a folder of its own the test set is held out.
-
-    Raises:
-        UserError: if that would leave no image of a class to train on.
-    """
-    if files.test is not None:
-        return files.training, files.test
-    labels = _labels(files.training)
-    size = max(1, round(cfg.test_fraction * len(labels)))
-    if size >= len(labels):
-        raise UserError(f"dataset.test_fraction={cfg.test_fraction}: leaves none of the {len(labels)} images to train on")
-    rest, held_out = stratified_split(labels, size, SPLIT_SEED)
-    if absent := set(range(len(files.classes))) - set(labels[rest].tolist()):
-        names = _some([files.classes[label] for label in sorted(absent)])
-        raise UserError(f"dataset.test_fraction={cfg.test_fraction}: leaves no image to train on of the classes {names}")
-    return [files.training[i] for i in rest.tolist()], [files.training[i] for i in held_out.tolist()]
+        labels = _labels(training)
+        pixels = torch.empty(len(labels), 0)
+        _, validation = split_validation(Images(pixels, labels, files.classes), self.cfg.val_size, self.cfg.split_seed)
+        warned = []
+        for held_out, of, key in ((_labels(test), "test", "test_fraction"), (validation.labels, "validation", "val_size")):
+            if absent := sorted(set(range(len(files.classes))) - set(held_out.tolist())):
+                names = _some([f"{files.classes[label]} ({int((labels == label).sum())} for training)" for label in absent])
+                them = "them" if len(absent) > 1 else "it"
+                warned.append(
+                    f"warning: no {of} image of the class{'es' * (len(absent) > 1)} {names}: too rare for "
+                    f"dataset.{key}={self.cfg[key]}, so that the {of} accuracy says nothing of {them}"
+                )
+        return line, warned
 
 
 def _labels(samples: list[Sample]) -> Tensor:

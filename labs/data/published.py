@@ -88,6 +88,22 @@ PUBLISHED = {
 }  # fmt: skip
 
 
+class Downloaded:
+    """One of `PUBLISHED`, below `data_dir`."""
+
+    def __init__(self, name: str, data_dir: str, *, download: bool) -> None:
+        self.name, self.data_dir, self.download = name, data_dir, download
+        self.shape, self.num_classes = PUBLISHED[name].shape, PUBLISHED[name].num_classes
+
+    def prepare(self) -> None:
+        """Make sure that all files are there and intact, downloading what is missing if `download`."""
+        prepare(self.name, self.data_dir, download=self.download)
+
+    def load(self, *, train: bool) -> Images:
+        """Read the training or the test part. Call `prepare` first."""
+        return load(self.name, self.data_dir, train=train)
+
+
 def prepare(name: str, data_dir: str, *, download: bool) -> None:
     """Make sure that all files are there and intact: unpack archives that lie there, and download what is missing then.
 

@@ -161,13 +161,14 @@ def test_a_value_of_an_untyped_node_is_held_to_the_same_rule() -> None:
 
 GROUP_OF = {
     config.MLP: "model", config.CNN: "model", config.Dataset: "dataset", config.ImageFolder: "dataset",
+    config.OwnDataset: "dataset",
     config.Adam: "optimizer", config.SGD: "optimizer", config.ReduceLR: "scheduler", config.Cosine: "scheduler",
     config.Muon: "optimizer", config.WarmupCosine: "scheduler",
     config.Constant: "scheduler", config.Trainer: "trainer", config.Logger: "logger",
     config.WandbLogger: "logger", config.Config: "",
 }  # fmt: skip
 FREE = {  # any text: classes, names and paths
-    "model._target_", "optimizer._target_", "scheduler._target_",
+    "model._target_", "dataset._target_", "dataset.arguments", "optimizer._target_", "scheduler._target_",
     "scheduler.epochs",  # trainer.epochs
     "model.name", "dataset.name", "dataset.data_dir", "dataset.folder",
 }  # fmt: skip
@@ -188,6 +189,7 @@ def test_every_typed_key_has_a_range_or_is_free_on_purpose() -> None:
 
 
 WRONG = {
+    dict[str, Any]: [3, "much", [1]],
     int: [True, 1.5, "many", [1], None], float: [True, "much", [0.5], None], bool: ["maybe", [True], None],
     int | None: [True, 1.5, "many", [1]], list[int] | None: [3, "wide", [1.5], ["a"], [True], [[1]]],
     list[int]: [3, [1.5], [True]], list[float]: [0.9, ["a"], [True, 0.9]], int | float: [True, "half", None, [1]],

@@ -15,7 +15,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from torchvision import datasets as tv
 
-from labs.data import datasets, imagefolder
+from labs.data import datasets, digits
+from labs.data.imagefolder import ImageFolder
 from labs.data.published import PUBLISHED, Published
 from labs.errors import UserError
 
@@ -34,11 +35,11 @@ def config(name: str, folder: Path | str = "", **changes: Any) -> DictConfig:
 
 def test_digits_are_those_of_scikit_learn_wherever_it_keeps_them(monkeypatch: pytest.MonkeyPatch) -> None:
     bundled = load_digits()
-    table = datasets._digits_table()
+    table = digits._table()
     assert np.array_equal(table[:, :-1], bundled.data)
     assert np.array_equal(table[:, -1], bundled.target)
-    monkeypatch.setattr(datasets, "find_spec", lambda name: None)
-    assert np.array_equal(datasets._digits_table(), table)
+    monkeypatch.setattr(digits, "find_spec", lambda name: None)
+    assert np.array_equal(digits._table(), table)
 
 
 def test_digits_need_no_download_and_hold_out_the_same_stratified_test_images() -> None:
@@ -237,7 +238,7 @@ def test_parts_are_never_taken_for_classes_nor_left_out(tmp_path: Path, parts: t
 def test_a_class_may_be_called_train(pictures: Path) -> None:
     (pictures / "red").rename(pictures / "train")
     datasets.prepare(config("imagefolder", pictures))
-    assert imagefolder.class_names(config("imagefolder", pictures)) == ["blue", "train"]
+    assert ImageFolder(config("imagefolder", pictures)).found.classes == ["blue", "train"]
 
 
 def test_images_are_resized_on_the_shorter_side_and_cut_to_the_centre(tmp_path: Path) -> None:
@@ -322,13 +323,13 @@ def test_an_unknown_data_set_is_refused() -> None:
 
 def test_hidden_folders_are_no_classes_and_hold_no_images(compose_config: Compose, pictures: Path) -> None:
     cfg = compose_config("dataset=imagefolder", f"dataset.folder={pictures}").dataset
-    classes, images = imagefolder.class_names(cfg), len(imagefolder.load(cfg, train=True).labels)
+    classes, images = ImageFolder(cfg).found.classes, len(ImageFolder(cfg).load(train=True).labels)
     source = next(pictures.glob("*/*.png"))
     for folder in (pictures / ".ipynb_checkpoints", source.parent / ".ipynb_checkpoints"):
         folder.mkdir()
         (folder / "copy.png").write_bytes(source.read_bytes())
-    assert imagefolder.class_names(cfg) == classes
-    assert len(imagefolder.load(cfg, train=True).labels) == images
+    assert ImageFolder(cfg).found.classes == classes
+    assert len(ImageFolder(cfg).load(train=True).labels) == images
 
 
 def test_a_folder_in_place_of_a_data_file_is_one_line(compose_config: Compose, tmp_path: Path) -> None:

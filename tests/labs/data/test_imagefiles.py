@@ -11,7 +11,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
-from labs.data import datasets, imagefiles, imagefolder, imagelisting
+from labs.data import datasets, imagefiles, imagelisting
+from labs.data.imagefolder import ImageFolder
 from labs.errors import UserError
 
 LINKS = pytest.mark.skipif(not hasattr(os, "symlink"), reason="there are no symbolic links here")
@@ -43,7 +44,7 @@ def used(folder: Path) -> list[tuple[str, str]]:
 
 
 def line(folder: Path, **changes: Any) -> str:
-    return imagefolder.account(config(folder, **changes))[0]
+    return ImageFolder(config(folder, **changes)).account()[0]
 
 
 def refused(folder: Path) -> str:
@@ -280,13 +281,13 @@ def test_a_class_name_is_one_however_unicode_composes_it(tmp_path: Path) -> None
         paint(tmp_path / "both" / decomposed / f"{i + 4}.png", i)
         paint(tmp_path / "both" / "bar" / f"{i}.png", i)
     datasets.prepare(config(tmp_path / "parts"))
-    assert imagefolder.class_names(config(tmp_path / "parts")) == ["bar", composed]
+    assert ImageFolder(config(tmp_path / "parts")).found.classes == ["bar", composed]
     assert [name for name, _ in used(tmp_path / "both")] == ["bar"] * 4 + [composed] * 8
 
 
 def test_a_class_too_rare_to_be_tested_or_validated_is_named(pets: Path) -> None:
     paint(pets / "eel" / "0.png")
-    assert imagefolder.account(config(pets))[1] == [
+    assert ImageFolder(config(pets)).account()[1] == [
         "warning: no test image of the class eel (1 for training): too rare for dataset.test_fraction=0.25, so that the test "
         "accuracy says nothing of it",
         "warning: no validation image of the class eel (1 for training): too rare for dataset.val_size=0.2, so that the "
@@ -294,7 +295,7 @@ def test_a_class_too_rare_to_be_tested_or_validated_is_named(pets: Path) -> None
     ]
     for i in range(14):
         paint(pets / "eel" / f"{i}.png")
-    assert imagefolder.account(config(pets))[1] == []
+    assert ImageFolder(config(pets)).account()[1] == []
 
 
 # ── training, test and validation ────────────────────────────────────────────────────────────────────────────────────────
@@ -314,7 +315,7 @@ def test_the_usual_names_are_parts_in_any_case_and_it_is_said(pets: Path, tmp_pa
     (root / "README.md").write_bytes(b"")
     cfg = config(root)
     datasets.prepare(cfg)
-    assert imagefolder.class_names(cfg) == ["cat", "dog"]
+    assert ImageFolder(cfg).found.classes == ["cat", "dog"]
     assert (len(datasets.load(cfg, train=True)), len(datasets.load(cfg, train=False))) == (28, 27)
     assert line(root) == (
         f"{root}: 28 training images from {parts[0]}/ and 27 test images from {parts[1]}/, 2 classes (cat, dog); "
@@ -362,7 +363,7 @@ def test_parts_within_the_classes_are_refused(pets: Path) -> None:
 def test_a_class_may_have_such_a_word_in_its_name(pets: Path, name: str) -> None:
     (pets / "dog").rename(pets / name)
     datasets.prepare(config(pets))
-    assert set(imagefolder.class_names(config(pets))) == {"cat", name}
+    assert set(ImageFolder(config(pets)).found.classes) == {"cat", name}
 
 
 @pytest.mark.parametrize(
@@ -386,7 +387,7 @@ def test_folders_of_the_same_classes_under_a_name_of_parts_are_no_classes(
         for folder in [path for path in (root / part).iterdir() if path.is_dir()]:
             folder.rmdir()
     datasets.prepare(config(root))
-    assert imagefolder.class_names(config(root)) == sorted(parts)
+    assert ImageFolder(config(root)).found.classes == sorted(parts)
 
 
 def test_a_part_beside_the_classes_is_none_of_them(pets: Path) -> None:
@@ -410,7 +411,7 @@ def test_classes_with_folders_of_the_same_names_are_classes_and_it_is_said(tmp_p
         for i, folder in enumerate((*within, *within, *within)):
             paint(tmp_path / name / folder / f"{i}.png", i)
     datasets.prepare(config(tmp_path))
-    assert imagefolder.class_names(config(tmp_path)) == ["cats", "dogs", "owls"]
+    assert ImageFolder(config(tmp_path)).found.classes == ["cats", "dogs", "owls"]
     assert line(tmp_path).endswith(
         f"; taken for classes, though they hold folders of the same names ({', '.join(within)}): cats, dogs, owls"
     )
@@ -430,7 +431,7 @@ def test_a_name_alone_makes_no_part(tmp_path: Path, paths: tuple[str, ...]) -> N
         for i in range(6):
             paint(tmp_path / path / f"{i}.png", i)
     datasets.prepare(config(tmp_path))
-    assert imagefolder.class_names(config(tmp_path)) == sorted({path.partition("/")[0] for path in paths})
+    assert ImageFolder(config(tmp_path)).found.classes == sorted({path.partition("/")[0] for path in paths})
     assert "taken for classes" not in line(tmp_path)
 
 
@@ -497,13 +498,13 @@ def test_the_line_names_a_few_of_the_classes(pets: Path) -> None:
 
 
 def test_the_files_of_a_folder_are_the_same_until_one_comes_goes_or_moves(pets: Path) -> None:
-    before = imagefolder.files_of(config(pets))
+    before = ImageFolder(config(pets)).files()
     (pets / "cat" / "notes.txt").write_bytes(b"")
-    assert imagefolder.files_of(config(pets)) == before
+    assert ImageFolder(config(pets)).files() == before
     (pets / "cat" / "00.png").rename(pets / "dog" / "xx.png")
-    moved = imagefolder.files_of(config(pets))
+    moved = ImageFolder(config(pets)).files()
     paint(pets / "cat" / "99.png")
-    assert len({before, moved, imagefolder.files_of(config(pets))}) == 3
+    assert len({before, moved, ImageFolder(config(pets)).files()}) == 3
 
 
 def test_the_same_folder_gives_the_same_images_as_before(pets: Path) -> None:
