@@ -16,9 +16,9 @@ from labs import checkpoint
 from labs.errors import UserError
 from labs.loop import Run
 from labs.replicas import Replicas
-from labs.results import best_of
+from labs.results import RECORDS, best_of
 from labs.saving import save_best
-from labs.sinks import FILES, lines_up_to
+from labs.sinks import lines_up_to
 
 log = logging.getLogger(__name__)
 State = dict[str, Any]
@@ -102,7 +102,7 @@ def usable(path: Path, directory: Path, seed: int, config_hash: str, data: int) 
     except checkpoint.UnusableError as error:
         log.warning("%s; it is set aside, and an older checkpoint or the beginning is where this run goes on", error)
         path.replace(path.with_suffix(".unusable"))
-        for name in FILES:
+        for name in RECORDS:
             with suppress(FileNotFoundError):
                 shutil.copyfile(directory / name, directory / f"{name}.unusable")
         return None
@@ -120,7 +120,7 @@ def read(path: Path, directory: Path, seed: int, config_hash: str, data: int) ->
         raise checkpoint.UnusableError(
             f"{path}: a checkpoint of another run (configuration {state.get('hash')}, seed {state.get('seed')})"
         )
-    for name, digest in zip(FILES, state["records"], strict=True):
+    for name, digest in zip(RECORDS, state["records"], strict=True):
         if hashlib.sha256(lines_up_to(directory / name, state["epoch"])).hexdigest() != digest:
             raise checkpoint.UnusableError(f"{path}: {name} beside it is damaged before the end of epoch {state['epoch']}")
     if state["data"] != data:

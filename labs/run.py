@@ -142,11 +142,13 @@ def train_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progre
                 "params": summary.params, "mult_adds": summary.mult_adds, "layers": replicas.layers,
                 "num_classes": len(test_part.classes), "data": f"{fingerprint:08x}",
                 "test_data": f"{test_fingerprint:08x}", "num_threads": threads,
+                "records": dict(zip(results.RECORDS, run.log.digests(), strict=True)),
                 "versions": versions(), "error": None,
             }  # fmt: skip
             outcomes.append(result)
         for run, result in zip(runs, outcomes, strict=True):
             run.log.end(result)
+            run.log.sync()  # the digests are worth nothing without the lines
             (run.directory / "checkpoints" / "previous.pt").unlink(missing_ok=True)  # last.pt is of a run that is over
             results.write(run.directory, result)
             log.info(epilogue(run, result))

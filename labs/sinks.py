@@ -17,9 +17,9 @@ from omegaconf import DictConfig
 
 from labs.errors import UserError, one_line
 from labs.files import finite, json_line, parse_json, write_atomically
+from labs.results import RECORDS
 
 log = logging.getLogger(__name__)
-FILES = ("metrics.jsonl", "layers.jsonl")
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class RunLog:
         """
         self.directory.mkdir(parents=True, exist_ok=True)
         try:
-            for name in FILES:
+            for name in RECORDS:
                 self._files.append(_Lines(self.directory / name, self._after))
             kept = [(what, parse_json(line)) for what, file in zip(("epoch", "layers"), self._files, strict=True)
                     for line in file.kept.splitlines()]  # fmt: skip
@@ -183,7 +183,7 @@ class _Lines:
         self.kept = lines_up_to(path, after)
         write_atomically(path, self.kept)
         self.digest = hashlib.sha256(self.kept)
-        self._file = path.open("a", encoding="utf-8")
+        self._file = path.open("a", encoding="utf-8", newline="\n")  # the bytes of the digest, on every system
 
     def append(self, row: dict[str, Any]) -> None:
         line = json_line(row)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from multirun_analysis import markup
 from multirun_analysis.groups import ABSENT, left_over
+from multirun_analysis.result import WITHOUT_CHECKPOINTS
 from multirun_analysis.statistics import MARGIN, NOT_COUNTED
 
 SHORT_RUN = 11  # epochs up to which the table of slopes has each
@@ -141,7 +142,8 @@ def published(comparison: pd.DataFrame, title: str) -> Table:
 def exclusions(runs: pd.DataFrame) -> Table:
     """Every run that is not counted or is odd, and why; never-started ones are summed up elsewhere."""
     shown = runs.assign(unplanned=left_over(runs))
-    shown = shown[(~runs["counted"] & (runs["status"] != "missing")) | runs["note"].notna() | shown["unplanned"]]
+    odd = runs["note"].notna() & (runs["note"] != WITHOUT_CHECKPOINTS)  # which an archive of a study may lack, all of them
+    shown = shown[(~runs["counted"] & (runs["status"] != "missing")) | odd | shown["unplanned"]]
     rows = []
     for _, row in shown.iterrows():
         said = [row["reason"] if row["reason"] != row["status"] else None, row["note"]]
