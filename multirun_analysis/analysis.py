@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from multirun_analysis import finding, groups, initialisation, published, statistics
+from multirun_analysis import finding, groups, initialisation, published, statistics, status
 from multirun_analysis.collect import Frames
 
 
@@ -76,7 +76,7 @@ def counts(runs: pd.DataFrame) -> str:
 def notices(frames: Frames) -> list[str]:
     """Say what was unreadable, what was mixed, and what was left out and why, one line each."""
     runs = frames.runs
-    lines = list(frames.problems)
+    lines = [*frames.problems, *status.remarks(runs)]
     if len(studies := sorted(runs["study"].dropna().unique())) > 1:
         lines.append(f"Runs of {len(studies)} studies ({', '.join(studies)}); seeds of one configuration count together.")
     if (number := runs["group"].nunique()) > 1:

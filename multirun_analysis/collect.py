@@ -20,7 +20,7 @@ import pandas as pd
 from multirun_analysis import groups, markup
 from multirun_analysis.plan import Plan, is_planned, read_plan, unstarted
 from multirun_analysis.result import METRICS
-from multirun_analysis.rundir import FILES, Run, read_run
+from multirun_analysis.rundir import FILES, Run, command_of, read_run
 
 SEVERAL_LINES = ("error_message", "error_traceback")
 SKIPPED = {"checkpoints", ".hydra", ".submitit", "report", "tensorboard", "wandb"}  # never a run, maybe many files
@@ -199,7 +199,7 @@ def _row(run: Run, base: Path, plans: dict[Path, Plan]) -> dict[str, Any]:
         "mismatch": run.mismatch,
         "note": "; ".join(run.notes) or None,
         **{f"error_{key}": _if(str, error.get(key)) for key in ("type", "message", "traceback")},
-        "command": _if(str, run.config.get("command")),
+        "command": command_of(run),
         "started": _if(str, run.config.get("started")),
         **{f"config.{key}": value for key, value in _flat(config).items()},
         **{f"versions.{key}": str(value) for key, value in (run.result.get("versions") or {}).items()},

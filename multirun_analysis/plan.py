@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from multirun_analysis.files import read_json
 from multirun_analysis.result import checksum
-from multirun_analysis.rundir import read_json
 
 VARIED = ("model.depth", "model.widths", "model.residual")  # what may differ within a group
 
@@ -52,7 +52,7 @@ def unstarted(folder: Path, plan: Plan, started: dict[Path, Row]) -> list[tuple[
         plan: plan of the study.
         started: the rows of the runs that have started, by run directory.
     """
-    by_cell = {path.parent: row for path, row in reversed(started.items()) if _configuration(row)}
+    by_cell = {path.parent: row for path, row in reversed(started.items()) if _configuration(row) and not row["mismatch"]}
     by_rest = {_rest(cell): by_cell[folder / cell["dir"]] for cell in plan["cells"] if folder / cell["dir"] in by_cell}
     rows = []
     for cell in plan["cells"]:

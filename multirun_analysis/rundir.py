@@ -6,23 +6,20 @@ seed=<s>/.lock           held while the run is running
 """
 
 import errno
-import json
 import os
 import re
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from multirun_analysis.result import FINISHED, flaw, is_number
+from multirun_analysis.files import decode, read_bytes, read_json
+from multirun_analysis.result import FINISHED, RECORDS, flaw, is_number, lost, was_changed
 
 FILES = ("config.json", "result.json", "metrics.jsonl")  # any of them makes a `seed=<s>` directory a run
 TAKEN = ("run", "layer", "name", "fraction")  # columns of the layers frame: no quantity can have such a name
-DEEPEST = 100  # levels of lists and mappings in a file; those of a run have five
-
-# JSON has no NaN; where a file holds one all the same it means what null means: there is no such number.
-_decoder = json.JSONDecoder(parse_constant=lambda _: None)
 
 
 @dataclass
@@ -90,18 +87,40 @@ def read_run(directory: Path, *, with_layers: bool = True) -> Run:
         run.notes.append("killed: it left no result.json")
     run.notes += damaged
 
-    folder = directory / "checkpoints"  # which who archives a study may leave out
-    if run.result.get("best_epoch") and folder.is_dir() and not (folder / "best.pt").is_file():
-        run.notes.append("checkpoints/best.pt is gone, so its weights cannot be tested again")
-
-    run.epochs = _read_epochs(directory / "metrics.jsonl", run.notes)
-    expected = run.result.get("epochs_run")
-    if run.status == "done" and expected is not None and len(run.epochs) != expected:
-        run.notes.append(f"metrics.jsonl holds {len(run.epochs)} of {expected} epochs")
-    if with_layers:
-        run.layers = _read_layers(directory / "layers.jsonl", run.result.get("layers"), run.notes)
+    gone = lost(directory, run.result)
+    run.notes += gone.values()
+    metrics, layers = RECORDS
+    if metrics not in gone:
+        run.epochs = _read_epochs(directory / metrics, run.notes)
+        expected = run.result.get("epochs_run")
+        if run.status == "done" and expected is not None and len(run.epochs) != expected:
+            run.notes.append(f"metrics.jsonl holds {len(run.epochs)} of {expected} epochs")
+    if with_layers and layers not in gone:
+        run.layers = _read_layers(directory / layers, run.result.get("layers"), run.notes)
     run.mismatch = _mismatch(run)
     return run
+
+
+def command_of(run: Run) -> str | None:
+    """The command that trains this run again, as its config.json notes it.
+
+    None where that is not of this place: changed, or copied from the directory of another seed or another cell.
+    """
+    command, own = run.config.get("command"), not was_changed(run.config) and run.config.get("seed") == run.seed
+    if not isinstance(command, str) or not own or run.mismatch or _leads_elsewhere(command, run.directory.parent.name):
+        return None
+    return command
+
+
+def _leads_elsewhere(command: str, cell: str) -> bool:
+    """Whether a command names the directory of another cell; one in a study names none."""
+    try:
+        words = shlex.split(command)
+    except ValueError:  # no command at all
+        return True
+    named = [re.sub(r'^"|"$', "", word.removeprefix("hydra.run.dir=")) for word in words if word.startswith("hydra.run.dir=")]
+    last = [re.split(r"[/\\]", re.sub(r'\\(["$])', r"\1", name))[-1] for name in (*named[-1:], cell)]
+    return last[0] != last[-1]
 
 
 def is_held(lock: Path) -> bool:
@@ -136,33 +155,6 @@ def is_held(lock: Path) -> bool:
     return False
 
 
-def read_json(path: Path) -> Any:
-    """The content of a JSON file. Raises OSError where it cannot be read and ValueError where it is not JSON."""
-    return _decode(_content(path))
-
-
-def _content(path: Path) -> bytes:
-    """What a file holds. Raises OSError, also for a pipe or a device, from which reading might wait for ever."""
-    if path.exists() and not (path.is_file() or path.is_dir()):
-        raise OSError(errno.EINVAL, "Is no file", str(path))
-    return path.read_bytes()
-
-
-def _decode(content: bytes) -> Any:
-    """JSON as Python. Raises ValueError, also where it is nested so deeply that what walks through it would not come back."""
-    try:
-        value = _decoder.decode(content.decode())
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    level = [value] if content.count(b"[") + content.count(b"{") > DEEPEST else []
-    for _ in range(DEEPEST):
-        level = [item for node in level for item in (node.values() if isinstance(node, dict) else node)
-                 if isinstance(item, dict | list)]  # fmt: skip
-    if level:
-        raise ValueError("nested too deeply")
-    return value
-
-
 def _read_object(path: Path, notes: list[str]) -> dict[str, Any]:
     """The JSON object in `path`; empty where there is none, with a note where there is a damaged one."""
     try:
@@ -184,7 +176,7 @@ def _read_object(path: Path, notes: list[str]) -> dict[str, Any]:
 def _read_lines(path: Path, notes: list[str]) -> dict[int, dict[str, Any]]:
     """The whole records of a .jsonl file by epoch, in order; damaged lines are named in `notes` and left out."""
     try:
-        lines = _content(path).rstrip().split(b"\n")
+        lines = read_bytes(path).rstrip().split(b"\n")
     except FileNotFoundError:
         return {}
     except OSError as error:
@@ -195,7 +187,7 @@ def _read_lines(path: Path, notes: list[str]) -> dict[int, dict[str, Any]]:
         if not line.strip():
             continue
         try:
-            record = _decode(line)
+            record = decode(line)
             epoch = record["epoch"]
             if isinstance(epoch, bool) or not isinstance(epoch, int) or not 0 <= epoch < 2**31:
                 raise ValueError("no epoch")

@@ -9,6 +9,7 @@ import pandas as pd
 from multirun_analysis import markup
 from multirun_analysis.collect import Frames
 from multirun_analysis.groups import left_over
+from multirun_analysis.result import FINISHED
 from multirun_analysis.table import Entry, Table, text
 
 STATUSES = ("done", "running", "failed", "diverged", "interrupted", "missing", "stale")
@@ -35,13 +36,14 @@ def table(frames: Frames) -> Table:
 
 
 def report(frames: Frames) -> str:
-    """The table, then a line for each run that needs attention and the command that goes on."""
+    """The table, then a line for each run that needs attention, what finished ones have lost, and the command that goes on."""
     runs = frames.runs.assign(state=states(frames.runs))
     lines = [text(table(frames))]
     for _, run in runs[runs["state"].isin(["failed", "corrupt", "interrupted"])].iterrows():
         reason = f"{run['error_type']}: {run['error_message']}" if isinstance(run["error_type"], str) else run["note"]
         line = f"{run['state']}: {run['path']}{_tail(': ', reason)}{_tail('  again: ', run['command'])}"
         lines.append(markup.one_line(line))
+    lines += remarks(runs)
     if count := int(runs["mismatch"].sum()):
         lines.append(f"stale: {count} whose directory and files name different configurations; the analysis leaves them out")
     if count := int(((runs["state"] == "stale") & ~runs["mismatch"]).sum()):
@@ -49,6 +51,16 @@ def report(frames: Frames) -> str:
     commands = runs.loc[runs["state"] == "missing", "command"].dropna().unique()
     lines += [f"missing ones run with: {command}" for command in commands]
     return "\n".join(lines)
+
+
+def remarks(runs: pd.DataFrame) -> list[str]:
+    """What is wrong with finished runs, a line for all of which the same is said."""
+    odd = runs[runs["status"].isin(FINISHED) & runs["note"].notna() & ~runs["mismatch"]]
+    lines = []
+    for note, own in odd.groupby("note", sort=False):
+        more = f" and {len(own) - 1} more" if len(own) > 1 else ""
+        lines.append(markup.one_line(f"{own['path'].iloc[0]}{more}: {note}"))
+    return lines
 
 
 def _progress(own: pd.DataFrame, epochs: pd.DataFrame) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 from multirun_analysis import groups
 from multirun_analysis import published as reference
 from multirun_analysis.groups import ABSENT
+from multirun_analysis.result import WITHOUT_CHECKPOINTS
 from multirun_analysis.statistics import MARGIN, NOT_COUNTED
 from multirun_analysis.table import Entry, Table, arm, count, interval, is_missing, label, number, p_value, words, yes_no
 
@@ -168,7 +169,8 @@ def published(comparison: pd.DataFrame) -> list[Table]:
 def exclusions(runs: pd.DataFrame) -> Table:
     """Every run that is not counted or has a remark, and why. Runs that never started are not among them."""
     shown = runs.assign(unplanned=groups.left_over(runs))
-    shown = shown[(~runs["counted"] & (runs["status"] != "missing")) | runs["note"].notna() | shown["unplanned"]]
+    odd = runs["note"].notna() & (runs["note"] != WITHOUT_CHECKPOINTS)  # which an archive of a study may lack, all of them
+    shown = shown[(~runs["counted"] & (runs["status"] != "missing")) | odd | shown["unplanned"]]
     rows = []
     for _, row in shown.iterrows():
         said = [row["reason"] if row["reason"] != row["status"] else None, row["note"]]

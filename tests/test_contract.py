@@ -1,6 +1,8 @@
 """`labs` and `multirun_analysis` share no code, and believe the same result.json."""
 
+import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -21,12 +23,17 @@ GOLDEN = Path(__file__).parent / "golden" / "depth_study"
 def run(tmp_path: Path) -> Path:
     """A finished run of seed 1, as one writes it today."""
     directory = tmp_path / f"mlp-digits-{HASH}" / "seed=1"
+    (directory / "checkpoints").mkdir(parents=True)
+    (directory / "checkpoints" / "best.pt").touch()
+    for name in results.RECORDS:
+        (directory / name).write_text("".join(f'{{"epoch": {epoch}}}\n' for epoch in range(1, 5)))
+    records = {name: hashlib.sha256((directory / name).read_bytes()).hexdigest() for name in results.RECORDS}
     write_json(directory / "config.json", results.sealed({"format": results.FORMAT, "hash": HASH, "seed": 1, "config": {}}))
     content = {
         "status": "done", "seed": 1, "best_epoch": 3, "epochs_run": 4, "train_loss": 0.25, "train_acc": 90.5, "val_loss": 0.5,
         "val_acc": 80.25, "test_loss": float("inf"), "test_acc": 79.0, "seconds": 1.5, "hash": HASH, "depth": 2,
         "residual": None, "params": 1234, "mult_adds": None, "layers": ["a", "head"], "num_classes": 10,
-        "versions": {"torch": "ü"}, "error": None,
+        "versions": {"torch": "ü"}, "error": None, "records": records,
     }  # fmt: skip
     results.write(directory, content)
     return directory
@@ -113,16 +120,102 @@ def test_a_copy_from_another_seed_counts_as_little_as_its_whole_directory(run: P
     assert not believed(other, 2)
 
 
-@pytest.mark.parametrize(("damage", "ours"), [(Path.unlink, True), (lambda path: path.write_text("{"), True)])
-def test_a_result_stands_where_config_json_is_lost(run: Path, damage: Callable[[Path], Any], ours: bool) -> None:
+CONFIGS: dict[str, Callable[[Path], Any]] = {
+    "gone": Path.unlink,
+    "cut": lambda path: path.write_text("{"),
+    "empty": lambda path: path.write_text("{}"),
+    "a list": lambda path: path.write_text("[1]"),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "without a configuration": lambda path: write_json(path, {"hash": HASH, "seed": 1}),
+    "without a seed": lambda path: write_json(path, {"hash": HASH, "config": {}}),
+}
+
+
+@pytest.mark.parametrize("checksum", [True, False], ids=["with its checksum", "without"])
+@pytest.mark.parametrize("damage", CONFIGS.values(), ids=CONFIGS)
+def test_no_result_is_believed_without_the_config_json_it_belongs_to(
+    run: Path, damage: Callable[[Path], Any], checksum: bool
+) -> None:
     damage(run / "config.json")
-    assert believed(run) is ours
+    if not checksum:
+        change(run, checksum="absent", records="absent")
+    assert not believed(run)
+    assert "lies beside no config.json of a run" in results.read(run, 1, HASH)[1]
+
+
+def test_what_is_younger_than_checksums_has_one(run: Path) -> None:
+    write_json(run / "config.json", {"hash": HASH, "seed": 1, "config": {}})
+    change(run, checksum="absent")
+    assert not believed(run)
+    change(run, checksum="absent", records="absent")
+    assert believed(run)
+
+
+def test_a_checksum_that_config_json_has_counts_also_without_its_format(run: Path) -> None:
+    note = read_json(run / "config.json")
+    del note["format"]
+    write_json(run / "config.json", note)
+    assert not believed(run)
+    write_json(run / "config.json", results.sealed(note))
+    assert believed(run)
+
+
+LOST: dict[str, tuple[Callable[[Path], Any], list[str]]] = {
+    "nothing": (lambda run: None, []),
+    "a changed digit": (
+        lambda run: (run / "metrics.jsonl").write_text((run / "metrics.jsonl").read_text().replace("4", "5")),
+        ["metrics.jsonl is not as the run left it, so no curve is drawn from it"],
+    ),
+    "a line": (
+        lambda run: (run / "layers.jsonl").write_bytes((run / "layers.jsonl").read_bytes()[:-13]),
+        ["layers.jsonl is not as the run left it, so no curve is drawn from it"],
+    ),
+    "both files": (
+        lambda run: [(run / name).unlink() for name in results.RECORDS],
+        [f"{name} is gone, so no curve is drawn from it" for name in results.RECORDS],
+    ),
+    "a folder in its place": (
+        lambda run: ((run / "metrics.jsonl").unlink(), (run / "metrics.jsonl").mkdir()),
+        ["metrics.jsonl cannot be read (Is a directory), so no curve is drawn from it"],
+    ),
+    "a pipe in its place": (
+        lambda run: ((run / "metrics.jsonl").unlink(), os.mkfifo(run / "metrics.jsonl")),
+        ["metrics.jsonl cannot be read (Is no file), so no curve is drawn from it"],
+    ),
+    "best weights": (
+        lambda run: (run / "checkpoints" / "best.pt").unlink(),
+        ["checkpoints/best.pt is gone, so the weights cannot be tested again"],
+    ),
+    "all checkpoints": (
+        lambda run: shutil.rmtree(run / "checkpoints"),
+        ["checkpoints/ is gone, so the weights cannot be tested again"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("damage", "said"), LOST.values(), ids=LOST)
+def test_both_say_the_same_of_what_a_finished_run_has_lost(run: Path, damage: Callable[[Path], Any], said: list[str]) -> None:
+    damage(run)
+    assert believed(run)
+    found = results.read(run, 1, HASH)[0]
+    assert found is not None
+    assert list(results.lost(run, found).values()) == said
+    assert result.lost(run, found) == results.lost(run, found)
+    assert set(said) <= set(read_run(run).notes)
+
+
+def test_of_a_result_of_before_only_the_weights_are_missed(run: Path) -> None:
+    change(run, records="absent")
+    (run / "metrics.jsonl").unlink()
+    assert believed(run)
+    found = read_json(run / "result.json")
+    assert results.lost(run, found) == result.lost(run, found) == {}
 
 
 def test_results_of_before_are_believed_as_they_are(run: Path) -> None:
     """Without a checksum, and without a word of one in config.json."""
     write_json(run / "config.json", {"hash": HASH, "seed": 1, "config": {}})
-    change(run, checksum="absent")
+    change(run, checksum="absent", records="absent")
     assert believed(run)
     change(run, seal=False, epochs_run="absent")
     assert not believed(run)
@@ -140,7 +233,7 @@ def test_what_did_not_finish_needs_no_numbers(run: Path) -> None:
 
 
 def test_both_have_the_same_rules() -> None:
-    for name in ("FINISHED", "ENDINGS", "METRICS", "COUNTS", "KINDS", "FIELDS", "NUMBERS_WHERE_DONE"):
+    for name in ("FINISHED", "ENDINGS", "METRICS", "COUNTS", "KINDS", "FIELDS", "NUMBERS_WHERE_DONE", "RECORDS"):
         assert getattr(results, name) == getattr(result, name)
     content = {"b": [1.5, None, "ü"], "a": {"z": 1e-300, "y": True}}
     assert results.checksum(content) == result.checksum(json.loads(json.dumps(results.sealed(content))))

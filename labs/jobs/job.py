@@ -8,13 +8,10 @@ import math
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -22,13 +19,11 @@ from omegaconf import DictConfig
 import terminal
 from labs import cells, memory, signals
 from labs.errors import Interrupted, UserError, culprit, disk_refuses, refusal
-from labs.files import read_json, write_json
-from labs.jobs import rerun
+from labs.files import write_json
+from labs.jobs import rerun, rundir
 from labs.training import results
 
 log = logging.getLogger(__name__)
-OF_A_RUN = ("config.json", "result.json", "metrics.jsonl", "layers.jsonl", "checkpoints/last.pt", "checkpoints/previous.pt",
-            "checkpoints/best.pt")  # fmt: skip
 
 
 def run(cfg: DictConfig) -> float:
@@ -55,16 +50,17 @@ def run(cfg: DictConfig) -> float:
         with signals.taken_over(), ExitStack() as locks:
             if signals.pending():  # a worker of a sweep that is being stopped
                 raise Interrupted(signal.SIGTERM)
+            found_there = [rundir.look(cells.run_directory(cell, seed), seed, hashed) for seed in seeds]
+            if refusals := [found.refusal for found in found_there if found.refusal]:
+                raise UserError(refusals[0])
             todo = []
-            for seed in seeds:
+            for seed, found in zip(seeds, found_there, strict=True):
                 directory = cells.run_directory(cell, seed)
-                refuse_other_configuration(directory, cfg)
-                if not results.finished(directory, seed, hashed):
-                    refuse_folders(directory, OF_A_RUN)
-                    locks.enter_context(hold(directory))
-                if results.finished(directory, seed, hashed):  # or has been while this process waited for the lock
-                    log.info("seed %d is finished already, nothing to do: %s", seed, directory)
-                    tell_if_best_is_gone(directory, seed, hashed)
+                if not found.finished:
+                    locks.enter_context(rundir.hold(directory))
+                    found = rundir.look(directory, seed, hashed)  # finished, maybe, while this process waited for the lock
+                if found.finished:
+                    tell_finished(directory, seed, found)
                 else:
                     todo.append(seed)
             if todo:
@@ -126,12 +122,14 @@ def unfinished(cell: Path, seeds: list[int], config_hash: str) -> list[int]:
     return [seed for seed in seeds if not results.finished(cells.run_directory(cell, seed), seed, config_hash)]
 
 
-def tell_if_best_is_gone(directory: Path, seed: int, config_hash: str) -> None:
-    """Say in one line what is left of a finished run without its best weights."""
-    result, _ = results.read(directory, seed, config_hash)
-    if result is not None and results.without_best(directory, result):
-        path = results.best_of(directory)
-        log.warning("%s is gone; the numbers stand, and to have it back delete result.json and start this run again", path)
+def tell_finished(directory: Path, seed: int, found: rundir.Found) -> None:
+    """Say in one line that a run is left as it is, and what it has lost."""
+    lost = results.lost(directory, found.result) if found.result else {}
+    if not lost:
+        log.info("seed %d is finished already, nothing to do: %s", seed, directory)
+        return
+    advice = "the result stands; to have it back, delete result.json and start this run again"
+    log.warning("seed %d is finished already, but %s; %s: %s", seed, "; ".join(lost.values()), advice, directory)
 
 
 def epochs_run(directory: Path) -> int:
@@ -140,58 +138,6 @@ def epochs_run(directory: Path) -> int:
         return (directory / "metrics.jsonl").read_bytes().count(b"\n")
     except OSError:
         return 0
-
-
-def refuse_other_configuration(directory: Path, cfg: DictConfig) -> None:
-    """Raise UserError if the directory holds the run of another configuration, as config.json says, or else result.json.
-
-    A run that failed before its first epoch holds nothing, and does not count. Nor does another's result.json beside a
-    config.json of ours, which is set aside.
-    """
-    before, result, metrics = (
-        read_json(directory / "config.json"),
-        read_json(directory / "result.json"),
-        directory / "metrics.jsonl",
-    )
-    empty = isinstance(result, dict) and result.get("status") == "failed" and not (metrics.exists() and metrics.stat().st_size)
-    ours = cells.config_hash(cfg)
-    named = [note["hash"] for note in (before, result) if isinstance(note, dict) and isinstance(note.get("hash"), str)]
-    if named and named[0] != ours and not empty:
-        raise UserError(
-            f"{directory}: holds a run of another configuration (hash {named[0]}, not {ours}) "
-            "and is left as it is; choose another directory, or delete it"
-        )
-
-
-def refuse_folders(directory: Path, names: Sequence[str]) -> None:
-    """Raise UserError where a folder is in the place of a file that is about to be written."""
-    for name in names:
-        if (directory / name).is_dir():
-            raise UserError(f"{directory / name}: a folder is where a file belongs; move it away")
-
-
-def hold(directory: Path) -> Any:
-    """A lock on the run's directory that the operating system releases when the process ends, however it ends."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        return FileLock(directory / ".lock").acquire(timeout=1)
-    except Timeout:
-        raise UserError(f"{directory}: another process is training this run; wait for it, or stop it") from None
-    except OSError as error:
-        raise UserError(f"{directory}: cannot be written ({error.strerror})") from error
-
-
-def held(directory: Path) -> bool:
-    """Whether a process is training this run."""
-    if not (directory / ".lock").exists():
-        return False
-    try:
-        with FileLock(directory / ".lock").acquire(timeout=0):
-            return False
-    except Timeout:
-        return True
-    except OSError:  # a folder, or not ours
-        return False
 
 
 def start(directory: Path, cfg: DictConfig, seed: int) -> None:

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from labs import cells
 from labs.files import write_json
 from labs.jobs.rerun import shown, without_seed
+from labs.jobs.rundir import Found, busy, held, look
 from labs.training import results
 
 
@@ -42,21 +43,27 @@ class Job:
         """The configuration."""
         return OmegaConf.create(self.values)
 
+    def found(self) -> list[tuple[Path, Found]]:
+        """The directory of each seed, and what lies in it."""
+        runs = [(cells.run_directory(self.cell, seed), seed) for seed in self.seeds]
+        return [(run, look(run, seed, self.hash)) for run, seed in runs]
+
+    def refusals(self) -> list[str]:
+        """Why the job will train nothing, a line a seed that stands in its way."""
+        found = [(run, found) for run, found in self.found() if not found.finished]
+        return [found.refusal or busy(run) for run, found in found if found.refusal or held(run)]
+
     def results(self) -> list[dict[str, Any]]:
         """The result.json of each seed that has one which can be believed."""
-        return [result for result, _ in self._read() if result is not None]
+        return [result for _, found in self.found() if (result := found.result) is not None]
 
     def flaws(self) -> list[str]:
         """A line for each result.json that cannot be believed: which, and why."""
-        paths = [cells.run_directory(self.cell, seed) / "result.json" for seed in self.seeds]
-        return [f"{shown(path)}: {flaw}" for path, (_, flaw) in zip(paths, self._read(), strict=True) if flaw]
+        return [f"{shown(run / 'result.json')}: {found.flaw}" for run, found in self.found() if found.flaw]
 
-    def lost(self) -> list[Path]:
-        """The best.pt of each finished run that has lost it, but not of one without any checkpoints, as in an archive."""
-        runs = [cells.run_directory(self.cell, seed) for seed in self.seeds]
-        found = [(run, result) for run, (result, _) in zip(runs, self._read(), strict=True) if result is not None]
-        return [results.best_of(run) for run, result in found
-                if results.without_best(run, result) and results.best_of(run).parent.is_dir()]  # fmt: skip
+    def lost(self) -> list[tuple[Path, str]]:
+        """What finished runs have lost: the directory, and a line."""
+        return [(run, line) for run, found in self.found() if found.result for line in results.lost(run, found.result).values()]
 
     def status(self) -> str:
         """done, diverged or failed if all seeds have a result (the worst of them), else missing."""
@@ -64,9 +71,6 @@ class Job:
         if len(statuses) < len(self.seeds):
             return "missing"
         return next((s for s in ("failed", "interrupted", "diverged") if s in statuses), "done")
-
-    def _read(self) -> list[tuple[dict[str, Any] | None, str]]:
-        return [results.read(cells.run_directory(self.cell, seed), seed, self.hash) for seed in self.seeds]
 
 
 def write(directory: Path, study: str | None, command: str, jobs: list[Job]) -> None:

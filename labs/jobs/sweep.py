@@ -25,11 +25,12 @@ from labs import cells, memory, signals
 from labs import config as settings
 from labs.errors import Interrupted, UserError, one_line, one_line_errors, visible
 from labs.jobs import launchers, plan, rerun
-from labs.jobs.job import held, refuse_folders, refuse_other_configuration
 from labs.jobs.overrides import key_of
 from labs.jobs.plan import Job
 from labs.jobs.progress import clock
 from labs.jobs.rerun import shown
+from labs.jobs.rundir import CELL_FILES, CELL_FOLDERS, blocked, held, misplaced, other_configuration
+from labs.training.results import FINISHED
 
 GRACE_SECONDS = 60.0  # for workers to end a step or a short epoch and to write their checkpoints
 
@@ -44,9 +45,7 @@ class Checks(Callback):
             settings.check(config)
             job = single_job(config)
             refuse_ignored([job])
-            refuse_folders(Path(config.hydra.run.dir), ("train.log", "summary.txt"))
-            for run in sorted(Path(config.hydra.run.dir).glob("seed=*")):
-                refuse_other_configuration(run, config)
+            check_run(job)
             preflight().check_networks([config])
             if config.plan:
                 show_plan([job], workers=1, in_sweep=False)
@@ -75,7 +74,7 @@ def prepare(config: DictConfig, jobs: list[Job], directory: Path) -> list[Job]:
     check_directories(jobs, config.study, directory)
     if config.plan:
         show_plan(jobs, launchers.num_workers(config, len(jobs)), in_sweep=True, here=launchers.run_here(config))
-    todo = [job for job in jobs if job.status() not in ("done", "diverged")]
+    todo = [job for job in jobs if job.status() not in FINISHED]
     if todo:
         configs = configurations(todo)
         preflight().check_networks(configs, here=launchers.run_here(config))
@@ -150,6 +149,23 @@ def single_job(config: DictConfig) -> Job:
     return Job(overrides, cells.resolved(config), cell, cells.seeds(config), cells.cell_name(config))
 
 
+def check_run(job: Job) -> None:
+    """Raise UserError where a single run cannot have its directory, or another configuration's run is in it."""
+    if reason := unusable(job.cell):
+        raise UserError(reason)
+    for run in sorted(job.cell.glob("seed=*")):
+        if reason := other_configuration(run, job.hash):
+            raise UserError(reason)
+    for _, found in job.found():
+        if found.refusal:
+            raise UserError(found.refusal)
+
+
+def unusable(cell: Path) -> str:
+    """Why the directory of a cell cannot hold what Hydra and a job write there, as one line; empty where it can."""
+    return blocked(cell) or misplaced(cell, CELL_FILES, CELL_FOLDERS)
+
+
 def prepare_search(config: DictConfig, directory: Path) -> None:
     """Before a sweep whose jobs nobody knows yet: try what they start from, fetch the data, make the directory."""
     if config.plan:
@@ -179,10 +195,11 @@ def check_directories(jobs: list[Job], study: str | None, directory: Path) -> No
     """Raise UserError if the sweep has no directory of its own, or something else is in its place."""
     if others := sorted({str(job.values["study"]) for job in jobs if job.values["study"] != study}):
         raise UserError(f"study={','.join(others)}: a sweep has one name; start one for each")
-    for place in [directory, *(job.cell for job in jobs)]:
-        if place.exists() and not place.is_dir():
-            raise UserError(f"{shown(place)}: a file is where a directory of this sweep belongs; move it away")
-        refuse_folders(place, ("study.json",) if place is directory else ("train.log", "summary.txt"))
+    todo = [job for job in jobs if job.status() not in FINISHED]
+    if reason := misplaced(directory, ("study.json",), ()) or (blocked(directory) if todo else ""):
+        raise UserError(reason)
+    if reason := next(filter(None, (unusable(job.cell) for job in todo)), ""):
+        raise UserError(reason)
     refuse_shared_runs(jobs)
 
 
@@ -228,19 +245,22 @@ def summarize(config: DictConfig, jobs: list[Job], directory: Path) -> int:
         counts[status] = counts.get(status, 0) + 1
     lines = ["  ".join(f"{status}: {counts[status]}" for status in sorted(counts))]
     for job, status in zip(jobs, statuses, strict=True):
-        if status not in ("done", "diverged"):
+        if status not in FINISHED:
             reasons = {str((r.get("error") or {}).get("message", "")) for r in job.results()} - {""} | {*job.flaws()}
+            reasons = {*job.refusals()} or reasons
             reason = " ".join("; ".join(sorted(reasons)).split()) or f"no result, see {shown(job.cell)}/train.log"
             lines.append(one_line(f"{'interrupted' if status == 'interrupted' else 'failed'}  {job.name}: {reason}"))
             lines.append(visible(f"        again: {rerun.command(config.hydra, job.overrides, job.cfg, job.cell)}"))
-    if lost := [path for job in jobs for path in job.lost()]:
-        more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
-        lines.append(one_line(
-            f"{shown(lost[0])}{more}: gone; the numbers stand; to have it back, delete result.json and start the sweep again"
-        ))  # fmt: skip
+    lost: dict[str, list[Path]] = {}
+    for run, line in (entry for job in jobs for entry in job.lost()):
+        lost.setdefault(line, []).append(run)
+    advice = "the result stands; to have it back, delete result.json and start the sweep again"
+    for line, runs in lost.items():
+        more = f" and {len(runs) - 1} more" if len(runs) > 1 else ""
+        lines.append(one_line(f"{shown(runs[0])}{more}: {line}; {advice}"))
     lines.append(one_line(f"analyse: {shlex.join(['python', '-m', 'multirun_analysis', shown(directory)])}"))
     terminal.tell("\n".join(lines))
-    return 0 if set(counts) <= {"done", "diverged"} else 1
+    return 0 if set(counts) <= set(FINISHED) else 1
 
 
 def show_plan(jobs: list[Job], workers: int, *, in_sweep: bool, here: bool = True) -> None:
@@ -254,11 +274,12 @@ def show_plan(jobs: list[Job], workers: int, *, in_sweep: bool, here: bool = Tru
     width = max(map(len, names))
     total = longest = 0.0
     probed: dict[tuple[str, int], float] = {}
-    statuses = [job.status() for job in jobs]
-    todo = [job for job, status in zip(jobs, statuses, strict=True) if status not in ("done", "diverged")]
+    refusals = [job.refusals() for job in jobs]
+    statuses = ["refused" if refused else job.status() for job, refused in zip(jobs, refusals, strict=True)]
+    todo = [job for job, status in zip(jobs, statuses, strict=True) if status not in (*FINISHED, "refused")]
     needs = dict(zip(map(id, todo), disk.of_jobs(todo, in_sweep=in_sweep), strict=True))
     print(f"{'job':<{width}}  {'status':<8}  {'parameters':>10}  {'disk':>8}" + ("   at most" if here else ""))
-    for job, name, status in zip(jobs, names, statuses, strict=True):
+    for job, name, status, refused in zip(jobs, names, statuses, refusals, strict=True):
         seconds = 0.0
         if here and id(job) in needs:
             alike = (job.hash, len(job.seeds))  # the seed changes nothing
@@ -267,8 +288,9 @@ def show_plan(jobs: list[Job], workers: int, *, in_sweep: bool, here: bool = Tru
         estimate = f"  {disk.shown(needs[id(job)].kept):>8}" if id(job) in needs else ""
         estimate += f"  {clock(seconds):>8}" if seconds else ""
         print(f"{name:<{width}}  {status:<8}  {preflight().parameters(job):>10,}{estimate}", flush=True)
-        for flaw in job.flaws():
-            print(one_line(f"    {flaw}; it will be set aside"))
+        aside = [] if refused else [f"{flaw}; it will be set aside" for flaw in job.flaws()]
+        for line in (*refused, *aside, *(f"{shown(run)}: {line}" for run, line in job.lost())):
+            print(f"    {one_line(line)}")
     if needs:
         print(disk.told(list(needs.values()), workers, jobs[0].cell.parent))
     timing = f"at most {clock(max(total / workers, longest))}" if here else "not timed, as they run elsewhere,"

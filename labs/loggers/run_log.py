@@ -18,7 +18,7 @@ from labs.files import finite, json_line, parse_json, write_atomically
 from labs.loggers.mirror import Mirror, RunInfo, starting
 
 log = logging.getLogger(__name__)
-FILES = ("metrics.jsonl", "layers.jsonl")
+RECORDS = ("metrics.jsonl", "layers.jsonl")  # what curves are drawn from; `records` in result.json holds the SHA-256 of each
 
 
 class RunLog:
@@ -45,7 +45,7 @@ class RunLog:
         """
         self.directory.mkdir(parents=True, exist_ok=True)
         try:
-            for name in FILES:
+            for name in RECORDS:
                 self._files.append(_Lines(self.directory / name, self._after))
             kept = [(what, parse_json(line)) for what, file in zip(("epoch", "layers"), self._files, strict=True)
                     for line in file.kept.splitlines()]  # fmt: skip
@@ -135,7 +135,7 @@ class _Lines:
         self.kept = lines_up_to(path, after)
         write_atomically(path, self.kept)
         self.digest = hashlib.sha256(self.kept)
-        self._file = path.open("a", encoding="utf-8")
+        self._file = path.open("a", encoding="utf-8", newline="\n")  # the bytes of the digest, on every system
 
     def append(self, row: dict[str, Any]) -> None:
         line = json_line(row)

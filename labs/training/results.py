@@ -1,4 +1,4 @@
-"""result.json: it carries a checksum of itself, and is believed where that, its fields and its place agree.
+"""result.json: it carries a checksum of itself, and is believed where that, its fields, its place and config.json agree.
 
 `multirun_analysis/result.py` holds the same rules for the analysis, which imports nothing from here; `tests/test_contract.py`
 sees that both say the same of the same files.
@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from labs.files import finite, parse_json, read_bytes, read_json, write_json
+from labs.loggers.run_log import RECORDS
 
 FINISHED = ("done", "diverged")
 ENDINGS = (*FINISHED, "failed", "interrupted")
 FORMAT = 2  # of config.json: where it notes one, the result beside it has a checksum
 METRICS = ("train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc")
 COUNTS = ("depth", "params", "mult_adds", "num_classes", "best_epoch", "epochs_run")
-KINDS = {"residual": bool, "layers": list, "versions": dict, "error": dict}
-LATER = ("num_classes",)  # which early results lack
+KINDS = {"residual": bool, "layers": list, "versions": dict, "error": dict, "records": dict}
+LATER = ("num_classes", "records")  # which early results lack
 # What every finished run has, if only as null.
 FIELDS = tuple(key for key in ("seed", "hash", *METRICS, "seconds", *COUNTS, *KINDS) if key not in LATER)
 NUMBERS_WHERE_DONE = ("val_acc", "test_acc", "seconds", "params", "best_epoch", "epochs_run")
@@ -67,6 +68,29 @@ def finished(directory: Path, seed: int, config_hash: str) -> bool:
     return result is not None and result["status"] in FINISHED
 
 
+def lost(directory: Path, result: dict[str, Any]) -> dict[str, str]:
+    """What a finished run no longer has as it left it, each file with a line that says so; its result stands all the same."""
+    if result["status"] not in FINISHED:
+        return {}
+    records = result.get("records") or {}  # of which runs of before have none
+    states = {name: _state(directory / name, records[name]) for name in RECORDS if name in records}
+    found = {name: f"{name} {state}, so no curve is drawn from it" for name, state in states.items() if state}
+    if without_best(directory, result):
+        name = "checkpoints/best.pt" if (directory / "checkpoints").is_dir() else "checkpoints/"
+        found[name] = f"{name} is gone, so the weights cannot be tested again"
+    return found
+
+
+def _state(path: Path, digest: object) -> str:
+    """What is wrong with a file that had this SHA-256; empty where nothing is."""
+    try:
+        return "" if hashlib.sha256(read_bytes(path)).hexdigest() == digest else "is not as the run left it"
+    except FileNotFoundError:
+        return "is gone"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+
+
 def without_best(directory: Path, result: dict[str, Any]) -> bool:
     """Whether the weights that this finished run has tested are gone. One that was only measured (epoch 0) saved none."""
     return result["status"] in FINISHED and bool(result.get("best_epoch")) and not best_of(directory).is_file()
@@ -82,7 +106,7 @@ def flaw(result: Any, config: Any, seed: int, config_hash: str) -> str:
 
     Args:
         result: its content.
-        config: the content of config.json beside it; None where there is none, or it is damaged.
+        config: the content of config.json beside it; None or empty where there is none, or it is damaged.
         seed: of the directory.
         config_hash: of the configuration.
     """
@@ -90,24 +114,25 @@ def flaw(result: Any, config: Any, seed: int, config_hash: str) -> str:
         return "is damaged (not a JSON object)"
     if result.get("status") not in ENDINGS:
         return f"status {_short(result.get('status'))} is none of {', '.join(ENDINGS)}"
-    config = config if isinstance(config, dict) else {}
-    if "checksum" in result or "format" in config:
+    if not (isinstance(config, dict) and {"hash", "seed"} <= config.keys() and isinstance(config.get("config"), dict)):
+        return "lies beside no config.json of a run, without which nobody knows what was trained"
+    if {"checksum", "records"} & result.keys() or "format" in config:  # not of before there were any
         if "checksum" not in result:
             return "has no checksum, and so was not written by this run"
         if result["checksum"] != checksum(result):
             return "does not agree with its own checksum, and so was changed or damaged"
-    if "format" in config and config.get("checksum") != checksum(config):
+    if {"checksum", "format"} & config.keys() and config.get("checksum") != checksum(config):
         return "lies beside a config.json that does not agree with its own checksum, and so was changed or damaged"
     for key, value in result.items():
         if value is not None and not _has_kind(key, value):
             return f"{key} is not a {_kind(key)}"
     if result.get("seed") != seed:
         return f"is of seed {_short(result.get('seed'))}, in the directory of seed {seed}"
-    if config.get("seed", seed) != seed:
+    if config["seed"] != seed:
         return f"lies beside the config.json of seed {_short(config['seed'])}, in the directory of seed {seed}"
     if result.get("hash") != config_hash:
         return f"is of another configuration (hash {_short(result.get('hash'))}, not {config_hash})"
-    if config.get("hash", config_hash) != config_hash:
+    if config["hash"] != config_hash:
         return f"lies beside the config.json of another configuration (hash {_short(config['hash'])}, not {config_hash})"
     if result["status"] in FINISHED and (absent := [key for key in FIELDS if key not in result]):
         return f"lacks {', '.join(absent)}"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from labs.errors import UserError
-from labs.loggers.run_log import FILES, lines_up_to
+from labs.loggers.run_log import RECORDS, lines_up_to
 from labs.replicas.replicas import Replicas
 from labs.training import checkpoint
 from labs.training import state as run_state
@@ -103,7 +103,7 @@ def usable(path: Path, directory: Path, seed: int, config_hash: str, data: int) 
     except checkpoint.UnusableError as error:
         log.warning("%s; it is set aside, and an older checkpoint or the beginning is where this run goes on", error)
         path.replace(path.with_suffix(".unusable"))
-        for name in FILES:
+        for name in RECORDS:
             with suppress(FileNotFoundError):
                 shutil.copyfile(directory / name, directory / f"{name}.unusable")
         return None
@@ -123,7 +123,7 @@ def read(path: Path, directory: Path, seed: int, config_hash: str, data: int) ->
         raise checkpoint.UnusableError(
             f"{path}: a checkpoint of another run (configuration {state.get('hash')}, seed {state.get('seed')})"
         )
-    for name, digest in zip(FILES, state["records"], strict=True):
+    for name, digest in zip(RECORDS, state["records"], strict=True):
         if hashlib.sha256(lines_up_to(directory / name, state["epoch"])).hexdigest() != digest:
             raise checkpoint.UnusableError(f"{path}: {name} beside it is damaged before the end of epoch {state['epoch']}")
     if state["data"] != data:

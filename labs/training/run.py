@@ -20,7 +20,7 @@ from labs.data.images import Images
 from labs.errors import OUT_OF_MEMORY, UserError, one_line
 from labs.loggers.console import EpochProgress
 from labs.loggers.mirror import RunInfo
-from labs.loggers.run_log import RunLog
+from labs.loggers.run_log import RECORDS, RunLog
 from labs.models.build import build_model, depth_of, without_skips
 from labs.models.summary import Summary, summarize
 from labs.replicas.replicas import Replicas
@@ -139,10 +139,12 @@ def fit_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progress
             loss, accuracy = test_best(run, tested, test)
             outcomes.append(results.put_together(
                 seed=run.seed, diverged=run.diverged, best=run.best, epochs_run=run.epochs_run, test_loss=loss,
-                test_acc=accuracy, seconds=run.seconds, **shared,
+                test_acc=accuracy, seconds=run.seconds,
+                records=dict(zip(RECORDS, run.log.digests(), strict=True)), **shared,
             ))  # fmt: skip
         for run, outcome in zip(runs, outcomes, strict=True):
             run.log.end(outcome)
+            run.log.sync()  # the digests are worth nothing without the lines
             (run.directory / "checkpoints" / "previous.pt").unlink(missing_ok=True)  # the run is finished: last.pt is enough
             results.write(run.directory, outcome)
             log.info(epilogue(run, outcome))

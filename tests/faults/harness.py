@@ -136,8 +136,8 @@ def runs(folder: Path) -> list[Path]:
 
 
 def without_time(row: dict[str, Any]) -> dict[str, Any]:
-    """A row or a result without its times, and without the checksum that covers these too."""
-    return {key: value for key, value in row.items() if key not in ("seconds", "checksum")}
+    """A row or a result without its times, and without the checksums that cover these too."""
+    return {key: value for key, value in row.items() if key not in ("seconds", "records", "checksum")}
 
 
 def epochs(run: Path) -> list[dict[str, Any]]:

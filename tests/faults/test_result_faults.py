@@ -59,8 +59,19 @@ def make_one_up(run: Path, others: list[Path], draw: random.Random) -> None:
     (run / "result.json").write_text(text)
 
 
+def lose_the_configuration(run: Path, others: list[Path], draw: random.Random) -> None:
+    """With the checksum, or without: there is nothing left by which the result could be one of before."""
+    path = run / "config.json"
+    draw.choice([path.unlink, lambda: path.write_text("{"), lambda: path.write_text("{}")])()
+    if draw.random() < 0.5:
+        result = json.loads((run / "result.json").read_text())
+        made_up = {key: value for key, value in result.items() if key not in ("checksum", "records")} | {"test_acc": 99.9}
+        (run / "result.json").write_text(json.dumps(made_up))
+
+
 FAULTS: list[Callable[[Path, list[Path], random.Random], None]] = [
     flip_a_digit, flip_a_bit, cut, copy_the_result, copy_the_directory_of_another_seed, make_one_up,
+    lose_the_configuration,
 ]  # fmt: skip
 
 
@@ -102,6 +113,27 @@ def test_a_result_that_is_not_this_runs_own(
     assert numbers(copy) == numbers(finished)
     assert {path: path.read_bytes() for other in others for path in other.rglob("*") if path.is_file()} == untouched
     count("results changed, copied or made up, each set aside in a line and measured again to the same numbers")
+
+
+@pytest.mark.parametrize("number", range(TIMES))
+def test_what_a_finished_run_loses_is_told_and_costs_nothing(commands: Commands, copy: Path, number: int) -> None:
+    draw = random.Random(f"lost {number}")
+    run = draw.choice(runs(copy))
+    path = run / draw.choice(["metrics.jsonl", "layers.jsonl", "checkpoints/best.pt"])
+    changed = path.suffix == ".jsonl" and draw.random() < 0.7
+    if changed:
+        content = bytearray(path.read_bytes())
+        content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+    path.write_bytes(content[: draw.randrange(1, len(content) + 1)]) if changed else path.unlink()
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    result = commands.train(copy, *SWEEP)
+    assert result.code == 0, result.err
+    assert "6 finished already, 0 to run" in result.out
+    said = [line for line in result.out.splitlines() if str(run.relative_to(copy)) in line]
+    assert len(said) == 1, result.out
+    assert f"{path.relative_to(run)} is {'not as the run left it' if changed else 'gone'}" in said[0]
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    count("JSON lines changed or lost and weights lost of finished runs, each told in one line")
 
 
 def test_best_weights_that_are_lost(commands: Commands, finished: Path, copy: Path) -> None:

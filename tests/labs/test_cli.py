@@ -89,6 +89,6 @@ def test_a_file_in_the_place_of_a_sweep_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "multirun").mkdir()
     (tmp_path / "multirun" / "x").write_text("mine")
     ended = program(tmp_path, "-m", "model.depth=1,2", "study=x")
-    assert ended.stderr == "error: multirun/x: a file is where a directory of this sweep belongs; move it away\n"
+    assert ended.stderr == f"error: {tmp_path}/multirun/x: a file is where a folder belongs; move it away\n"
     assert ended.returncode == 1
     assert (tmp_path / "multirun" / "x").read_text() == "mine"

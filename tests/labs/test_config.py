@@ -38,6 +38,7 @@ def base_for(key: str) -> DictConfig:
         ["model=cnn", "optimizer=sgd", "scheduler=cosine", "dataset=imagefolder", FOLDER, "logger=all"],
         ["scheduler=constant"],
         ["scheduler=warmup_cosine"],
+        ["dataset=any/target", "dataset._target_=a.B"],
     ]
     for overrides in choices:
         group, _, leaf = key.rpartition(".")

@@ -16,6 +16,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from multirun_analysis.collect import RUN_COLUMNS, typed
+from multirun_analysis.result import RECORDS, checksum
 
 
 def config(depth: int = 5, residual: bool = False, seed: int = 0, **changes: Any) -> dict[str, Any]:
@@ -65,9 +66,13 @@ def write_run(
     error: dict[str, str] | None = None,
     result: dict[str, Any] | None = None,
     cell: str | None = None,
+    sealed: bool = False,
     **changes: Any,
 ) -> Path:
-    """Write one run directory and return it. `status=None` leaves result.json out; `result` replaces keys of it."""
+    """Write one run directory and return it.
+
+    `status=None` leaves result.json out, `result` replaces keys of it, and with `sealed` it has its checksums.
+    """
     tree = config(depth, residual, seed, **changes)
     run = study / (cell or cell_name(tree)) / f"seed={seed}"
     run.mkdir(parents=True)
@@ -105,7 +110,13 @@ def write_run(
             "test_loss": loss * 1.1 if finished else None, "test_acc": accuracy - 0.5 if finished else None, "seconds": 12.3,
             "versions": {"python": "3.11.7", "torch": "2.15.0"}, "error": error,
         }  # fmt: skip
-        _write_json(run / "result.json", content | (result or {}))
+        (run / "checkpoints").mkdir()
+        (run / "checkpoints" / "best.pt").touch()
+        content |= result or {}
+        if sealed:
+            content["records"] = {name: hashlib.sha256((run / name).read_bytes()).hexdigest() for name in RECORDS}
+            content["checksum"] = checksum(content)
+        _write_json(run / "result.json", content)
     return run
 
 

@@ -1,6 +1,7 @@
 """Run directories to frames: everything there is found as it is, whatever state it is in."""
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -8,9 +9,10 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic import cell_name, config, write_run, write_study
+from synthetic import cell_name, config, write_plan, write_run, write_study
 
 from multirun_analysis.collect import collect
+from multirun_analysis.result import checksum
 from multirun_analysis.rundir import read_run
 
 
@@ -183,21 +185,45 @@ class TestDamage:
     def test_best_weights_that_are_gone_are_told(self, tmp_path):
         run = write_run(tmp_path / "s")
         assert pd.isna(only(collect([tmp_path]))["note"])
-        (run / "checkpoints").mkdir()
+        (run / "checkpoints" / "best.pt").unlink()
         row = only(collect([tmp_path]))
-        assert row["note"] == "checkpoints/best.pt is gone, so its weights cannot be tested again"
+        assert row["note"] == "checkpoints/best.pt is gone, so the weights cannot be tested again"
         assert row["counted"]
+        (run / "checkpoints").rmdir()
+        row = only(collect([tmp_path]))
+        assert row["note"] == "checkpoints/ is gone, so the weights cannot be tested again"
+        assert row["counted"]
+
+    @pytest.mark.parametrize("damage", [lambda path: path.write_bytes(path.read_bytes()[:-200]), lambda path: path.unlink(),
+                                        lambda path: path.write_text(path.read_text().replace("1", "2", 1))])  # fmt: skip
+    @pytest.mark.parametrize(("file", "kept"), [("metrics.jsonl", "layers"), ("layers.jsonl", "epochs")])
+    def test_no_line_is_taken_from_a_file_that_is_not_as_the_run_left_it(self, tmp_path, file, kept, damage):
+        run = write_run(tmp_path / "s", sealed=True)
+        whole = collect([tmp_path])
+        assert pd.isna(only(whole)["note"])
+        damage(run / file)
+        frames = collect([tmp_path])
+        left = "is not as the run left it" if (run / file).exists() else "is gone"
+        assert only(frames)["note"] == f"{file} {left}, so no curve is drawn from it"
+        assert only(frames)["counted"]
+        assert only(frames)["test_acc"] == only(whole)["test_acc"]
+        other = "epochs" if kept == "layers" else "layers"
+        assert len(getattr(frames, other)) == 0
+        assert getattr(frames, kept).equals(getattr(whole, kept))
+        assert only(collect([tmp_path], with_layers=False))["note"] == only(frames)["note"]
 
     def test_a_killed_run_says_so(self, tmp_path):
         (write_run(tmp_path / "s", status=None) / ".lock").touch()
         row = only(collect([tmp_path]))
         assert (row["status"], row["note"]) == ("interrupted", "killed: it left no result.json")
 
-    def test_a_run_without_config_is_not_counted(self, tmp_path):
-        (write_run(tmp_path / "s") / "config.json").write_text("{")
+    @pytest.mark.parametrize("content", ["{", "{}", "[1]", '{"seed": 0}', None])
+    def test_a_result_without_the_config_json_it_belongs_to_is_corrupt(self, tmp_path, content):
+        path = write_run(tmp_path / "s") / "config.json"
+        path.unlink() if content is None else path.write_text(content)
         row = only(collect([tmp_path]))
-        assert (row["status"], row["counted"]) == ("done", False)
-        assert row["reason"] == "no readable config.json, so its configuration is unknown"
+        assert (row["status"], row["counted"], row["reason"]) == ("corrupt", False, "corrupt")
+        assert "result.json: lies beside no config.json of a run, without which nobody knows what was trained" in row["note"]
 
     def test_layers_of_another_length_are_left_out_and_named(self, tmp_path):
         path = write_run(tmp_path / "s") / "layers.jsonl"
@@ -221,6 +247,60 @@ class TestDamage:
         row = only(collect([tmp_path]))
         assert (row["mismatch"], row["counted"]) == (True, False)
         assert row["reason"] == "its directory and files name different configurations"
+
+
+class TestCommand:
+    """The command that is printed beside a run trains that run, or there is none."""
+
+    def test_a_copy_of_another_seed_has_none(self, tmp_path):
+        run = write_run(tmp_path / "s", seed=0)
+        assert only(collect([run]))["command"].endswith(" seed=0")
+        shutil.copytree(run, other := run.with_name("seed=1"))
+        assert pd.isna(only(collect([other]))["command"])
+        (other / "result.json").unlink()
+        assert pd.isna(only(collect([other]))["command"])
+        (run / "result.json").unlink()
+        assert only(collect([run]))["command"].endswith(" seed=0")
+
+    def test_a_copy_of_another_cell_has_none(self, tmp_path):
+        run, other = write_run(tmp_path / "s", depth=5), write_run(tmp_path / "s", depth=10, status=None)
+        shutil.copy(run / "config.json", other)
+        assert pd.isna(only(collect([other]))["command"])
+
+    def test_a_copy_into_a_place_without_a_hash_has_none(self, tmp_path):
+        run = write_run(tmp_path / "outputs", cell="18-40-22", study=None)
+        note = json.loads((run / "config.json").read_text())
+        note["command"] += " hydra.mode=RUN 'hydra.run.dir=\"outputs/18-40-22\"'"
+        (run / "config.json").write_text(json.dumps(note))
+        assert only(collect([run]))["command"] == note["command"]
+        shutil.copytree(run.parent, other := tmp_path / "outputs" / "19-00-00")
+        assert pd.isna(only(collect([other]))["command"])
+
+    @pytest.mark.parametrize("entries", [{"command": "rm -r ."}, {"seed": 0}, {"command": ["python"]}])
+    def test_a_changed_config_json_gives_none(self, tmp_path, entries):
+        path = write_run(tmp_path / "s", seed=1, status=None) / "config.json"
+        note = json.loads(path.read_text()) | {"format": 2}
+        path.write_text(json.dumps(note | {"checksum": checksum(note)}))
+        assert only(collect([tmp_path]))["command"] == note["command"]
+        path.write_text(json.dumps(note | {"checksum": checksum(note)} | entries))
+        assert pd.isna(only(collect([tmp_path]))["command"])
+
+    @pytest.mark.parametrize("cell", ["a b", 'say "x"', "a\\b", "$x"])
+    def test_a_quoted_directory_is_read(self, tmp_path, cell):
+        run = write_run(tmp_path, cell=cell, status=None)
+        note = json.loads((run / "config.json").read_text())
+        note["command"] = "python train.py " + shlex.quote('hydra.run.dir="there/' + cell.replace('"', '\\"') + '"')
+        (run / "config.json").write_text(json.dumps(note))
+        assert only(collect([tmp_path]))["command"] == note["command"]
+
+
+def test_missing_seeds_are_not_described_by_the_files_of_another_cell(tmp_path):
+    study = write_study(tmp_path / "s", depths=[5], seeds=[0], arms=[False])
+    write_plan(study, depths=[5, 10], seeds=[0, 1], arms=[False])
+    other = study / cell_name(config(10)) / "seed=0"
+    shutil.copytree(next(study.glob("*depth=5*/seed=0")), other)
+    runs = collect([study]).runs
+    assert runs.loc[runs["status"] == "missing", ["depth", "seed"]].to_numpy().tolist() == [[5, 1], [10, 1]]
 
 
 def test_reading_one_run_never_raises_on_arbitrary_bytes(tmp_path):

@@ -10,7 +10,7 @@ import filelock  # noqa: F401  (before fcntl is taken away, which it would warn 
 import pytest
 from synthetic import write_plan, write_run, write_study
 
-from multirun_analysis import rundir, status
+from multirun_analysis import analysis, rundir, status, tables
 from multirun_analysis.collect import collect
 
 HOLD = (
@@ -119,3 +119,23 @@ def test_corrupt_results_have_a_column_only_when_there_are_some(tmp_path):
     assert "corrupt" not in counts(study)
     shutil.copy(__file__, next(study.glob("*/seed=0")) / "result.json")
     assert counts(study)["corrupt"] == "1"
+
+
+def test_what_finished_runs_have_lost_is_told_once_for_all_of_which_the_same_is_true(tmp_path):
+    study = write_study(tmp_path / "s", depths=[5], seeds=[0, 1, 2], sealed=True)
+    plain = sorted(study.glob("*plain*/seed=*"))
+    shutil.rmtree(plain[0] / "checkpoints")
+    shutil.rmtree(plain[2] / "checkpoints")
+    (plain[1] / "layers.jsonl").unlink()
+    (plain[1] / "checkpoints" / "best.pt").unlink()
+    frames = collect([study], with_layers=False)
+    lines = [
+        f"{plain[0].relative_to(study)} and 1 more: checkpoints/ is gone, so the weights cannot be tested again",
+        f"{plain[1].relative_to(study)}: layers.jsonl is gone, so no curve is drawn from it; "
+        "checkpoints/best.pt is gone, so the weights cannot be tested again",
+    ]
+    assert status.remarks(frames.runs) == lines
+    assert "\n".join(lines) in status.report(frames)
+    assert analysis.notices(frames)[:2] == lines
+    rows = tables.exclusions(frames.runs).rows
+    assert [row[0].text for row in rows] == [str(plain[1].relative_to(study))]  # an archive need not list all its runs

@@ -1,10 +1,13 @@
 """One job: what it skips, refuses, holds and records, whatever the training in it does."""
 
 import errno
+import hashlib
 import json
 import math
+import os
 import re
 import shlex
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +25,7 @@ from written import write_result
 from labs import cells, config
 from labs.errors import UserError
 from labs.files import read_json, write_json
-from labs.jobs import job
+from labs.jobs import job, rundir
 from labs.training import results
 
 CONF = Path(__file__).parents[3] / "conf"
@@ -111,7 +114,6 @@ def test_a_job_that_is_finished_trains_nothing(start: Start, cell: Path, trainin
     result(cell, cfg, val_acc=77.0)
     assert job.run(cfg) == 77.0
     assert training == []
-    assert not (cell / "seed=0" / "config.json").exists()
 
 
 @pytest.mark.parametrize(("status", "over"), [("done", True), ("diverged", True), ("failed", False), ("interrupted", False)])
@@ -151,33 +153,96 @@ def test_a_result_that_is_not_this_runs_own_is_set_aside_with_a_line(
     assert (cell / "seed=1" / "result.json.unusable").read_text() == wrong
 
 
-def test_best_weights_that_a_finished_run_has_lost_are_told(
+def test_what_a_finished_run_has_lost_is_told_in_one_line_and_nothing_is_trained(
     start: Start, cell: Path, training: list[list[int]], caplog: pytest.LogCaptureFixture
 ) -> None:
     cfg = start()
     job.run(cfg)
+    path = cell / "seed=0" / "result.json"
+    digest = hashlib.sha256(b"lines\n").hexdigest()
+    results.write(path.parent, read_json(path) | {"records": {"metrics.jsonl": digest, "layers.jsonl": digest}})
+    (cell / "seed=0" / "metrics.jsonl").write_text("lines\n")
+    training.clear()
     caplog.clear()
-    job.run(cfg)
+    assert job.run(cfg) == 90.0
+    assert training == []
     [record] = caplog.records
-    assert record.getMessage().startswith(f"{cell}/seed=0/checkpoints/best.pt is gone; the numbers stand")
+    assert record.getMessage() == (
+        "seed 0 is finished already, but layers.jsonl is gone, so no curve is drawn from it; checkpoints/ is gone, so the "
+        "weights cannot be tested again; the result stands; to have it back, delete result.json and start this run again: "
+        f"{cell}/seed=0"
+    )
     (cell / "seed=0" / "checkpoints").mkdir()
     (cell / "seed=0" / "checkpoints" / "best.pt").touch()
+    (cell / "seed=0" / "layers.jsonl").write_text("lines\n")
     caplog.clear()
     job.run(cfg)
     assert not caplog.records
 
 
-@pytest.mark.parametrize("name", [*job.OF_A_RUN, ".lock"])
-def test_a_folder_where_a_file_belongs_is_one_line_before_anything_is_trained(
-    start: Start, cell: Path, training: list[list[int]], caplog: pytest.LogCaptureFixture, name: str
+@pytest.mark.parametrize("name", rundir.FILES)
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_what_is_no_file_where_one_belongs_is_one_line_before_anything_is_trained(
+    start: Start, cell: Path, training: list[list[int]], caplog: pytest.LogCaptureFixture, name: str, kind: str
 ) -> None:
-    (cell / "seed=0" / name).mkdir(parents=True)
-    assert math.isnan(job.run(start()))
-    [record] = caplog.records
-    assert f"{cell}/seed=0" in record.getMessage()
-    assert "\n" not in record.getMessage()
-    assert record.exc_info in (None, False)
+    path = cell / "seed=0" / name
+    path.parent.mkdir(parents=True)
+    path.mkdir() if kind == "folder" else os.mkfifo(path)
+    what = "a folder" if kind == "folder" else "a pipe or a device"
+    assert refused(start(), caplog) == f"failed: {path}: {what} is where a file belongs; move it away"
     assert training == []
+
+
+@pytest.mark.parametrize("place", ["", "..", "../..", *rundir.FOLDERS])
+def test_a_file_where_a_folder_belongs_is_one_line_before_anything_is_trained(
+    start: Start, cell: Path, training: list[list[int]], caplog: pytest.LogCaptureFixture, place: str
+) -> None:
+    path = (cell / "seed=0" / place).resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.write_text("mine")
+    assert refused(start("replicas=2"), caplog) == f"failed: {path}: a file is where a folder belongs; move it away"
+    assert path.read_text() == "mine"
+    assert training == []
+
+
+def test_a_link_that_leads_nowhere_is_no_folder(
+    start: Start, cell: Path, training: list[list[int]], caplog: pytest.LogCaptureFixture
+) -> None:
+    cell.mkdir(parents=True)
+    (cell / "seed=0").symlink_to(cell / "away")
+    assert refused(start(), caplog) == (
+        f"failed: {cell}/seed=0: a link that leads nowhere is where a folder belongs; move it away"
+    )
+    (cell / "away").mkdir()
+    assert job.run(start()) == 90.0
+
+
+@pytest.mark.parametrize("place", ["seed=1", "seed=1/checkpoints", "."])
+def test_a_directory_that_cannot_be_written_in_is_one_line_before_anything_is_trained(
+    start: Start, cell: Path, training: list[list[int]], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch,
+    place: str,
+) -> None:  # fmt: skip
+    cfg = start("replicas=2")
+    (cell / place).mkdir(parents=True)
+    monkeypatch.setattr(os, "access", lambda path, *_, **__: Path(path) != cell / place)
+    assert refused(cfg, caplog) == (
+        f"failed: {cell / place}: cannot be written in, being read-only or not yours; mend that, or choose another directory"
+    )
+    assert training == []
+    assert not (cell / "seed=0").exists()
+    for seed in (0, 1):
+        result(cell, cfg, seed, val_acc=77.0)
+    assert job.run(cfg) == 77.0  # what is finished is only read
+
+
+def test_a_lock_that_is_not_ours_is_named(start: Start, cell: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (cell / "seed=0").mkdir(parents=True)
+    (cell / "seed=0" / ".lock").symlink_to(cell / "elsewhere" / "lock")
+    message = refused(start(), caplog)
+    assert message.startswith(f"failed: {cell}/seed=0/.lock: cannot be written (")
+    assert message.endswith("); mend that, or choose another directory")
 
 
 # ── config.json ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -331,13 +396,14 @@ def test_a_result_of_another_configuration_does_not_pass_as_ours_where_config_js
     start: Start, cell: Path, training: list[list[int]], caplog: pytest.LogCaptureFixture, damaged: str | None
 ) -> None:
     cfg = start()
-    result(cell, cfg, hash="0123456789")
-    if damaged is not None:
-        (cell / "seed=0" / "config.json").write_text(damaged)
+    note = result(cell, cfg, hash="0123456789").with_name("config.json")
+    note.unlink() if damaged is None else note.write_text(damaged)
     assert "seed=0: holds a run of another configuration (hash 0123456789, not " in refused(cfg, caplog)
-    result(cell, cfg, val_acc=77.0)
-    assert job.run(cfg) == 77.0  # ours is finished, whatever became of config.json
     assert training == []
+    path = result(cell, cfg, val_acc=77.0)
+    note.unlink() if damaged is None else note.write_text(damaged)
+    assert job.run(cfg) == 90.0  # without its config.json ours is measured again
+    assert read_json(path.with_name("result.json.unusable"))["val_acc"] == 77.0
 
 
 def test_a_run_in_other_hands_is_refused_and_free_again_afterwards(
@@ -359,7 +425,7 @@ def test_a_place_that_cannot_be_written_is_refused(
     cfg = start()
     cell.mkdir(parents=True)
     (cell / "seed=0").write_text("a file")
-    assert refused(cfg, caplog) == f"failed: {cell}/seed=0: cannot be written (File exists)"
+    assert refused(cfg, caplog) == f"failed: {cell}/seed=0: a file is where a folder belongs; move it away"
     assert (cell / "seed=0").read_text() == "a file"
     assert training == []
 
@@ -386,7 +452,7 @@ def test_a_run_that_another_process_finished_meanwhile_is_left_as_it_is(
         result(cell, cfg, val_acc=77.0)
         return FileLock(directory / ".lock").acquire()
 
-    monkeypatch.setattr(job, "hold", holding)
+    monkeypatch.setattr(rundir, "hold", holding)
     assert job.run(cfg) == 77.0
     assert training == []
 
