@@ -28,6 +28,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
 import terminal
 from labs import cells, config
+from labs.cells import Cell
 from labs.data import datasets
 from labs.data.batches import Normalizer, TrainingBatches
 from labs.data.images import split_validation, stratified_split
@@ -62,7 +63,7 @@ def project(cfg: DictConfig) -> list[float]:
 
     run.EpochProgress = Clock  # type: ignore[misc]
     with tempfile.TemporaryDirectory() as folder:
-        run.train(cfg, Path(folder), cells.seeds(cfg), show_progress=False)
+        run.train(Cell.of(cfg, Path(folder)), cells.seeds(cfg), show_progress=False)
     # From the first step of an epoch to the first of the next, so that the end of an epoch counts. The last one has no next.
     return [after - before for before, after in pairwise(ends)]
 

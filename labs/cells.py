@@ -8,6 +8,8 @@ import hashlib
 import json
 import os
 import re
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +116,43 @@ def seeds(cfg: DictConfig) -> list[int]:
 def run_directory(cell: Path, seed: int) -> Path:
     """The directory of one seed of a cell."""
     return cell / f"seed={seed}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One configuration without its seed, and the directory of its runs.
+
+    Attributes:
+        values: the configuration in plain Python, as `resolved` returns it.
+        directory: seed s has its run in `directory/seed=<s>`.
+    """
+
+    values: dict[str, Any]
+    directory: Path
+
+    @classmethod
+    def of(cls, cfg: DictConfig, directory: Path) -> "Cell":
+        """The cell of a composed configuration."""
+        return cls(resolved(cfg), directory)
+
+    @cached_property
+    def hash(self) -> str:
+        """What the results of this configuration carry, and those of another do not."""
+        return digest(self.values)
+
+    @cached_property
+    def name(self) -> str:
+        """The readable prefix and the hash."""
+        return name_of(self.values)
+
+    @cached_property
+    def cfg(self) -> DictConfig:
+        """The configuration, without Hydra's own node."""
+        return OmegaConf.create(self.values)
+
+    def run(self, seed: int) -> Path:
+        """The directory of this seed."""
+        return run_directory(self.directory, seed)
 
 
 def register() -> None:

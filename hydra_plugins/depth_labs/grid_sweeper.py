@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from labs.jobs import grid, launchers
 from labs.jobs.plan import Job
-from labs.jobs.progress import Watch
+from labs.jobs.progress import SweepProgress
 
 
 class GridSweeper(Sweeper):
@@ -46,14 +46,14 @@ class GridSweeper(Sweeper):
             todo = sweep.prepare(self.config, jobs, directory)
             if todo:
                 OmegaConf.save(self.config, directory / "multirun.yaml")
-                watch = Watch(jobs, launchers.num_workers(self.config, len(todo)))
-                watch.start()
+                progress = SweepProgress(jobs, launchers.num_workers(self.config, len(todo)))
+                progress.start()
                 for batch in self.batches(jobs if grid.are_numbered(self.config) else todo):
                     results = self.launcher.launch([job.overrides for job in batch], initial_job_idx=batch[0].number)
                     returned += results
                     for result in results:
                         _ = result.return_value  # raises what ended the job, if that was no failure of the job's own
-                watch.stop()
+                progress.stop()
             if status := sweep.summarize(self.config, jobs, directory):
                 sys.exit(status)
         return returned

@@ -46,9 +46,9 @@ def of_jobs(jobs: list[Job], *, in_sweep: bool) -> list[Disk]:
     """At most what the runs of each job take, if no early stop ends them; measured once a configuration."""
     known: dict[str, Disk] = {}
     for job in jobs:
-        if job.hash not in known:
-            known[job.hash] = of_run(job.cfg, in_sweep=in_sweep)
-    return [Disk(known[job.hash].kept * len(job.seeds), known[job.hash].most * len(job.seeds)) for job in jobs]
+        if job.cell.hash not in known:
+            known[job.cell.hash] = of_run(job.cell.cfg, in_sweep=in_sweep)
+    return [Disk(known[job.cell.hash].kept * len(job.seeds), known[job.cell.hash].most * len(job.seeds)) for job in jobs]
 
 
 def told(needs: list[Disk], workers: int, directory: Path) -> str:

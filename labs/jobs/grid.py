@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from labs import cells, config
+from labs.cells import Cell
 from labs.errors import UserError
 from labs.jobs.overrides import TEXT, as_typed, key_of, parse
 from labs.jobs.plan import Job
@@ -87,10 +88,10 @@ def compose(master: DictConfig, jobs: Sequence[Sequence[str]], first: int = 0) -
             if model is not None:
                 models[shape] = model
         values, directory, cell_name = composed
-        cell = Path(master.hydra.runtime.cwd) / directory / cell_name
+        cell = Cell(values, Path(master.hydra.runtime.cwd) / directory / cell_name)
         seeds = list(range(values["seed"], values["seed"] + values["replicas"]))
         name = " ".join(line for line in lines if line not in common)
-        planned.append(Job(list(lines), values, cell, seeds, name or cell.name, number))
+        planned.append(Job(list(lines), cell, seeds, name or cell_name, number))
     return planned
 
 

@@ -8,7 +8,8 @@ import math
 import signal
 import sys
 import traceback
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from omegaconf import DictConfig
 
 import terminal
 from labs import cells, memory, signals
+from labs.cells import Cell
 from labs.errors import Interrupted, UserError, culprit, disk_refuses, refusal
 from labs.files import write_json
 from labs.jobs import rerun, rundir
@@ -40,41 +42,45 @@ def run(cfg: DictConfig) -> float:
     logging.raiseExceptions = False  # a line of the log that finds the disk full is not worth a traceback
     terminal.keep()  # in a worker, which has streams of its own
     hydra = HydraConfig.get()
-    cell = Path(hydra.runtime.output_dir)
+    cell = cells.Cell.of(cfg, Path(hydra.runtime.output_dir))
     in_sweep = hydra.mode == RunMode.MULTIRUN
     if not in_sweep:
         terminal.output_is_optional()  # what counts is that the run was trained: its directory has all that is shown
-    seeds, hashed = cells.seeds(cfg), cells.config_hash(cfg)
+    seeds = cells.seeds(cfg)
     training = False
     try:
         with signals.taken_over(), ExitStack() as locks:
             if signals.pending():  # a worker of a sweep that is being stopped
                 raise Interrupted(signal.SIGTERM)
-            found_there = [rundir.look(cells.run_directory(cell, seed), seed, hashed) for seed in seeds]
+            found_there = [rundir.look(cell.run(seed), seed, cell.hash) for seed in seeds]
             if refusals := [found.refusal for found in found_there if found.refusal]:
                 raise UserError(refusals[0])
             todo = []
             for seed, found in zip(seeds, found_there, strict=True):
-                directory = cells.run_directory(cell, seed)
+                directory = cell.run(seed)
                 if not found.finished:
                     locks.enter_context(rundir.hold(directory))
-                    found = rundir.look(directory, seed, hashed)  # finished, maybe, while this process waited for the lock
+                    found = rundir.look(directory, seed, cell.hash)  # finished, maybe, while this process waited for the lock
                 if found.finished:
                     tell_finished(directory, seed, found)
                 else:
                     todo.append(seed)
             if todo:
                 for seed in todo:
-                    start(cells.run_directory(cell, seed), cfg, seed)
+                    prepare(cell, seed)
                 training = True
-                train(cfg, cell, todo, in_sweep)
+                with failures_recorded(cell, todo):
+                    memory.refuse_low_limit()
+                    from labs.training import run as training_run  # torch and all
+
+                    training_run.train(cell, todo, show_progress=not in_sweep)
     except Interrupted as interrupted:
         if in_sweep:
             raise
-        command = rerun.command(hydra, rerun.typed(hydra.overrides.task), cfg, cell)
+        command = rerun.command(hydra, rerun.typed(hydra.overrides.task), cell)
         raise Interrupted(interrupted.number, f"interrupted; go on with: {command}") from None
     except Exception as raised:
-        error = unwritable(cell, raised) or raised
+        error = unwritable(cell.directory, raised) or raised
         if not in_sweep:
             if isinstance(error, UserError):
                 sys.exit(f"error: {error}")  # Hydra adds a line of its own to an exception
@@ -82,31 +88,28 @@ def run(cfg: DictConfig) -> float:
         level = logging.INFO if training else logging.WARNING  # what no result.json tells, the terminal does
         log.log(level, "failed: %s", error, exc_info=not isinstance(error, UserError))
         return math.nan
-    return objective(cell, seeds, hashed)
+    return objective(cell, seeds)
 
 
-def train(cfg: DictConfig, cell: Path, seeds: list[int], in_sweep: bool) -> None:
-    """Train these seeds; what goes wrong is written to their result.json and raised."""
+@contextmanager
+def failures_recorded(cell: Cell, seeds: list[int]) -> Iterator[None]:
+    """Write what ends the training of these seeds to the result.json of those that have none, and raise it."""
     try:
-        memory.refuse_low_limit()
-        from labs.training import run  # torch and all
-
-        run.train(cfg, cell, seeds, show_progress=not in_sweep)
+        yield
     except KeyboardInterrupt as interrupted:
-        for seed in unfinished(cell, seeds, cells.config_hash(cfg)):
-            directory = cells.run_directory(cell, seed)
-            message = f"{interrupted} after epoch {epochs_run(directory)} of {cfg.trainer.epochs}".strip()
+        for seed in unfinished(cell, seeds):
+            message = f"{interrupted} after epoch {epochs_run(cell.run(seed))} of {cell.cfg.trainer.epochs}".strip()
             log.info("seed %d: interrupted %s", seed, message)
             with suppress(OSError):
-                record(directory, cfg, seed, "interrupted", {"type": "Interrupted", "message": message, "traceback": ""})
+                write_failure(cell, seed, "interrupted", {"type": "Interrupted", "message": message, "traceback": ""})
         raise
     except Exception as error:
-        shown = unwritable(cell, error) or error
+        shown = unwritable(cell.directory, error) or error
         lines = [] if isinstance(shown, UserError) else traceback.format_exception(shown)
         entry = {"type": type(shown).__name__, "message": str(shown), "traceback": "".join(lines)}
-        for seed in unfinished(cell, seeds, cells.config_hash(cfg)):
+        for seed in unfinished(cell, seeds):
             with suppress(OSError):  # on a full disk the failure itself may not fit
-                record(cells.run_directory(cell, seed), cfg, seed, "failed", entry)
+                write_failure(cell, seed, "failed", entry)
         raise
 
 
@@ -117,9 +120,9 @@ def unwritable(cell: Path, error: Exception) -> UserError | None:
     return UserError(f"{culprit(refused) or cell}: {refusal(refused)}; the epochs so far are kept, mend that and start again")
 
 
-def unfinished(cell: Path, seeds: list[int], config_hash: str) -> list[int]:
+def unfinished(cell: Cell, seeds: list[int]) -> list[int]:
     """The seeds that have no result yet."""
-    return [seed for seed in seeds if not results.finished(cells.run_directory(cell, seed), seed, config_hash)]
+    return [seed for seed in seeds if not results.finished(cell.run(seed), seed, cell.hash)]
 
 
 def tell_finished(directory: Path, seed: int, found: rundir.Found) -> None:
@@ -140,10 +143,11 @@ def epochs_run(directory: Path) -> int:
         return 0
 
 
-def start(directory: Path, cfg: DictConfig, seed: int) -> None:
+def prepare(cell: Cell, seed: int) -> None:
     """Note what is about to run, and clear the outcome of an earlier attempt; one that is not believed is set aside."""
+    directory = cell.run(seed)
     path = directory / "result.json"
-    if flaw := results.read(directory, seed, cells.config_hash(cfg))[1]:
+    if flaw := results.read(directory, seed, cell.hash)[1]:
         log.warning("%s: %s; it is set aside as result.json.unusable, and the run goes on without it", path, flaw)
         path.replace(directory / "result.json.unusable")
     path.unlink(missing_ok=True)
@@ -151,30 +155,29 @@ def start(directory: Path, cfg: DictConfig, seed: int) -> None:
         part.unlink(missing_ok=True)
     hydra = HydraConfig.get()
     overrides = [*rerun.without_seed(rerun.typed(hydra.overrides.task)), f"seed={seed}"]
-    if cfg.replicas != 1:  # which a file in conf/experiment/ may say, and would again
+    if cell.cfg.replicas != 1:  # which a file in conf/experiment/ may say, and would again
         overrides.append("replicas=1")
     write_json(
         directory / "config.json",
         results.sealed({
             "format": results.FORMAT,
-            "hash": cells.config_hash(cfg),
-            "study": cfg.study,
+            "hash": cell.hash,
+            "study": cell.cfg.study,
             "seed": seed,
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "command": rerun.command(hydra, overrides, cfg, directory.parent),
-            "config": cells.resolved(cfg) | {"seed": seed, "replicas": 1},
+            "command": rerun.command(hydra, overrides, cell),
+            "config": cell.values | {"seed": seed, "replicas": 1},
         }),
     )  # fmt: skip
 
 
-def record(directory: Path, cfg: DictConfig, seed: int, status: str, error: dict[str, str]) -> None:
+def write_failure(cell: Cell, seed: int, status: str, error: dict[str, str]) -> None:
     """Write result.json for a run that has no result: `failed` or `interrupted`, with type, message and traceback."""
-    entry = {"status": status, "seed": seed, "hash": cells.config_hash(cfg), "error": error}
-    results.write(directory, entry)
+    results.write(cell.run(seed), {"status": status, "seed": seed, "hash": cell.hash, "error": error})
 
 
-def objective(cell: Path, seeds: list[int], config_hash: str) -> float:
+def objective(cell: Cell, seeds: list[int]) -> float:
     """Mean of the runs' best validation accuracies, percent; NaN where one has none or diverged in the end."""
-    found = [results.read(cells.run_directory(cell, seed), seed, config_hash)[0] for seed in seeds]
+    found = [results.read(cell.run(seed), seed, cell.hash)[0] for seed in seeds]
     accuracies = [float(result["val_acc"]) if result and result["status"] == "done" else math.nan for result in found]
     return sum(accuracies) / len(accuracies)

@@ -5,13 +5,10 @@ A job is one configuration with its seeds; jobs that differ in their seeds alone
 
 import os
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
-from labs import cells
+from labs.cells import Cell
 from labs.files import write_json
 from labs.jobs.rerun import shown, without_seed
 from labs.jobs.rundir import Found, busy, held, look
@@ -20,33 +17,21 @@ from labs.training import results
 
 @dataclass(frozen=True)
 class Job:
-    """One job.
+    """One job: seeds of a cell.
 
-    `overrides` are those Hydra composes it with, `values` what comes of them, in plain Python and without Hydra's own node,
-    `cell` is its directory, `name` what sets it apart from the sweep's other jobs, and `number` its place among them.
+    `overrides` are those Hydra composes it with, `name` is what sets it apart from the sweep's other jobs, and `number` its
+    place among them.
     """
 
     overrides: list[str]
-    values: dict[str, Any]
-    cell: Path
+    cell: Cell
     seeds: list[int]
     name: str
     number: int = 0
 
-    @cached_property
-    def hash(self) -> str:
-        """What the job's results carry, and those of another configuration do not."""
-        return cells.digest(self.values)
-
-    @cached_property
-    def cfg(self) -> DictConfig:
-        """The configuration."""
-        return OmegaConf.create(self.values)
-
     def found(self) -> list[tuple[Path, Found]]:
         """The directory of each seed, and what lies in it."""
-        runs = [(cells.run_directory(self.cell, seed), seed) for seed in self.seeds]
-        return [(run, look(run, seed, self.hash)) for run, seed in runs]
+        return [(self.cell.run(seed), look(self.cell.run(seed), seed, self.cell.hash)) for seed in self.seeds]
 
     def refusals(self) -> list[str]:
         """Why the job will train nothing, a line a seed that stands in its way."""
@@ -78,8 +63,8 @@ def write(directory: Path, study: str | None, command: str, jobs: list[Job]) -> 
     planned: dict[str, dict[str, Any]] = {}
     for job in jobs:
         entry = planned.setdefault(
-            os.path.relpath(job.cell, directory),
-            {"hash": job.hash, "seeds": [], "overrides": without_seed(job.overrides)},
+            os.path.relpath(job.cell.directory, directory),
+            {"hash": job.cell.hash, "seeds": [], "overrides": without_seed(job.overrides)},
         )
         entry["seeds"] = sorted({*entry["seeds"], *job.seeds})
     entries = [{"dir": name, **entry} for name, entry in planned.items()]

@@ -109,7 +109,7 @@ def try_optimizer(cfg: DictConfig, *, on_cpu: bool) -> str | None:
 
 def parameters(job: Job) -> int:
     """Trainable parameters of the job's network."""
-    return sum(p.numel() for p in build(job.cfg).parameters() if p.requires_grad)
+    return sum(p.numel() for p in build(job.cell.cfg).parameters() if p.requires_grad)
 
 
 def build(cfg: DictConfig) -> nn.Module:
@@ -129,7 +129,7 @@ def build(cfg: DictConfig) -> nn.Module:
 
 def probe(job: Job) -> float:
     """Seconds the job takes if no early stop ends it, from a few steps on random images."""
-    cfg = job.cfg
+    cfg = job.cell.cfg
     device = choose_device(cfg.device)
     models = [build_model(cfg, seed) for seed in job.seeds]
     set_threads(cfg.trainer.num_threads, models[0])

@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from labs import cells
 from labs.errors import one_line
 from labs.files import parse_json
 from labs.jobs.plan import Job
@@ -21,7 +20,7 @@ POLL_SECONDS = 1.0
 FILES = ("metrics.jsonl", "result.json")
 
 
-class Watch:
+class SweepProgress:
     """Follows the jobs of a sweep from a thread of its own, from `start` to `stop`.
 
     On a terminal one line is redrawn; elsewhere a line is printed for each job that ends.
@@ -122,7 +121,7 @@ class Watch:
 
 
 def _paths(job: Job, name: str) -> list[Path]:
-    return [cells.run_directory(job.cell, seed) / name for seed in job.seeds]
+    return [job.cell.run(seed) / name for seed in job.seeds]
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
@@ -143,11 +142,11 @@ def seconds_per_epoch(layers: float, measured: list[tuple[float, float]]) -> flo
 
 
 def _epochs(job: Job) -> int:
-    return int(job.values["trainer"]["epochs"])
+    return int(job.cell.values["trainer"]["epochs"])
 
 
 def _layers(job: Job) -> float:
-    model = job.values["model"]
+    model = job.cell.values["model"]
     if isinstance(model.get("widths"), list):
         return len(model["widths"])
     if isinstance(model.get("filters"), list):

@@ -12,6 +12,7 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import DictConfig, OmegaConf
 
 from labs import cells
+from labs.cells import Cell
 from labs.jobs.overrides import key_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,19 +20,18 @@ ROOT = Path(__file__).resolve().parents[2]
 OF_A_SWEEP = re.compile(r"hydra(\.mode|[./](sweep|sweeper|launcher|run)\b)")
 
 
-def command(hydra: HydraConf | DictConfig, overrides: Sequence[str], cfg: DictConfig, cell: Path) -> str:
+def command(hydra: HydraConf | DictConfig, overrides: Sequence[str], cell: Cell) -> str:
     """The command of one job, as one types it where the run or the sweep was started.
 
     Args:
         hydra: the `hydra` node of the run or the sweep.
         overrides: of the job; what it says of resuming is left out.
-        cfg: its composed configuration.
-        cell: its directory.
+        cell: its configuration and directory.
     """
     start = Path(hydra.runtime.cwd)
-    own = [_lasting(override, cfg) for override in overrides if key_of(override) != "resume"]
+    own = [_lasting(override, cell.cfg) for override in overrides if key_of(override) != "resume"]
     hydras = [override for override in typed(hydra.overrides.hydra) if not OF_A_SWEEP.match(key_of(override))]
-    arguments = [*_options(hydra), *own, *hydras, "hydra.mode=RUN", *_place(hydra, cfg, start / cell, start)]
+    arguments = [*_options(hydra), *own, *hydras, "hydra.mode=RUN", *_place(hydra, cell.cfg, start / cell.directory, start)]
     here = (start / "train.py").resolve() == ROOT / "train.py"  # or a link to it
     return shlex.join(["python", "train.py" if here else shown(ROOT / "train.py", start), *arguments])
 

@@ -18,18 +18,19 @@ from types import FrameType, ModuleType
 from typing import Any
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 import terminal
 from labs import cells, memory, signals
 from labs import config as settings
+from labs.cells import Cell
 from labs.errors import Interrupted, UserError, one_line, one_line_errors, visible
 from labs.jobs import launchers, plan, rerun
-from labs.jobs.overrides import key_of
+from labs.jobs.checks import check_directories, check_run, refuse_ignored
 from labs.jobs.plan import Job
 from labs.jobs.progress import clock
 from labs.jobs.rerun import shown
-from labs.jobs.rundir import CELL_FILES, CELL_FOLDERS, blocked, held, misplaced, other_configuration
+from labs.jobs.rundir import held
 from labs.training.results import FINISHED
 
 GRACE_SECONDS = 60.0  # for workers to end a step or a short epoch and to write their checkpoints
@@ -101,7 +102,7 @@ def stopped_gently(jobs: list[Job]) -> Iterator[None]:
         for worker in workers:
             if worker.pid is not None and sys.platform != "win32":  # where this kills, and Ctrl-C has reached them already
                 os.kill(worker.pid, signal.SIGTERM)
-        runs = [cells.run_directory(job.cell, seed) for job in jobs for seed in job.seeds]
+        runs = [job.cell.run(seed) for job in jobs for seed in job.seeds]
         ends = time.monotonic() + GRACE_SECONDS
         while workers and any(map(held, runs)) and time.monotonic() < ends:
             time.sleep(0.1)
@@ -134,36 +135,19 @@ def configurations(jobs: list[Job]) -> list[DictConfig]:
     """The configurations of as few jobs as have every network, with every kind of optimizer, and every way to train."""
     seen: set[str] = set()
     chosen = []
-    for values, job in ((job.values, job) for job in jobs):
+    for values, job in ((job.cell.values, job) for job in jobs):
         network = (values["device"], values["model"], values["dataset"], values["optimizer"].get("_target_"))
         training = (values["optimizer"], values["scheduler"], values["trainer"])
         if not {str(network), str(training)} <= seen:
             seen |= {str(network), str(training)}
-            chosen.append(job.cfg)
+            chosen.append(job.cell.cfg)
     return chosen
 
 
 def single_job(config: DictConfig) -> Job:
     """The one job of a run that is no sweep."""
-    overrides, cell = rerun.typed(config.hydra.overrides.task), Path(config.hydra.run.dir).absolute()
-    return Job(overrides, cells.resolved(config), cell, cells.seeds(config), cells.cell_name(config))
-
-
-def check_run(job: Job) -> None:
-    """Raise UserError where a single run cannot have its directory, or another configuration's run is in it."""
-    if reason := unusable(job.cell):
-        raise UserError(reason)
-    for run in sorted(job.cell.glob("seed=*")):
-        if reason := other_configuration(run, job.hash):
-            raise UserError(reason)
-    for _, found in job.found():
-        if found.refusal:
-            raise UserError(found.refusal)
-
-
-def unusable(cell: Path) -> str:
-    """Why the directory of a cell cannot hold what Hydra and a job write there, as one line; empty where it can."""
-    return blocked(cell) or misplaced(cell, CELL_FILES, CELL_FOLDERS)
+    cell = Cell.of(config, Path(config.hydra.run.dir).absolute())
+    return Job(rerun.typed(config.hydra.overrides.task), cell, cells.seeds(config), cell.name)
 
 
 def prepare_search(config: DictConfig, directory: Path) -> None:
@@ -173,60 +157,6 @@ def prepare_search(config: DictConfig, directory: Path) -> None:
     preflight().check_networks([config], here=launchers.run_here(config))
     preflight().check_data([config])
     make(directory)
-
-
-def refuse_ignored(jobs: list[Job]) -> None:
-    """Raise UserError for an override that changes nothing in any of the jobs, as another value takes its place in all."""
-    for key, reads, instead in (
-        ("model.depth", reads_depth, "beside model.widths; give one of the two"),
-        ("trainer.diagnostics_every", lambda cfg: cfg.trainer.diagnostics == "every_n", "without trainer.diagnostics=every_n"),
-    ):
-        given = [job for job in jobs if key in map(key_of, job.overrides)]
-        if given and not any(reads(job.cfg) for job in given):
-            raise UserError(f"{key}={OmegaConf.select(given[0].cfg, key)}: changes nothing {instead}")
-
-
-def reads_depth(cfg: DictConfig) -> bool:
-    """Whether `model.depth` decides anything; what a network of somebody's own does with it is not known."""
-    return cfg.model.get("widths") is None or cfg.model.get("_target_") != "labs.models.mlp.MLP"
-
-
-def check_directories(jobs: list[Job], study: str | None, directory: Path) -> None:
-    """Raise UserError if the sweep has no directory of its own, or something else is in its place."""
-    if others := sorted({str(job.values["study"]) for job in jobs if job.values["study"] != study}):
-        raise UserError(f"study={','.join(others)}: a sweep has one name; start one for each")
-    todo = [job for job in jobs if job.status() not in FINISHED]
-    if reason := misplaced(directory, ("study.json",), ()) or (blocked(directory) if todo else ""):
-        raise UserError(reason)
-    if reason := next(filter(None, (unusable(job.cell) for job in todo)), ""):
-        raise UserError(reason)
-    refuse_shared_runs(jobs)
-
-
-def refuse_shared_runs(jobs: list[Job]) -> None:
-    """Raise UserError if two jobs that differ would write the same run: the second would take the first's result for its own.
-
-    Jobs that are the same to the last value, such as those of `model.depth=5,5`, are one run, and pass.
-    """
-    first: dict[tuple[Path, int], Job] = {}
-    for job in jobs:
-        for seed in job.seeds:
-            other = first.setdefault((job.cell, seed), job)
-            if other is not job and other.values != job.values:
-                raise UserError(
-                    f"jobs {other.name!r} and {job.name!r} would be one run, {shown(cells.run_directory(job.cell, seed))}; "
-                    + how_to_part([one for one in jobs if one.cell == job.cell])
-                )
-
-
-def how_to_part(jobs: list[Job]) -> str:
-    """What keeps the jobs of one cell from each other: seeds further apart where replicas overlap, else other directories."""
-    seeds, replicas = sorted({job.values["seed"] for job in jobs}), {job.values["replicas"] for job in jobs}
-    if len(seeds) == len(jobs) and len(replicas) == 1:
-        [step] = replicas
-        end = seeds[0] + step * len(seeds)
-        return f"each trains {step} seeds: write 'seed=range({seeds[0]},{end},{step})' replicas={step}"
-    return "leave one of them out, or give each a directory of its own (study=)"
 
 
 def make(directory: Path) -> None:
@@ -248,9 +178,9 @@ def summarize(config: DictConfig, jobs: list[Job], directory: Path) -> int:
         if status not in FINISHED:
             reasons = {str((r.get("error") or {}).get("message", "")) for r in job.results()} - {""} | {*job.flaws()}
             reasons = {*job.refusals()} or reasons
-            reason = " ".join("; ".join(sorted(reasons)).split()) or f"no result, see {shown(job.cell)}/train.log"
+            reason = " ".join("; ".join(sorted(reasons)).split()) or f"no result, see {shown(job.cell.directory)}/train.log"
             lines.append(one_line(f"{'interrupted' if status == 'interrupted' else 'failed'}  {job.name}: {reason}"))
-            lines.append(visible(f"        again: {rerun.command(config.hydra, job.overrides, job.cfg, job.cell)}"))
+            lines.append(visible(f"        again: {rerun.command(config.hydra, job.overrides, job.cell)}"))
     lost: dict[str, list[Path]] = {}
     for run, line in (entry for job in jobs for entry in job.lost()):
         lost.setdefault(line, []).append(run)
@@ -282,7 +212,7 @@ def show_plan(jobs: list[Job], workers: int, *, in_sweep: bool, here: bool = Tru
     for job, name, status, refused in zip(jobs, names, statuses, refusals, strict=True):
         seconds = 0.0
         if here and id(job) in needs:
-            alike = (job.hash, len(job.seeds))  # the seed changes nothing
+            alike = (job.cell.hash, len(job.seeds))  # the seed changes nothing
             seconds = probed[alike] = probed[alike] if alike in probed else preflight().probe(job)
         total, longest = total + seconds, max(longest, seconds)
         estimate = f"  {disk.shown(needs[id(job)].kept):>8}" if id(job) in needs else ""
@@ -292,7 +222,7 @@ def show_plan(jobs: list[Job], workers: int, *, in_sweep: bool, here: bool = Tru
         for line in (*refused, *aside, *(f"{shown(run)}: {line}" for run, line in job.lost())):
             print(f"    {one_line(line)}")
     if needs:
-        print(disk.told(list(needs.values()), workers, jobs[0].cell.parent))
+        print(disk.told(list(needs.values()), workers, jobs[0].cell.directory.parent))
     timing = f"at most {clock(max(total / workers, longest))}" if here else "not timed, as they run elsewhere,"
     print(f"{len(jobs)} jobs, {timing} with {workers} at a time; nothing was run")
     sys.exit(0)

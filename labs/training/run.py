@@ -6,14 +6,14 @@
 import logging
 import re
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig
 from torch import nn
 
-from labs import cells, optimizers, schedules, signals
+from labs import optimizers, schedules, signals
+from labs.cells import Cell
 from labs.data import datasets
 from labs.data.batches import EvaluationBatches, TrainingBatches
 from labs.data.images import Images
@@ -32,12 +32,11 @@ from labs.training.state import Run
 log = logging.getLogger(__name__)
 
 
-def train(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progress: bool) -> list[dict[str, Any]]:
+def train(cell: Cell, seeds: list[int], *, show_progress: bool) -> list[dict[str, Any]]:
     """Train, test and record these seeds of one configuration.
 
     Args:
-        cfg: the composed and checked configuration.
-        cell: its directory; seed s writes into `cell/seed=<s>`.
+        cell: the checked configuration, and where each seed writes.
         seeds: which seeds; all in one process, and side by side unless some have got further than others.
         show_progress: draw a progress bar, or lines where there is no terminal.
 
@@ -47,6 +46,7 @@ def train(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progress: bool)
     Raises:
         UserError: for anything the user can mend, from a missing file to a GPU without memory.
     """
+    cfg = cell.cfg
     outcomes: dict[int, dict[str, Any]] = {}
     lines, warnings = datasets.account(cfg.dataset)
     for level, said in ((logging.INFO, lines), (logging.WARNING if show_progress else logging.INFO, warnings)):
@@ -54,7 +54,7 @@ def train(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progress: bool)
             log.log(level, line)
     try:
         while waiting := [seed for seed in seeds if seed not in outcomes]:
-            trained = fit_and_test(cfg, cell, waiting, show_progress=show_progress)
+            trained = fit_and_test(cell, waiting, show_progress=show_progress)
             outcomes |= {outcome["seed"]: outcome for outcome in trained}
         return [outcomes[seed] for seed in seeds]
     except Exception as error:
@@ -68,9 +68,10 @@ def train(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progress: bool)
         ) from error
 
 
-def fit_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progress: bool) -> list[dict[str, Any]]:
+def fit_and_test(cell: Cell, seeds: list[int], *, show_progress: bool) -> list[dict[str, Any]]:
     """`train` for those of the seeds that go on together, and without a word for running out of memory."""
     # ── data ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+    cfg = cell.cfg
     device = choose_device(cfg.device)
     datasets.prepare(cfg.dataset)
     files = datasets.files_of(cfg.dataset)
@@ -83,8 +84,7 @@ def fit_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progress
     validation = EvaluationBatches(split.validation, split.normalize, shape[1:], cfg.trainer.eval_batch_size)
 
     # ── networks, and what trains them ─────────────────────────────────────────────────────────────────────────────────
-    hashed = cells.config_hash(cfg)
-    states = resume.find({seed: cells.run_directory(cell, seed) for seed in seeds}, hashed, split.fingerprint, cfg.resume)
+    states = resume.find({seed: cell.run(seed) for seed in seeds}, cell.hash, split.fingerprint, cfg.resume)
     if waiting := [seed for seed in seeds if seed not in states]:
         log.info("trained afterwards, not being as far: %s", ", ".join(f"seed {seed}" for seed in waiting))
     seeds = [seed for seed in seeds if seed in states]
@@ -92,7 +92,7 @@ def fit_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progress
     if cfg.model.get("residual") and without_skips(models[0]):
         log.warning("model.residual=true: depth %d has no place for a skip: this is the plain network", models[0].depth)
     summary = summarize(models[0], shape, cfg.trainer.batch_size)
-    (cell / "summary.txt").write_text(summary.text, encoding="utf-8")
+    (cell.directory / "summary.txt").write_text(summary.text, encoding="utf-8")
     bf16 = cfg.trainer.precision == "bf16"
     threads = set_threads(cfg.trainer.num_threads, models[0])
     keep_freed_memory()
@@ -103,12 +103,12 @@ def fit_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progress
     runs = []
     for i, seed in enumerate(seeds):
         optimizer = optimizers.build(cfg.optimizer, replicas.parameters_of(i, flat=optimizers.elementwise(cfg.optimizer)))
-        directory = cells.run_directory(cell, seed)
+        directory = cell.run(seed)
         scheduler = schedules.build(cfg, optimizer)
         state = states[seed]
-        run_log = RunLog(directory, cfg.logger, describe(cfg, cell, seed, depth, summary), after=state["epoch"] if state else 0)
+        run_log = RunLog(directory, cfg.logger, describe(cell, seed, depth, summary), after=state["epoch"] if state else 0)
         monitor = schedules.monitored(cfg)
-        runs.append(Run(seed, directory, run_log, optimizer, scheduler, monitor, hash=hashed, data=split.fingerprint))
+        runs.append(Run(seed, directory, run_log, optimizer, scheduler, monitor, hash=cell.hash, data=split.fingerprint))
     log.info(describe_run(cfg, models[0], summary, split, device, threads, seeds))
     resume.restore(replicas, runs, states, cfg.trainer.epochs)
 
@@ -127,7 +127,7 @@ def fit_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progress
         # ── test the best weights, once ────────────────────────────────────────────────────────────────────────────────
         images = load_test(cfg.dataset, files)
         shared = {
-            "hash": hashed, "depth": depth, "residual": cfg.model.get("residual"),
+            "hash": cell.hash, "depth": depth, "residual": cfg.model.get("residual"),
             "params": summary.params, "mult_adds": summary.mult_adds, "layers": replicas.layers,
             "num_classes": len(images.classes), "data": f"{split.fingerprint:08x}", "test_data": f"{images.fingerprint():08x}",
             "num_threads": threads,
@@ -166,13 +166,13 @@ def load_test(dataset: DictConfig, files: int) -> Images:
     return images
 
 
-def describe(cfg: DictConfig, cell: Path, seed: int, depth: int, summary: Summary) -> RunInfo:
+def describe(cell: Cell, seed: int, depth: int, summary: Summary) -> RunInfo:
     """What the mirrors are told of a run before its first step."""
     return RunInfo(
-        cell=cells.cell_name(cfg), hash=cells.config_hash(cfg), seed=seed, study=cfg.study,
-        place=cfg.study or "/".join(cell.absolute().parts[-2:]),
-        config=cells.resolved(cfg) | {"seed": seed, "replicas": 1},
-        depth=depth, residual=cfg.model.get("residual"),
+        cell=cell.name, hash=cell.hash, seed=seed, study=cell.cfg.study,
+        place=cell.cfg.study or "/".join(cell.directory.absolute().parts[-2:]),
+        config=cell.values | {"seed": seed, "replicas": 1},
+        depth=depth, residual=cell.cfg.model.get("residual"),
         params=summary.params, mult_adds=summary.mult_adds, summary=summary.text,
     )  # fmt: skip
 

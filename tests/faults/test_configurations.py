@@ -15,6 +15,7 @@ from harness import Commands, count, runs
 from omegaconf import DictConfig, OmegaConf
 
 from labs import config
+from labs.cells import Cell
 from labs.errors import explain
 from labs.jobs import preflight
 from labs.training import run
@@ -208,7 +209,7 @@ def test_good_configurations_train(compose_config: Compose, tmp_path: Path, how_
         cell = tmp_path / str(number)
         cell.mkdir()
         seeds = list(range(cfg.seed, cfg.seed + cfg.replicas))
-        results: list[dict[str, Any]] = run.train(cfg, cell, seeds, show_progress=False)
+        results: list[dict[str, Any]] = run.train(Cell.of(cfg, cell), seeds, show_progress=False)
         for result in results:
             assert result["status"] in ("done", "diverged"), overrides
             assert result["epochs_run"] == 1

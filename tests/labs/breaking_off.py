@@ -9,6 +9,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
+from labs.cells import Cell
 from labs.errors import UserError
 from labs.files import read_json
 from labs.jobs import preflight
@@ -24,7 +25,7 @@ class Killed(BaseException):
 
 def train(cfg: DictConfig, cell: Path, seeds: tuple[int, ...] = (0,)) -> list[dict[str, Any]]:
     cell.mkdir(parents=True, exist_ok=True)
-    return run.train(cfg, cell, list(seeds), show_progress=False)
+    return run.train(Cell.of(cfg, cell), list(seeds), show_progress=False)
 
 
 def kill_at(monkeypatch: pytest.MonkeyPatch, epoch: int, step: int) -> None:

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from labs import cells, evaluate
+from labs.cells import Cell
 from labs.data import datasets
 from labs.errors import UserError
 from labs.files import read_json, write_json
@@ -24,7 +25,7 @@ Compose = Callable[..., DictConfig]
 
 def trained(cfg: DictConfig, cell: Path, *seeds: int) -> list[Path]:
     cell.mkdir(parents=True, exist_ok=True)
-    run.train(cfg, cell, list(seeds), show_progress=False)
+    run.train(Cell.of(cfg, cell), list(seeds), show_progress=False)
     for seed in seeds:
         config = {"hash": cells.config_hash(cfg), "config": cells.resolved(cfg) | {"seed": seed, "replicas": 1}}
         write_json(cells.run_directory(cell, seed) / "config.json", config)

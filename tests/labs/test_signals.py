@@ -17,6 +17,7 @@ import pytest
 from omegaconf import DictConfig
 
 from labs import signals
+from labs.cells import Cell
 from labs.errors import Interrupted
 from labs.loggers.console import EpochProgress
 from labs.training import checkpoint, run, saving
@@ -128,7 +129,7 @@ def test_training_stops_after_the_step_or_where_that_would_lose_an_epoch_after_t
     monkeypatch.setattr(EpochProgress, "step", signalling)
     tmp_path.mkdir(exist_ok=True)
     with pytest.raises(Interrupted), signals.taken_over():
-        run.train(cfg, tmp_path, [0, 1], show_progress=False)
+        run.train(Cell.of(cfg, tmp_path), [0, 1], show_progress=False)
     assert seen[-1] == (3, last_step)  # of 20
     for seed in (0, 1):
         folder = tmp_path / f"seed={seed}"

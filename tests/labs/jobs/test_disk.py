@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig
 
+from labs.cells import Cell
 from labs.jobs import disk
 from labs.training import checkpoint, run, saving
 
@@ -33,7 +34,7 @@ def test_the_estimate_is_what_the_run_takes(
         sizes.append(sum(file.stat().st_size for file in files))
 
     monkeypatch.setattr(checkpoint, "save", weighing)
-    run.train(cfg, tmp_path, [0], show_progress=False)
+    run.train(Cell.of(cfg, tmp_path), [0], show_progress=False)
     files = [path for path in (tmp_path / "seed=0").rglob("*") if path.is_file() and path.name != "result.json"]
     expected = disk.of_run(cfg, in_sweep=False)
     assert sum(path.stat().st_size for path in files) == pytest.approx(expected.kept, rel=0.05, abs=5000)

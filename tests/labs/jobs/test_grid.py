@@ -25,22 +25,27 @@ Multirun = Callable[..., DictConfig]
 
 def test_the_grid_is_in_the_order_hydra_runs_it(expand: Expand) -> None:
     jobs = expand("model.depth=1,2", "model.residual=true,false")
-    assert [(job.cfg.model.depth, job.cfg.model.residual) for job in jobs] == [(1, True), (1, False), (2, True), (2, False)]
+    assert [(model.depth, model.residual) for model in (job.cell.cfg.model for job in jobs)] == [
+        (1, True),
+        (1, False),
+        (2, True),
+        (2, False),
+    ]
     assert [job.overrides for job in jobs][1] == ["study=s", "model.depth=1", "model.residual=False"]
 
 
 def test_ranges_count_as_python_does(expand: Expand) -> None:
-    assert [job.cfg.model.depth for job in expand("model.depth=range(5,20,5)")] == [5, 10, 15]
+    assert [job.cell.cfg.model.depth for job in expand("model.depth=range(5,20,5)")] == [5, 10, 15]
 
 
 def test_schemas_are_never_swept(expand: Expand) -> None:
-    assert [job.cfg.model.name for job in expand("model=glob(*)")] == ["cnn", "mlp"]
+    assert [job.cell.cfg.model.name for job in expand("model=glob(*)")] == ["cnn", "mlp"]
 
 
 def test_an_experiment_brings_its_grid_and_the_command_line_replaces_an_axis(expand: Expand) -> None:
     def grid(*overrides: str) -> list[tuple[int, bool]]:
         jobs = expand("experiment=depth_study_digits", *overrides)
-        return [(job.cfg.model.depth, job.cfg.model.residual) for job in jobs]
+        return [(model.depth, model.residual) for model in (job.cell.cfg.model for job in jobs)]
 
     depths = [100, 50, 30, 20, 10, 5]
     assert grid() == [(depth, residual) for depth in depths for residual in (False, True)]
@@ -50,8 +55,8 @@ def test_an_experiment_brings_its_grid_and_the_command_line_replaces_an_axis(exp
 
 def test_an_experiments_study_and_protocol_reach_its_jobs(expand: Expand) -> None:
     job = expand("experiment=depth_study", "model.depth=5", "study=depth_study")[0]
-    assert (job.cfg.dataset.name, job.cfg.dataset.augment, job.cfg.trainer.batch_size) == ("mnist", "none", 128)
-    assert job.cell == Path("multirun/depth_study").absolute() / cells.cell_name(job.cfg)
+    assert (job.cell.cfg.dataset.name, job.cell.cfg.dataset.augment, job.cell.cfg.trainer.batch_size) == ("mnist", "none", 128)
+    assert job.cell.directory == Path("multirun/depth_study").absolute() / cells.cell_name(job.cell.cfg)
 
 
 def test_a_single_value_is_a_sweep_of_one(expand: Expand) -> None:
@@ -81,13 +86,13 @@ def test_a_job_is_called_by_what_sets_it_apart(expand: Expand) -> None:
 def test_seeds_share_a_cell_and_nothing_else_does(expand: Expand) -> None:
     jobs = expand("model.depth=1,2", "seed=0,10", "replicas=2")
     assert [job.seeds for job in jobs] == [[0, 1], [10, 11]] * 2
-    assert jobs[0].cell == jobs[1].cell != jobs[2].cell == jobs[3].cell
-    assert jobs[0].cell == Path("multirun/s").absolute() / cells.cell_name(jobs[0].cfg)
+    assert jobs[0].cell.directory == jobs[1].cell.directory != jobs[2].cell.directory == jobs[3].cell.directory
+    assert jobs[0].cell.directory == Path("multirun/s").absolute() / cells.cell_name(jobs[0].cell.cfg)
 
 
 def test_hydras_own_settings_for_directories_are_followed(expand: Expand) -> None:
     jobs = expand("model.depth=1,2", "hydra.sweep.dir=there", "hydra.sweep.subdir=job${hydra.job.num}")
-    assert [job.cell for job in jobs] == [Path("there/job0").absolute(), Path("there/job1").absolute()]
+    assert [job.cell.directory for job in jobs] == [Path("there/job0").absolute(), Path("there/job1").absolute()]
 
 
 # ── the plan is what Hydra runs ──────────────────────────────────────────────────────────────────────────────────────────
@@ -149,7 +154,7 @@ def test_the_plan_is_what_hydra_runs(multirun: Multirun, monkeypatch: pytest.Mon
 
 def as_planned(master: DictConfig, most: int) -> list[tuple[object, Path]]:
     lines = grid.overrides(master.hydra.sweeper.params, rerun.typed(master.hydra.overrides.task))
-    return [(job.values, job.cell) for job in grid.compose(master, lines[:most])]
+    return [(job.cell.values, job.cell.directory) for job in grid.compose(master, lines[:most])]
 
 
 def outcome(made: Callable[[], object]) -> object:
@@ -162,8 +167,8 @@ def outcome(made: Callable[[], object]) -> object:
 
 def test_values_refer_to_the_values_of_their_own_job(expand: Expand) -> None:
     jobs = expand("optimizer.lr=0.001,0.01", "optimizer.weight_decay=${optimizer.lr}")
-    assert [(job.cfg.optimizer.lr, job.cfg.optimizer.weight_decay) for job in jobs] == [(0.001, 0.001), (0.01, 0.01)]
-    assert len({job.cell for job in jobs}) == 2
+    assert [(job.cell.cfg.optimizer.lr, job.cell.cfg.optimizer.weight_decay) for job in jobs] == [(0.001, 0.001), (0.01, 0.01)]
+    assert len({job.cell.directory for job in jobs}) == 2
     assert jobs[0].overrides == ["study=s", "optimizer.lr=0.001", "optimizer.weight_decay=${optimizer.lr}"]
 
 
@@ -173,7 +178,7 @@ def test_of_jobs_that_differ_in_values_hydra_composes_one(expand: Expand, monkey
     monkeypatch.setattr(grid, "by_hydra", lambda *arguments: composed.append(arguments) or by_hydra(*arguments))
     jobs = expand("model.depth=range(1,41)", "model.residual=true,false", "optimizer.lr=0.1,0.2", "seed=range(3)", "model=mlp")
     assert (len(jobs), len(composed)) == (480, 1)
-    assert len({job.cell for job in jobs}) == 160
+    assert len({job.cell.directory for job in jobs}) == 160
     assert len(expand("model.depth=1,2", "scheduler=constant,cosine")) == 4
     assert len(composed) == 3  # one a choice of files
 
@@ -191,12 +196,12 @@ def test_a_file_among_several_that_brings_a_grid_of_its_own_is_refused(expand: E
 
 
 def test_files_that_leave_hydra_alone_can_be_swept(expand: Expand) -> None:
-    assert [job.cfg.dataset.name for job in expand("experiment=mnist_mlp,cifar10_cnn")] == ["mnist", "cifar10"]
+    assert [job.cell.cfg.dataset.name for job in expand("experiment=mnist_mlp,cifar10_cnn")] == ["mnist", "cifar10"]
 
 
 def test_mappings_for_one_key_are_merged_as_in_a_single_run(expand: Expand) -> None:
     (job,) = expand("optimizer={lr:0.1}", "optimizer={weight_decay:0.3}")
-    assert (job.cfg.optimizer.lr, job.cfg.optimizer.weight_decay) == (0.1, 0.3)
+    assert (job.cell.cfg.optimizer.lr, job.cell.cfg.optimizer.weight_decay) == (0.1, 0.3)
 
 
 @pytest.mark.usefixtures("multirun")
@@ -217,8 +222,8 @@ def test_the_time_is_one_for_the_plan_and_its_jobs(multirun: Multirun) -> None:
     jobs = grid.compose(master, grid.overrides({}, rerun.typed(master.hydra.overrides.task)))
     for job in jobs:
         again = GlobalHydra.instance().config_loader().load_sweep_config(master, job.overrides)
-        assert cells.resolved(again) == job.values
-    assert len({job.cell for job in jobs}) == 1
+        assert cells.resolved(again) == job.cell.values
+    assert len({job.cell.directory for job in jobs}) == 1
 
 
 def test_an_interval_is_for_a_search(expand: Expand) -> None:

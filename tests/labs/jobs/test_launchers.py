@@ -10,7 +10,7 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from labs import cells
+from labs.cells import Cell
 from labs.errors import UserError
 from labs.jobs import launchers, preflight, sweep
 from labs.jobs.plan import Job
@@ -74,7 +74,7 @@ def test_a_plan_for_another_machine_is_not_timed_on_this_one(
     monkeypatch: pytest.MonkeyPatch, compose_config: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    jobs = [Job([], cells.resolved(compose_config("device=cuda", "model.depth=2")), tmp_path, [0], "model.depth=2")]
+    jobs = [Job([], Cell.of(compose_config("device=cuda", "model.depth=2"), tmp_path), [0], "model.depth=2")]
     with pytest.raises(SystemExit):
         sweep.show_plan(jobs, workers=64, in_sweep=True, here=False)
     head, job, disk, last = capsys.readouterr().out.splitlines()

@@ -10,6 +10,7 @@ import pytest
 from written import write_result
 
 from labs import cells
+from labs.cells import Cell
 from labs.jobs import plan
 from labs.training import results
 from multirun_analysis.rundir import read_run
@@ -52,11 +53,11 @@ def test_the_plan_names_cells_relative_to_itself(expand: Expand) -> None:
 
 @pytest.fixture
 def job(tmp_path: Path) -> plan.Job:
-    return plan.Job([], {"model": {"depth": 1}}, tmp_path / "cell", [0, 1], "")
+    return plan.Job([], Cell({"model": {"depth": 1}}, tmp_path / "cell"), [0, 1], "")
 
 
 def result(job: plan.Job, seed: int, **entries: Any) -> None:
-    write_result(job.cell, job.hash, seed, **entries)
+    write_result(job.cell.directory, job.cell.hash, seed, **entries)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def test_a_job_is_as_far_as_its_worst_seed(job: plan.Job, statuses: tuple[str, .
 def test_a_damaged_result_or_that_of_another_configuration_is_none(job: plan.Job, content: str) -> None:
     result(job, 0, status="done")
     result(job, 1, status="done")
-    (cells.run_directory(job.cell, 1) / "result.json").write_text(content)
+    (job.cell.run(1) / "result.json").write_text(content)
     assert job.status() == "missing"
     assert len(job.results()) == 1
 
@@ -92,8 +93,8 @@ def test_a_damaged_result_or_that_of_another_configuration_is_none(job: plan.Job
 @pytest.mark.parametrize("name", ["result.json", "config.json"])
 def test_a_pipe_in_place_of_a_file_is_not_waited_for(job: plan.Job, name: str) -> None:
     for seed in job.seeds:
-        write_result(job.cell, job.hash, seed)
-    path = cells.run_directory(job.cell, 0) / name
+        write_result(job.cell.directory, job.cell.hash, seed)
+    path = job.cell.run(0) / name
     path.unlink(missing_ok=True)
     os.mkfifo(path)
     assert job.status() == "missing"

@@ -11,6 +11,7 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
 from labs import cells
+from labs.cells import Cell
 from labs.errors import UserError
 from labs.jobs import preflight
 from labs.jobs.plan import Job
@@ -41,7 +42,7 @@ def own(compose_config: Compose, **arguments: Any) -> DictConfig:
 def test_a_network_that_reads_values_while_it_is_built_passes(compose_config: Compose, tmp_path: Path) -> None:
     cfg = own(compose_config)
     preflight.check_networks([cfg])
-    assert preflight.parameters(Job([], cells.resolved(cfg), tmp_path, cells.seeds(cfg), "")) == 64 * 10 + 10
+    assert preflight.parameters(Job([], Cell.of(cfg, tmp_path), cells.seeds(cfg), "")) == 64 * 10 + 10
 
 
 def test_a_network_that_cannot_be_built_is_refused(compose_config: Compose) -> None:

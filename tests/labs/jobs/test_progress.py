@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.live import Live
 from written import write_result
 
-from labs import cells
+from labs.cells import Cell
 from labs.errors import one_line
 from labs.jobs.plan import Job
-from labs.jobs.progress import Watch, clock, seconds_per_epoch
+from labs.jobs.progress import SweepProgress, clock, seconds_per_epoch
 
 # ── seconds an epoch ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -48,33 +48,34 @@ def test_clock(seconds: float, text: str) -> None:
 
 
 def job(folder: Path, name: str, depth: int = 5, *, epochs: int = 10, seeds: tuple[int, ...] = (0,), **model: Any) -> Job:
-    return Job([], {"model": {"depth": depth} | model, "trainer": {"epochs": epochs}}, folder / name, list(seeds), name)
+    values = {"model": {"depth": depth} | model, "trainer": {"epochs": epochs}}
+    return Job([], Cell(values, folder / name), list(seeds), name)
 
 
 def trained(job: Job, epochs: int, seconds: float, seed: int = 0) -> None:
-    directory = cells.run_directory(job.cell, seed)
+    directory = job.cell.run(seed)
     directory.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps({"epoch": epoch, "seconds": seconds}) + "\n" for epoch in range(1, epochs + 1)]
     (directory / "metrics.jsonl").write_text("".join(lines))
 
 
 def ended(job: Job, seed: int = 0, status: str = "done", **entries: Any) -> None:
-    write_result(job.cell, job.hash, seed, status, **entries)
+    write_result(job.cell.directory, job.cell.hash, seed, status, **entries)
 
 
 def test_before_the_first_epoch_nothing_is_known(tmp_path: Path) -> None:
-    watch = Watch([job(tmp_path, "a"), job(tmp_path, "b")], workers=1)
+    watch = SweepProgress([job(tmp_path, "a"), job(tmp_path, "b")], workers=1)
     assert watch.seconds_left() is None
     assert "estimating the time left  |  starting" in watch.line()
 
 
 def test_the_rest_is_the_epochs_to_go_at_the_speed_of_each_depth(tmp_path: Path) -> None:
     jobs = [job(tmp_path, "a", 5), job(tmp_path, "b", 10), job(tmp_path, "c", 20)]
-    watch = Watch(jobs, workers=1)
+    watch = SweepProgress(jobs, workers=1)
     trained(jobs[0], 2, 1.0)
     trained(jobs[1], 4, 2.0)
     assert watch.seconds_left() == pytest.approx(8 * 1.0 + 6 * 2.0 + 10 * 4.0)
-    assert Watch(jobs, workers=1).seconds_left() is None  # these are of an earlier attempt
+    assert SweepProgress(jobs, workers=1).seconds_left() is None  # these are of an earlier attempt
     watch.workers = 3
     assert watch.seconds_left() == pytest.approx(40.0)  # the deepest alone takes as long
     watch.workers = 2
@@ -85,7 +86,7 @@ def test_jobs_stop_as_early_as_those_that_have_ended(tmp_path: Path) -> None:
     jobs = [job(tmp_path, "a"), job(tmp_path, "b"), job(tmp_path, "c")]
     trained(jobs[0], 4, 1.0)  # of 10
     ended(jobs[0])
-    watch = Watch(jobs, workers=1)
+    watch = SweepProgress(jobs, workers=1)
     assert watch.ended == {"a"}
     assert watch.seconds_left() == pytest.approx(2 * 4.0)
     trained(jobs[1], 6, 1.0)  # beyond what the first one needed
@@ -94,7 +95,7 @@ def test_jobs_stop_as_early_as_those_that_have_ended(tmp_path: Path) -> None:
 
 def test_an_epoch_takes_the_time_of_all_its_replicas(tmp_path: Path) -> None:
     jobs = [job(tmp_path, "a", seeds=(0, 1))]
-    watch = Watch(jobs, workers=1)
+    watch = SweepProgress(jobs, workers=1)
     trained(jobs[0], 4, 1.0, seed=0)
     trained(jobs[0], 3, 2.0, seed=1)  # stopped an epoch earlier
     assert watch.epoch_seconds(jobs[0]) == [3.0, 3.0, 3.0, 1.0]
@@ -104,17 +105,17 @@ def test_an_epoch_takes_the_time_of_all_its_replicas(tmp_path: Path) -> None:
 @pytest.mark.parametrize("line", ['{"epoci": 2, "seconds": 1.0}', '{"epoch": 2}', "[1, 2]", "{"])
 def test_a_damaged_line_is_passed_over(tmp_path: Path, line: str) -> None:
     jobs = [job(tmp_path, "a")]
-    watch = Watch(jobs, workers=1)
+    watch = SweepProgress(jobs, workers=1)
     trained(jobs[0], 3, 1.0)
-    with (cells.run_directory(jobs[0].cell, 0) / "metrics.jsonl").open("a") as file:
+    with (jobs[0].cell.run(0) / "metrics.jsonl").open("a") as file:
         file.write(line + "\n")
     assert watch.epoch_seconds(jobs[0])[:3] in ([1.0, 1.0, 1.0], [])
 
 
 def test_the_median_epoch_counts(tmp_path: Path) -> None:
     jobs = [job(tmp_path, "a")]
-    watch = Watch(jobs, workers=1)
-    directory = cells.run_directory(jobs[0].cell, 0)
+    watch = SweepProgress(jobs, workers=1)
+    directory = jobs[0].cell.run(0)
     directory.mkdir(parents=True)
     (directory / "metrics.jsonl").write_text(
         '{"epoch": 1, "seconds": 9.0}\n{"epoch": 2, "seconds": 1.0}\n{"epoch": 3, "seconds": 1.0}\n{"epoch": 4, "seconds": 1.'
@@ -133,7 +134,7 @@ def test_the_median_epoch_counts(tmp_path: Path) -> None:
 )
 def test_every_architecture_has_its_number_of_layers(tmp_path: Path, model: dict[str, Any], expected: float) -> None:
     jobs = [job(tmp_path, "a", 5, epochs=1), job(tmp_path, "b", epochs=1, **model)]
-    watch = Watch(jobs, workers=1)
+    watch = SweepProgress(jobs, workers=1)
     trained(jobs[0], 1, 1.0)
     ended(jobs[0])
     watch.ended.add("a")
@@ -145,7 +146,7 @@ def test_every_architecture_has_its_number_of_layers(tmp_path: Path, model: dict
 
 def test_a_job_that_ends_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     jobs = [job(tmp_path, "model.depth=5", seeds=(0, 1)), job(tmp_path, "model.depth=[6]", 6)]
-    watch = Watch(jobs, workers=1)
+    watch = SweepProgress(jobs, workers=1)
     watch.report_ended()
     trained(jobs[0], 10, 1.0)
     ended(jobs[0], 0, test_acc=90.0, seconds=12.4)
@@ -166,10 +167,10 @@ def test_what_ended_before_is_not_told_again_but_a_second_failure_is(
     jobs = [job(tmp_path, "a"), job(tmp_path, "b")]
     ended(jobs[0], status="diverged")
     ended(jobs[1], status="failed")
-    watch = Watch(jobs, workers=1)
+    watch = SweepProgress(jobs, workers=1)
     watch.report_ended()
     assert capsys.readouterr().out == ""
-    path = cells.run_directory(jobs[1].cell, 0) / "result.json"
+    path = jobs[1].cell.run(0) / "result.json"
     path.unlink()  # as a job does when it starts
     watch.report_ended()
     assert capsys.readouterr().out == ""
@@ -182,13 +183,13 @@ def test_what_ended_before_is_not_told_again_but_a_second_failure_is(
 def test_the_line_names_what_runs_and_how_far_it_is(tmp_path: Path) -> None:
     jobs = [job(tmp_path, "a"), job(tmp_path, "b"), job(tmp_path, "c")]
     trained(jobs[1], 9, 1.0)  # an interrupted attempt
-    watch = Watch(jobs, workers=1)
+    watch = SweepProgress(jobs, workers=1)
     trained(jobs[0], 3, 1.0)
     assert watch.line() == "0 of 3 ended, 00:00 so far, 00:27 left  |  a epoch 3/10"
 
 
 def test_the_thread_ends_with_its_sweep_and_tells_the_last_job(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    watch = Watch([job(tmp_path, "a")], workers=1)
+    watch = SweepProgress([job(tmp_path, "a")], workers=1)
     watch.start()
     ended(watch.jobs[0], test_acc=50.0, seconds=3.0)
     watch.stop()
@@ -198,7 +199,7 @@ def test_the_thread_ends_with_its_sweep_and_tells_the_last_job(tmp_path: Path, c
 
 def test_on_a_terminal_one_line_is_redrawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("labs.jobs.progress.POLL_SECONDS", 0.01)
-    watch = Watch([job(tmp_path, "a"), job(tmp_path, "b")], workers=1)
+    watch = SweepProgress([job(tmp_path, "a"), job(tmp_path, "b")], workers=1)
     screen = io.StringIO()
     watch.console = Console(file=screen, force_terminal=True, width=100, soft_wrap=True)
     watch.live = Live(console=watch.console, auto_refresh=False, transient=True)
@@ -213,8 +214,8 @@ def test_on_a_terminal_one_line_is_redrawn(tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("name", ["model.name=[red]:bug:[/]", "model.name='a\nb'", "\x1b[31m\u202e"])
 def test_the_name_of_a_job_is_text(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
-    jobs = [Job([], job(tmp_path, "a").values, tmp_path / "a", [0], name)]
-    watch = Watch(jobs, workers=1)
+    jobs = [Job([], job(tmp_path, "a").cell, [0], name)]
+    watch = SweepProgress(jobs, workers=1)
     ended(jobs[0], status="failed")
     watch.report_ended()
     assert capsys.readouterr().out == f"[1/1] {one_line(name)}  failed    0 s\n"

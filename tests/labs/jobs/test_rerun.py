@@ -38,7 +38,7 @@ def project(tmp_path: Path) -> Path:
 def test_in_a_study_the_command_finds_the_directory_by_itself(expand: Expand, multirun: Multirun) -> None:
     overrides = ["model.widths=[8,8],[4,4]", "seed=1", "resume=never", "optimizer.weight_decay=${optimizer.lr}"]
     job = expand(*overrides)[0]
-    command = rerun.command(multirun(*overrides).hydra, job.overrides, job.cfg, job.cell)
+    command = rerun.command(multirun(*overrides).hydra, job.overrides, job.cell)
     reference = "optimizer.weight_decay=${optimizer.lr}"
     words = ["python", "train.py", "study=s", "model.widths=[8,8]", "seed=1", reference, "hydra.mode=RUN"]
     assert shlex.split(command) == words
@@ -51,15 +51,15 @@ def test_in_a_study_the_command_finds_the_directory_by_itself(expand: Expand, mu
 )  # fmt: skip
 def test_elsewhere_the_command_names_the_directory(expand: Expand, multirun: Multirun, elsewhere: list[str]) -> None:
     job = expand("model.depth=1,2", *elsewhere)[1]
-    command = rerun.command(multirun("model.depth=1,2", *elsewhere).hydra, job.overrides, job.cfg, job.cell)
+    command = rerun.command(multirun("model.depth=1,2", *elsewhere).hydra, job.overrides, job.cell)
     program, script, *overrides = shlex.split(command)
     assert (program, script) == ("python", "train.py")
     hydra = GlobalHydra.instance().hydra
     assert hydra is not None
     cfg = hydra.compose_config("config", overrides, None, with_log_configuration=False)
-    assert Path(cfg.hydra.run.dir).absolute() == job.cell
+    assert Path(cfg.hydra.run.dir).absolute() == job.cell.directory
     assert cfg.hydra.mode == RunMode.RUN
-    assert cells.config_hash(cfg) == job.hash
+    assert cells.config_hash(cfg) == job.cell.hash
 
 
 @pytest.mark.parametrize("reference", ["${hydra:job.num}", "${now:%f}"])
@@ -67,8 +67,8 @@ def test_what_another_time_would_read_otherwise_is_written_out(expand: Expand, m
     overrides = ["seed=0,1", f"model.name=run{reference}"]
     master = multirun(*overrides)
     job = grid.compose(master, grid.overrides({}, rerun.typed(master.hydra.overrides.task)))[1]
-    words = shlex.split(rerun.command(master.hydra, job.overrides, job.cfg, job.cell))
-    assert f'model.name="{job.values["model"]["name"]}"' in words
+    words = shlex.split(rerun.command(master.hydra, job.overrides, job.cell))
+    assert f'model.name="{job.cell.values["model"]["name"]}"' in words
 
 
 NET = """

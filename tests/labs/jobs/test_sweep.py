@@ -18,10 +18,10 @@ from forked import Ended, Project, new_project
 from omegaconf import OmegaConf
 from PIL import Image
 
-from labs import cells
+from labs.cells import Cell
 from labs.errors import UserError
+from labs.jobs.checks import refuse_ignored
 from labs.jobs.plan import Job
-from labs.jobs.sweep import refuse_ignored
 from labs.training import results
 
 ROOT = Path(__file__).parents[3]
@@ -369,10 +369,10 @@ def test_a_value_that_one_job_of_a_sweep_reads_passes(project: Project, override
 def test_what_a_network_of_ones_own_does_with_its_depth_is_not_judged() -> None:
     model = {"_target_": "my_package.MyNet", "depth": 3, "widths": [8, 8]}
     cfg = OmegaConf.create({"model": model, "trainer": {"diagnostics": "epoch"}})
-    refuse_ignored([Job(["model.depth=3"], cells.resolved(cfg), Path(), [0], "")])
+    refuse_ignored([Job(["model.depth=3"], Cell.of(cfg, Path()), [0], "")])
     cfg.model._target_ = "labs.models.mlp.MLP"
     with pytest.raises(UserError, match=r"^model\.depth=3: changes nothing beside model\.widths; give one of the two$"):
-        refuse_ignored([Job(["model.depth=3"], cells.resolved(cfg), Path(), [0], "")])
+        refuse_ignored([Job(["model.depth=3"], Cell.of(cfg, Path()), [0], "")])
 
 
 def test_a_plan_lists_the_jobs_and_leaves_no_trace(study: Project) -> None:
@@ -421,10 +421,12 @@ def test_a_job_gives_the_same_bits_alone_and_after_another(project: Project, tmp
     assert alone.train(*second).code == 0
     order = (
         "import sys; sys.argv = ['train.py']\nfrom hydra import compose, initialize_config_dir\nfrom pathlib import Path\n"
-        "from labs import cells, config\nfrom labs.training import run\nconfig.register(); cells.register()\n"
+        "from labs import cells, config\nfrom labs.cells import Cell\nfrom labs.training import run\n"
+        "config.register(); cells.register()\n"
         f"with initialize_config_dir({str(ROOT / 'conf')!r}, version_base='1.3'):\n"
         f"    for name, overrides in {[('first', [*JOBS[first], *QUICK]), ('second', second)]!r}:\n"
-        "        Path(name).mkdir(); run.train(compose('config', overrides=overrides), Path(name), [0], show_progress=False)\n"
+        "        Path(name).mkdir(); cell = Cell.of(compose('config', overrides=overrides), Path(name))\n"
+        "        run.train(cell, [0], show_progress=False)\n"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", order], cwd=tmp_path, env=environment, check=True, timeout=600)

@@ -21,6 +21,7 @@ import wandb
 from omegaconf import DictConfig, OmegaConf
 
 from labs import config
+from labs.cells import Cell
 from labs.errors import UserError
 from labs.loggers import wandb as wandb_mirror
 from labs.loggers.mirror import RunInfo
@@ -200,7 +201,7 @@ def test_a_failing_job_shows_as_failed_with_the_epochs_it_had(
 
     monkeypatch.setattr(run, "test_best", fail)
     with pytest.raises(RuntimeError, match="crash after training"):
-        run.train(compose_config("logger=wandb"), tmp_path, [0, 1], show_progress=False)
+        run.train(Cell.of(compose_config("logger=wandb"), tmp_path), [0, 1], show_progress=False)
     for seed in (0, 1):
         directory = tmp_path / f"seed={seed}"
         told = inspect(directory)
@@ -222,7 +223,7 @@ def test_what_cannot_start_fails_before_the_first_step(
             config.check(cfg)
     else:
         with pytest.raises(UserError, match=rf"^W&B did not start \({reason}.*\); logger=none trains without it$") as caught:
-            run.train(cfg, tmp_path, [0, 1], show_progress=False)
+            run.train(Cell.of(cfg, tmp_path), [0, 1], show_progress=False)
         assert "\n" not in str(caught.value)
         assert (tmp_path / "seed=0" / "metrics.jsonl").read_text() == ""
 
@@ -263,7 +264,7 @@ with initialize_config_dir(os.getcwd() + "/conf", version_base="1.3"):
     cfg = compose("config", overrides=["logger=wandb", "trainer.epochs=4"])
 for name in ("a", "b"):
     Path(sys.argv[1], name).mkdir()
-    run.train(cfg, Path(sys.argv[1], name), [0, 1], show_progress=False)
+    run.train(Cell.of(cfg, Path(sys.argv[1], name)), [0, 1], show_progress=False)
 """
 
 
@@ -316,7 +317,7 @@ def test_no_number_is_logged_where_there_is_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("override", "status"), [("optimizer.lr=1e30", "diverged"), ("trainer.epochs=0", "done")])
 def test_runs_with_few_numbers_are_runs_too(compose_config: Compose, tmp_path: Path, override: str, status: str) -> None:
     cfg = compose_config("logger=all", "optimizer=sgd", override)
-    run.train(cfg, tmp_path, [0], show_progress=False)
+    run.train(Cell.of(cfg, tmp_path), [0], show_progress=False)
     told = inspect(tmp_path / "seed=0")
     assert (told["state"], told["summary"]["status"]) == ("finished", status)
     assert told["summary"]["first_to_last_grad_norm_at_init"] > 0
@@ -337,7 +338,7 @@ def test_a_thousand_layers_are_thinned_for_the_panel() -> None:
 
 def test_disabled_leaves_nothing(compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    run.train(compose_config("logger=wandb", "logger.artifact=true"), tmp_path, [0], show_progress=False)
+    run.train(Cell.of(compose_config("logger=wandb", "logger.artifact=true"), tmp_path), [0], show_progress=False)
     assert not (tmp_path / "seed=0" / "wandb").exists()
 
 

@@ -34,7 +34,7 @@ def losses(overrides: list[str], cell: Path) -> list[list[float]]:
     with initialize_config_dir(str(Path(__file__).parents[3] / "conf"), version_base="1.3"):
         cfg = compose("config", [*overrides, f"trainer.epochs={EPOCHS}", "logger=none", "trainer.num_threads=1", "device=cpu"])
     cell.mkdir(parents=True, exist_ok=True)
-    run.train(cfg, cell, [0], show_progress=False)
+    run.train(cells.Cell.of(cfg, cell), [0], show_progress=False)
     rows = [json.loads(line) for line in (cell / "seed=0" / "metrics.jsonl").read_text().splitlines()]
     return [[row["train_loss"], row["val_loss"]] for row in rows]
 

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from labs import files
+from labs.cells import Cell
 from labs.errors import UserError
 from labs.loggers import run_log as sinks
 from labs.loggers.console import EpochProgress
@@ -144,7 +145,7 @@ def test_a_forward_that_cannot_be_followed_leaves_parameters_and_a_reason() -> N
 def test_such_a_network_trains_and_every_mirror_takes_it(compose_config: Callable[..., DictConfig], tmp_path: Path) -> None:
     cfg = compose_config("logger=all", "trainer.epochs=1")
     cfg.model = OmegaConf.create({"_target_": f"{__name__}.Deciding"})
-    [result] = run.train(cfg, tmp_path, [0], show_progress=False)
+    [result] = run.train(Cell.of(cfg, tmp_path), [0], show_progress=False)
     assert (result["status"], result["params"], result["mult_adds"]) == ("done", 650, None)
     assert "Trainable parameters: 650" in (tmp_path / "summary.txt").read_text()
     assert list((tmp_path / "seed=0" / "tensorboard").iterdir())

@@ -15,6 +15,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from labs.cells import Cell
 from labs.data import datasets, imagefolder
 from labs.data.images import Images
 from labs.errors import UserError
@@ -28,7 +29,7 @@ Compose = Callable[..., DictConfig]
 
 def train(cfg: DictConfig, cell: Path, seeds: tuple[int, ...] = (0,), show_progress: bool = False) -> list[dict[str, Any]]:
     cell.mkdir(parents=True, exist_ok=True)
-    return run.train(cfg, cell, list(seeds), show_progress=show_progress)
+    return run.train(Cell.of(cfg, cell), list(seeds), show_progress=show_progress)
 
 
 def last_weights(cell: Path, seed: int = 0) -> dict[str, Tensor]:
@@ -187,7 +188,7 @@ def test_what_is_read_and_what_is_too_rare_is_said_once(
     cfg = compose_config(*reading(pictures))
     caplog.set_level("INFO")
     (tmp_path / "cell").mkdir()
-    run.train(cfg, tmp_path / "cell", [0, 1], show_progress=show_progress)
+    run.train(Cell.of(cfg, tmp_path / "cell"), [0, 1], show_progress=show_progress)
     said = [(record.levelname, record.getMessage()) for record in caplog.records]
     lines = [line for line in said if str(pictures) in line[1]]
     assert len(lines) == 1

@@ -1,0 +1,86 @@
+"""What is refused before the first job without building a network: settings that are ignored, directories that cannot be used.
+
+Nothing here imports torch, and nothing is written.
+"""
+
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from labs.errors import UserError
+from labs.jobs.overrides import key_of
+from labs.jobs.plan import Job
+from labs.jobs.rerun import shown
+from labs.jobs.rundir import CELL_FILES, CELL_FOLDERS, blocked, misplaced, other_configuration
+from labs.training.results import FINISHED
+
+
+def refuse_ignored(jobs: list[Job]) -> None:
+    """Raise UserError for an override that changes nothing in any of the jobs, as another value takes its place in all."""
+    for key, reads, instead in (
+        ("model.depth", reads_depth, "beside model.widths; give one of the two"),
+        ("trainer.diagnostics_every", lambda cfg: cfg.trainer.diagnostics == "every_n", "without trainer.diagnostics=every_n"),
+    ):
+        given = [job for job in jobs if key in map(key_of, job.overrides)]
+        if given and not any(reads(job.cell.cfg) for job in given):
+            raise UserError(f"{key}={OmegaConf.select(given[0].cell.cfg, key)}: changes nothing {instead}")
+
+
+def reads_depth(cfg: DictConfig) -> bool:
+    """Whether `model.depth` decides anything; what a network of somebody's own does with it is not known."""
+    return cfg.model.get("widths") is None or cfg.model.get("_target_") != "labs.models.mlp.MLP"
+
+
+def check_directories(jobs: list[Job], study: str | None, directory: Path) -> None:
+    """Raise UserError if the sweep has no directory of its own, or something else is in its place."""
+    if others := sorted({str(job.cell.values["study"]) for job in jobs if job.cell.values["study"] != study}):
+        raise UserError(f"study={','.join(others)}: a sweep has one name; start one for each")
+    todo = [job for job in jobs if job.status() not in FINISHED]
+    if reason := misplaced(directory, ("study.json",), ()) or (blocked(directory) if todo else ""):
+        raise UserError(reason)
+    if reason := next(filter(None, (unusable(job.cell.directory) for job in todo)), ""):
+        raise UserError(reason)
+    refuse_shared_runs(jobs)
+
+
+def refuse_shared_runs(jobs: list[Job]) -> None:
+    """Raise UserError if two jobs that differ would write the same run: the second would take the first's result for its own.
+
+    Jobs that are the same to the last value, such as those of `model.depth=5,5`, are one run, and pass.
+    """
+    first: dict[tuple[Path, int], Job] = {}
+    for job in jobs:
+        for seed in job.seeds:
+            other = first.setdefault((job.cell.directory, seed), job)
+            if other is not job and other.cell.values != job.cell.values:
+                raise UserError(
+                    f"jobs {other.name!r} and {job.name!r} would be one run, {shown(job.cell.run(seed))}; "
+                    + how_to_part([one for one in jobs if one.cell.directory == job.cell.directory])
+                )
+
+
+def how_to_part(jobs: list[Job]) -> str:
+    """What keeps the jobs of one cell from each other: seeds further apart where replicas overlap, else other directories."""
+    seeds, replicas = sorted({job.cell.values["seed"] for job in jobs}), {job.cell.values["replicas"] for job in jobs}
+    if len(seeds) == len(jobs) and len(replicas) == 1:
+        [step] = replicas
+        end = seeds[0] + step * len(seeds)
+        return f"each trains {step} seeds: write 'seed=range({seeds[0]},{end},{step})' replicas={step}"
+    return "leave one of them out, or give each a directory of its own (study=)"
+
+
+def check_run(job: Job) -> None:
+    """Raise UserError where a single run cannot have its directory, or another configuration's run is in it."""
+    if reason := unusable(job.cell.directory):
+        raise UserError(reason)
+    for run in sorted(job.cell.directory.glob("seed=*")):
+        if reason := other_configuration(run, job.cell.hash):
+            raise UserError(reason)
+    for _, found in job.found():
+        if found.refusal:
+            raise UserError(found.refusal)
+
+
+def unusable(cell: Path) -> str:
+    """Why the directory of a cell cannot hold what Hydra and a job write there, as one line; empty where it can."""
+    return blocked(cell) or misplaced(cell, CELL_FILES, CELL_FOLDERS)
