@@ -39,6 +39,15 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in container.items()}
 
 
+def literal(node: Any) -> Any:
+    """Resolved values for OmegaConf to hold as they are: a `${` that is left in them was typed as text, and is no reference."""
+    if isinstance(node, dict):
+        return {key: literal(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [literal(value) for value in node]
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", node) if isinstance(node, str) else node
+
+
 def config_hash(cfg: DictConfig) -> str:
     """Ten hex digits of SHA-256 over everything in the configuration that decides the numbers, apart from the seed."""
     return digest(resolved(cfg))

@@ -21,6 +21,10 @@ from labs.errors import UserError
 from labs.published import PUBLISHED
 
 DIGITS_TEST_SIZE, DIGITS_SPLIT_SEED = 360, 0  # the bundled digits come without a test set: these are held out in every run
+NUM_IMAGES = {
+    "digits": (1437, DIGITS_TEST_SIZE), "mnist": (60_000, 10_000), "fashion_mnist": (60_000, 10_000),
+    "cifar10": (50_000, 10_000), "cifar100": (50_000, 10_000),
+}  # fmt: skip
 NAMES = ("digits", *PUBLISHED, "imagefolder")
 
 
@@ -41,6 +45,11 @@ def num_classes(cfg: DictConfig) -> int:
     if cfg.name == "imagefolder":
         return len(imagefolder.class_names(cfg))
     return PUBLISHED[cfg.name].num_classes if cfg.name in PUBLISHED else 10
+
+
+def num_images(cfg: DictConfig) -> tuple[int, int]:
+    """How many images the training part (validation images included) and the test part have, known without reading them."""
+    return imagefolder.num_images(cfg) if cfg.name == "imagefolder" else NUM_IMAGES[cfg.name]
 
 
 def _stored_shape(cfg: DictConfig) -> tuple[int, int, int]:

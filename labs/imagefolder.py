@@ -33,6 +33,12 @@ def class_names(cfg: DictConfig) -> list[str]:
     return _find(cfg).classes
 
 
+def num_images(cfg: DictConfig) -> tuple[int, int]:
+    """How many training and test images there are."""
+    training, test = _parts(_find(cfg), cfg)
+    return len(training), len(test)
+
+
 def files_of(cfg: DictConfig) -> int:
     """CRC-32 of the names of all images, by part and class: another one where an image was added, removed or moved."""
     files, root = _find(cfg), user_path(cfg.folder)

@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 
 import terminal
 from labs import cells, memory, rerun, results, signals
-from labs.errors import Interrupted, UserError, culprit, disk_refuses, refusal
+from labs.errors import Interrupted, UserError, contained, culprit, disk_refuses, refusal
 from labs.files import read_json, write_json
 
 log = logging.getLogger(__name__)
@@ -93,7 +93,8 @@ def train(cfg: DictConfig, cell: Path, seeds: list[int], in_sweep: bool) -> None
         memory.refuse_low_limit()
         from labs import run  # torch and all
 
-        run.train(cfg, cell, seeds, show_progress=not in_sweep)
+        with contained(KeyboardInterrupt):
+            run.train(cfg, cell, seeds, show_progress=not in_sweep)
     except KeyboardInterrupt as interrupted:
         for seed in unfinished(cell, seeds, cells.config_hash(cfg)):
             directory = cells.run_directory(cell, seed)

@@ -39,7 +39,7 @@ class Job:
     @cached_property
     def cfg(self) -> DictConfig:
         """The configuration."""
-        return OmegaConf.create(self.values)
+        return OmegaConf.create(cells.literal(self.values))
 
     def results(self) -> list[dict[str, Any]]:
         """The result.json of each seed that has one which can be believed."""

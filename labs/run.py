@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import nn
 
@@ -174,13 +172,8 @@ def build_model(cfg: DictConfig, seed: int) -> tuple[nn.Module, tuple[int, int, 
     num_classes = datasets.num_classes(cfg.dataset)
     targets.check_arguments("model", cfg.model, passed=("input_shape", "num_classes"))
     torch.manual_seed(stream_seed(seed, "init"))
-    try:
-        with networks.lazy_modules_welcome():
-            model = instantiate(cfg.model, input_shape=shape, num_classes=num_classes, _convert_="all")
-    except InstantiationException as error:
-        if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from None
-        raise
+    with networks.lazy_modules_welcome():
+        model = targets.make("model", cfg.model, input_shape=shape, num_classes=num_classes)
     networks.complete(str(cfg.model._target_), model, shape)
     return model, shape
 
