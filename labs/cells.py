@@ -56,6 +56,15 @@ def folder_name(text: str) -> str:
     return (folder.relative_to(start) if folder.is_relative_to(start) else folder).as_posix()
 
 
+def literal(node: Any) -> Any:
+    """Resolved values for OmegaConf to hold as they are: a `${` that is left in them was typed as text, and is no reference."""
+    if isinstance(node, dict):
+        return {key: literal(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [literal(value) for value in node]
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", node) if isinstance(node, str) else node
+
+
 def config_hash(cfg: DictConfig) -> str:
     """Ten hex digits of SHA-256 over everything in the configuration that decides the numbers, apart from the seed."""
     return digest(resolved(cfg))
@@ -148,7 +157,7 @@ class Cell:
     @cached_property
     def cfg(self) -> DictConfig:
         """The configuration, without Hydra's own node."""
-        return OmegaConf.create(self.values)
+        return OmegaConf.create(literal(self.values))
 
     def run(self, seed: int) -> Path:
         """The directory of this seed."""

@@ -367,6 +367,8 @@ def _check_tree(cfg: DictConfig) -> None:
         if key not in known and key != "hydra":
             raise UserError(f"{key}: nothing reads this key; there is {', '.join(known)}")
     for key in known:
+        if key not in cfg and not OmegaConf.is_missing(cfg, key):
+            raise UserError(f"{key}: cannot be removed; give it another value, {key}=…")
         if OmegaConf.is_missing(cfg, key):
             raise UserError(f"{key} has no value: give it one, {key}=…")
     for group in GROUPS:

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -69,6 +69,27 @@ def one_line(text: str) -> str:
     return re.sub(r"\s*\n\s*", " ", visible(text)).strip()
 
 
+@contextmanager
+def contained(passing: type[BaseException] = Interrupted) -> Iterator[None]:
+    """Around code of the user's own: what it raises to end the program, as `sys.exit` does, is an exception like any other.
+
+    Signals pass: a SIGINT is an `Interrupted` where `labs.signals` handles it, and a KeyboardInterrupt where Python does.
+    """
+    try:
+        yield
+    except (Exception, passing):
+        raise
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            raise
+        raise RuntimeError(f"ends the program, by {type(error).__name__}" + f": {error}" * bool(str(error))) from error
+
+
+def reason(error: BaseException) -> str:
+    """What an exception says, in one line; its kind where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def take_over_from_hydra() -> None:
     """Have Hydra raise its errors, for `one_line_errors` to show, where it would print them over several lines."""
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -97,11 +118,12 @@ def one_line_errors() -> Iterator[None]:
             sys.exit(one_line(f"error: {culprit(refused) or Path.cwd()}: {refusal(refused)}; mend that and start again"))
         if isinstance(error, MemoryError) or (isinstance(error, ImportError | OSError | RuntimeError)
                                               and re.search(OUT_OF_MEMORY, str(error), re.IGNORECASE)):  # fmt: skip
-            reason = str(error).strip() or "MemoryError"
-            sys.exit(one_line(f"error: out of memory ({reason}); free some, or raise the limit on this process (ulimit -v)"))
+            sys.exit(
+                one_line(f"error: out of memory ({reason(error)}); free some, or raise the limit on this process (ulimit -v)")
+            )
         if _lost_a_job(error):
-            reason = " ".join(str(error).split("\n")[:2]).partition(". ")[0]
-            sys.exit(one_line(f"error: the process of a job died: {reason}; the same command again runs what is missing"))
+            said = " ".join(str(error).split("\n")[:2]).partition(". ")[0]
+            sys.exit(one_line(f"error: the process of a job died: {said}; the same command again runs what is missing"))
         if not (isinstance(error, UserError) or _about_configuration(error)):
             raise
         sys.exit(one_line(f"error: {explain(error)}"))
@@ -143,6 +165,8 @@ def explain(error: Exception) -> str:
         if isinstance(link, UserError):
             return str(link)
         if isinstance(link, OverrideParseException):
+            if re.search(r"=([^\[{(]*,)?\s*(,|$)", link.override):
+                return f"{link.override}: a value is missing beside a comma{_options(error, link.override.partition('=')[0])}"
             return f"{link.override}: not of the form key=value ({link.message.splitlines()[0]}){_quoted(link.override)}"
         if isinstance(link, MissingConfigException) and link.missing_cfg_file:
             group, _, name = link.missing_cfg_file.rpartition("/")
@@ -157,14 +181,48 @@ def explain(error: Exception) -> str:
             name = str(key).rpartition(".")[2]
             if key and isinstance(link.parent_node, DictConfig) and name not in options:
                 return f"{key}: no such key{_closest(name, options)}; there is {', '.join(options)}"
-            reason = (link.msg or str(link)).splitlines()[0]
-            if "is not Optional" in reason:
+            said = (link.msg or str(link)).splitlines()[0]
+            if "is not Optional" in said:
                 return f"{key}=null: this key needs a value"
-            return f"{key}: {reason}" if key and str(key) not in reason else reason
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        if "Config group override" in str(error) and isinstance(override := frame.f_locals.get("override"), Override):
-            return f"{override.input_line}: a group of files takes the name of one of them"  # Hydra does not say which group
+            if "does not support deletion" in said:
+                return _fixed(error, str(key), link.parent_node)
+            return f"{key}: {said}" if key and str(key) not in said else said
+    override = _local(error, "override", "key_or_group")
+    if "Config group override" in str(error) and override is not None:  # Hydra does not say which group
+        group = override.key_or_group
+        none = f"; for none of them leave {group} out" if group == "experiment" else ""
+        return f"{override.input_line}: no such option{_options(error, group)}{none}"
+    if "Could not delete" in str(error) and "does not exist" in str(error) and override is not None:
+        return f"{override.input_line}: there is nothing to remove: no such key, or its value is null"
     return one_line(str(error))
+
+
+def _fixed(error: Exception, key: str, node: Any) -> str:
+    """What to do where a key of a file with a schema was to be removed."""
+    group, _, name = key.rpartition(".")
+    defaults = _local(error, "defaults_list", "overrides")
+    choice = defaults.overrides.known_choices.get(group) if defaults is not None else None
+    file = f"{group}={choice}" if choice else group
+    line = f"{key}: cannot be removed, as the keys of {file} are fixed; give it another value"
+    target = str(node.get("_target_") or "") if isinstance(node, DictConfig) else ""
+    if not target or target.startswith("labs."):
+        return f"{line}, {key}=…"
+    return f"{line}, or leave {name} to the class: {group}=any/target {group}._target_={target} has no other keys"
+
+
+def _options(error: Exception, group: str) -> str:
+    """The files of a group, as far as Hydra had them at hand; nothing for what is no group."""
+    for variable in ("repo", "self"):
+        repository = _local(error, variable, "get_group_options")
+        if repository is not None and (names := repository.get_group_options(group)):
+            return f"; there is {', '.join(names)}"
+    return ""
+
+
+def _local(error: Exception, name: str, attribute: str) -> Any:
+    """The variable of this name and with this attribute in the code that an exception has passed through; or None."""
+    variables = (frame.f_locals.get(name) for frame, _ in traceback.walk_tb(error.__traceback__))
+    return next((variable for variable in variables if hasattr(variable, attribute)), None)
 
 
 def _closest(name: str, options: Sequence[str]) -> str:

@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 
 import torch
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import nn
 from torch.optim import Optimizer
 
 from labs import targets
-from labs.errors import UserError
+from labs.errors import UserError, contained, reason
 
 # Those that treat every number alike, so that one vector of all parameters is the same as many tensors.
 ELEMENTWISE = {
@@ -32,15 +30,9 @@ def build(node: DictConfig, parameters: Sequence[nn.Parameter]) -> Optimizer:
     """
     try:
         targets.check_arguments("optimizer", node, positional=1)
-        optimizer = instantiate(node, parameters, _convert_="all")
+        optimizer = targets.make("optimizer", node, parameters)
     except UserError as error:
-        raise UserError(f"{error}{_hint(node)}") from None
-    except InstantiationException as error:
-        cause = error.__cause__ or error
-        if isinstance(cause, UserError):
-            raise cause from None
-        reason = " ".join(str(cause).split())
-        raise UserError(f"optimizer._target_={node._target_}: {reason}{_hint(node)}") from error
+        raise UserError(f"{error}{_hint(node)}") from error.__cause__
     if not all(hasattr(optimizer, name) for name in ("step", "param_groups", "state_dict", "load_state_dict")):
         raise UserError(f"optimizer._target_={node._target_}: is no optimizer; it must be one like those in torch.optim")
     return optimizer
@@ -78,12 +70,12 @@ def try_step(node: DictConfig, *, on_cpu: bool) -> Optimizer:
         weight.grad = torch.zeros(2, 2)
     optimizer = build(node, weights)
     try:
-        optimizer.step()
+        with contained():
+            optimizer.step()
     except Exception as error:
         if on_cpu or isinstance(error, TypeError):  # such as "missing 1 required positional argument: 'closure'"
-            reason = " ".join(str(error).split())
             raise UserError(
-                f"optimizer._target_={node._target_}: cannot take a step ({reason}); "
+                f"optimizer._target_={node._target_}: cannot take a step ({reason(error)}); "
                 "choose one that needs the gradients and nothing else"
             ) from error
     return optimizer

@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import (
@@ -21,7 +20,7 @@ from torch.optim.lr_scheduler import (
 )
 
 from labs import targets
-from labs.errors import UserError
+from labs.errors import UserError, contained, reason
 
 MODES = {"val_loss": "min", "val_acc": "max"}  # what `scheduler.monitor` may name, and which way is better
 REPLACES_LR = {OneCycleLR: "max_lr", CyclicLR: "base_lr"}  # arguments that torch takes in place of the optimizer's rate
@@ -107,13 +106,15 @@ def rehearse(cfg: DictConfig, optimizer: Optimizer, scheduler: LRScheduler) -> s
             if not (math.isfinite(rates[-1]) and rates[-1] >= 0):
                 raise UserError(f"scheduler._target_={path}: the learning rate of epoch {epoch} would be {rates[-1]}")
             try:
-                if isinstance(scheduler, ReduceLROnPlateau):
-                    scheduler.step(1.0)
-                else:
-                    scheduler.step()
+                with contained():
+                    if isinstance(scheduler, ReduceLROnPlateau):
+                        scheduler.step(1.0)
+                    else:
+                        scheduler.step()
             except Exception as error:
-                reason = " ".join(str(error).split()) or type(error).__name__
-                raise UserError(f"scheduler._target_={path}: fails after epoch {epoch} of {epochs} ({reason})") from error
+                raise UserError(
+                    f"scheduler._target_={path}: fails after epoch {epoch} of {epochs} ({reason(error)})"
+                ) from error
     if isinstance(scheduler, ReduceLROnPlateau | ConstantLR) or epochs < 2:
         return None
     if len(set(rates)) == 1:
@@ -134,7 +135,7 @@ def _built(key: str, node: Any, optimizer: Optimizer, *, epochs: int, rate: floa
     target = targets.locate(key, node["_target_"])
     called_with = _called_with(target, key)
     if not called_with:  # a function of epochs, say
-        return instantiate(node, _convert_="all")
+        return targets.make(key, node)
     if key != "scheduler":
         targets.check_arguments(key, node, **called_with)
     _refuse_per_batch(key, target, node, epochs, rate)
@@ -144,12 +145,12 @@ def _built(key: str, node: Any, optimizer: Optimizer, *, epochs: int, rate: floa
         if name not in targets.HYDRA_KEYS
     }
     try:
-        return target(optimizer=optimizer, **arguments) if "passed" in called_with else target(optimizer, **arguments)
+        with contained():
+            return target(optimizer=optimizer, **arguments) if "passed" in called_with else target(optimizer, **arguments)
     except UserError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{key}._target_={node['_target_']}: {reason}") from error
+        raise UserError(f"{key}._target_={node['_target_']}: {reason(error)}") from error
 
 
 def _called_with(target: Callable[..., Any], key: str) -> dict[str, Any]:

@@ -2,15 +2,19 @@
 
 import inspect
 import pkgutil
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from labs.errors import UserError
+from labs import cells
+from labs.errors import OUT_OF_MEMORY, UserError, contained, reason
 
 HYDRA_KEYS = ("_target_", "_partial_", "_recursive_", "_convert_")
 
@@ -22,13 +26,34 @@ def locate(key: str, path: str) -> Callable[..., Any]:
         UserError: if it cannot be imported or called.
     """
     try:
-        found = pkgutil.resolve_name(path)
+        with contained():
+            found = pkgutil.resolve_name(path)
     except Exception as error:  # whatever the import of a module of the user's own may raise
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{key}._target_={path}: cannot be imported ({reason}){_closest(path)}") from error
+        raise UserError(f"{key}._target_={path}: cannot be imported ({reason(error)}){_closest(path)}") from error
     if not callable(found):
         raise UserError(f"{key}._target_={path}: is not a class or a function")
     return found
+
+
+def make(key: str, node: Mapping[Any, Any], *arguments: Any, **named: Any) -> Any:
+    """What the target returns for the arguments that stand beside it, and further ones.
+
+    Raises:
+        UserError: its own, or a line for whatever else it raises, but for a lack of memory.
+    """
+    plain = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else dict(node)
+    try:
+        with contained():  # literal: once for Hydra to resolve, which it does first, and once for it to read
+            return instantiate(cells.literal(cells.literal(plain)), *arguments, _convert_="all", **named)
+    except (InstantiationException, RuntimeError) as error:
+        cause = error.__cause__ if isinstance(error, InstantiationException) and error.__cause__ else error
+        if isinstance(cause, UserError):
+            raise cause from None
+        if isinstance(cause, MemoryError) or re.search(OUT_OF_MEMORY, str(cause)):
+            raise
+        inner = re.search(r"^full_key: (\S+)$", str(error), re.MULTILINE)  # of a node in this one, with a target of its own
+        where = f" ({key}.{inner[1]})" if inner else ""
+        raise UserError(f"{key}._target_={node['_target_']}{where}: {reason(cause)}") from cause
 
 
 def check_arguments(
@@ -54,17 +79,19 @@ def check_arguments(
     parameters = list(signature.parameters.values())[positional:]
     named = {p.name: p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
     given = [str(name) for name in node if name not in (*HYDRA_KEYS, *apart)]
+    lacking = [n for n, p in named.items() if p.default is p.empty and n not in given and n not in passed]
+    missing = " ".join(f"+{key}.{name}=…" for name in lacking)
     takes = ", ".join(name for name in named if name not in passed) or "no arguments"
     if not any(p.kind is p.VAR_KEYWORD for p in parameters):
         if strangers := [name for name in passed if name not in named]:
             raise UserError(f"{key}._target_={path}: is called with {', '.join(passed)}, and takes no {strangers[0]}")
         if unknown := [name for name in given if name not in named]:
             if fixed := [name for name in unknown if name in _fields(node)]:
-                raise UserError(f"{key}._target_={path}: takes no {', '.join(fixed)}; {_without(key, path, node, unknown)}")
+                instead = f"{_without(key, path, node, unknown)} {missing}".strip()
+                raise UserError(f"{key}._target_={path}: takes no {', '.join(fixed)}; {instead}")
             raise UserError(f"{key}.{unknown[0]}: {path} takes no {unknown[0]}; it takes {takes}")
-    lacking = [n for n, p in named.items() if p.default is p.empty and n not in given and n not in passed]
     if lacking:
-        raise UserError(f"{key}.{lacking[0]} has no value: {path} needs one, +{key}.{lacking[0]}=…")
+        raise UserError(f"{key}._target_={path}: needs {', '.join(lacking)}; add {missing}")
 
 
 def _fields(node: Mapping[Any, Any]) -> list[str]:
@@ -99,7 +126,8 @@ def _closest(path: str) -> str:
     """A name in the same module that is nearly the one that was typed."""
     parent, _, name = path.rpartition(".")
     try:
-        names = [other for other in dir(pkgutil.resolve_name(parent)) if not other.startswith("_")]
+        with contained():
+            names = [other for other in dir(pkgutil.resolve_name(parent)) if not other.startswith("_")]
     except Exception:
         return ""
     matches = get_close_matches(name, names, n=1, cutoff=0.6) or [other for other in names if other.lower() == name.lower()]

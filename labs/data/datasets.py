@@ -26,12 +26,18 @@ NAMES = ("digits", *PUBLISHED, "imagefolder")
 
 
 class DataSet(Protocol):
-    """What a data set is. `shape` is (C, H, W) of its images; both it and `num_classes` are known without reading them."""
+    """What a data set is, with what is known without reading its images.
+
+    `shape` is their (C, H, W), and `num_images` how many there are for training (those for validation among them) and for the
+    test.
+    """
 
     @property
     def shape(self) -> tuple[int, int, int]: ...
     @property
     def num_classes(self) -> int: ...
+    @property
+    def num_images(self) -> tuple[int, int]: ...
     def prepare(self) -> None: ...
     def load(self, *, train: bool) -> Images: ...
 
@@ -68,6 +74,11 @@ def image_shape(cfg: DictConfig) -> tuple[int, int, int]:
 def num_classes(cfg: DictConfig) -> int:
     """How many classes the data set has."""
     return build(cfg).num_classes
+
+
+def num_images(cfg: DictConfig) -> tuple[int, int]:
+    """How many images the training part (validation images included) and the test part have."""
+    return build(cfg).num_images
 
 
 def prepare(cfg: DictConfig) -> None:

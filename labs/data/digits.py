@@ -17,6 +17,7 @@ class Digits:
 
     shape = (1, 8, 8)
     num_classes = 10
+    num_images = 1797 - TEST_SIZE, TEST_SIZE
 
     def prepare(self) -> None:
         """Nothing to do."""

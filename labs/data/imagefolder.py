@@ -50,6 +50,12 @@ class ImageFolder:
         """How many folders of classes there are."""
         return len(self.found.classes)
 
+    @property
+    def num_images(self) -> tuple[int, int]:
+        """How many training and test images there are."""
+        training, test = self.parts()
+        return len(training), len(test)
+
     def parts(self) -> tuple[list[Sample], list[Sample]]:
         """The training and the test images; without a folder of its own the test set is held out.
 

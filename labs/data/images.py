@@ -74,7 +74,7 @@ def split_validation(everything: Images, val_size: int | float, seed: int) -> tu
         UserError: if a class would be left without an image to train on, or there are fewer validation images than classes
             (as many may still hold none of a rare class).
     """
-    size = round(val_size * len(everything)) if val_size < 1 else int(val_size)
+    size = validation_size(len(everything), val_size)
     low, high = len(everything.classes), len(everything) - 2
     if not low <= size <= high:
         raise UserError(
@@ -86,3 +86,8 @@ def split_validation(everything: Images, val_size: int | float, seed: int) -> tu
         names = ", ".join(everything.classes[label] for label in sorted(absent))
         raise UserError(f"dataset.val_size={val_size}: leaves no image to train on of the classes {names}")
     return everything.part(rest), everything.part(held_out)
+
+
+def validation_size(count: int, val_size: int | float) -> int:
+    """How many of `count` images `dataset.val_size` holds out."""
+    return round(val_size * count) if val_size < 1 else int(val_size)

@@ -44,6 +44,11 @@ class OwnDataSet:
             raise UserError(f"{self.target}: its num_classes is {one_line(str(classes))}; must be an integer of at least 2")
         self.shape, self.num_classes = (shape[0], shape[1], shape[2]), classes
 
+    @property
+    def num_images(self) -> tuple[int, int]:
+        """How many images the two parts have, which are read for it."""
+        return len(self.load(train=True)), len(self.load(train=False))
+
     def prepare(self) -> None:
         """What the object does before its images are read, and whether both parts are what they should be."""
         if hasattr(self._object, "prepare"):

@@ -41,6 +41,7 @@ class Published:
         files: the MD5 of each.
         archives: the MD5 of each archive that holds them, as they are published.
         unpacked: to how many bytes an archive unpacks at most; none is unpacked further.
+        num_images: for training and for the test.
     """
 
     torchvision_class: str
@@ -50,6 +51,7 @@ class Published:
     files: dict[str, str]
     archives: dict[str, str] = field(default_factory=dict)
     unpacked: int = 0
+    num_images: tuple[int, int] = (60_000, 10_000)
 
 
 PUBLISHED = {
@@ -79,12 +81,12 @@ PUBLISHED = {
         "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
         "test_batch": "40351d587109b95175f43aff81a1287e",
         "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
-    }, {"cifar-10-python.tar.gz": "c58f30108f718f92721af3b95e74349a"}, unpacked=200_000_000),
+    }, {"cifar-10-python.tar.gz": "c58f30108f718f92721af3b95e74349a"}, unpacked=200_000_000, num_images=(50_000, 10_000)),
     "cifar100": Published("CIFAR100", (3, 32, 32), 100, "cifar-100-python", {
         "train": "16019d7e3df5f24257cddd939b257f8d",
         "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
         "meta": "7973b15100ade9c7d40fb424638fde48",
-    }, {"cifar-100-python.tar.gz": "eb9058c3a382ffc7106e4002c42a8d85"}, unpacked=200_000_000),
+    }, {"cifar-100-python.tar.gz": "eb9058c3a382ffc7106e4002c42a8d85"}, unpacked=200_000_000, num_images=(50_000, 10_000)),
 }  # fmt: skip
 
 
@@ -94,6 +96,7 @@ class Downloaded:
     def __init__(self, name: str, data_dir: str, *, download: bool) -> None:
         self.name, self.data_dir, self.download = name, data_dir, download
         self.shape, self.num_classes = PUBLISHED[name].shape, PUBLISHED[name].num_classes
+        self.num_images = PUBLISHED[name].num_images
 
     def prepare(self) -> None:
         """Make sure that all files are there and intact, downloading what is missing if `download`."""

@@ -77,7 +77,8 @@ def compose(master: DictConfig, jobs: Sequence[Sequence[str]], first: int = 0) -
     Raises:
         UserError: if one of several files sets what Hydra has read before, such as a grid of its own.
     """
-    common = set.intersection(*map(set, jobs)) if len(jobs) > 1 else set()
+    given = typed(master.hydra.overrides.task)  # tells no job apart: of a single one, what a sweep or a search has chosen does
+    common = set.intersection(*map(set, jobs)) if len(jobs) > 1 else set(given)
     models: dict[tuple[str, ...], _Model] = {}
     planned = []
     for number, lines in enumerate(jobs, first):

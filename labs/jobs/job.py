@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 import terminal
 from labs import cells, memory, signals
 from labs.cells import Cell
-from labs.errors import Interrupted, UserError, culprit, disk_refuses, refusal
+from labs.errors import Interrupted, UserError, contained, culprit, disk_refuses, refusal
 from labs.files import write_json
 from labs.jobs import rerun, rundir
 from labs.training import results
@@ -73,7 +73,8 @@ def run(cfg: DictConfig) -> float:
                     memory.refuse_low_limit()
                     from labs.training import run as training_run  # torch and all
 
-                    training_run.train(cell, todo, show_progress=not in_sweep)
+                    with contained(KeyboardInterrupt):
+                        training_run.train(cell, todo, show_progress=not in_sweep)
     except Interrupted as interrupted:
         if in_sweep:
             raise

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from omegaconf import DictConfig
 
 from labs.errors import UserError
+from labs.jobs.rerun import typed
 
 
 def check(master: DictConfig) -> None:
@@ -23,7 +24,7 @@ def check(master: DictConfig) -> None:
 
 def refuse_in_single_run(master: DictConfig) -> None:
     """Raise UserError if the command line chooses a launcher or a sweeper for a run that has neither."""
-    for override in master.hydra.overrides.hydra:
+    for override in typed(master.hydra.overrides.hydra):
         if re.match(r"\+*hydra[./](launcher|sweeper)\b", override):
             raise UserError(f"{override}: is for a sweep, and this is a single run; add -m, or leave it out")
 

@@ -3,6 +3,8 @@
 import logging
 import re
 import time
+from contextlib import suppress
+from dataclasses import replace
 
 import torch
 from omegaconf import DictConfig
@@ -10,6 +12,8 @@ from torch import nn
 
 from labs import optimizers, schedules
 from labs.data import datasets
+from labs.data.batches import batch_bounds
+from labs.data.images import validation_size
 from labs.errors import UserError, one_line
 from labs.jobs.plan import Job
 from labs.models import custom
@@ -53,8 +57,12 @@ def check_networks(configs: list[DictConfig], *, here: bool = True) -> None:
     for same_network in sharing.values():
         device = choose_device(same_network[0].device) if here else torch.device("cpu")
         on_cpu = here and device.type == "cpu"
-        network = check_network(same_network[0], device, on_cpu=on_cpu)
+        network = build(same_network[0])
         for cfg in same_network:
+            if not type(network).__module__.startswith("labs.models."):
+                tried = str((cfg.device, cfg.model, cfg.dataset, task := task_of(cfg)))
+                if tried not in notes:
+                    notes[tried] = try_network(cfg, network, task, device, here=here)
             optimizers.check(cfg.optimizer, network)
             trains = str((on_cpu, cfg.optimizer, cfg.scheduler, cfg.trainer))
             if trains not in notes:
@@ -63,31 +71,57 @@ def check_networks(configs: list[DictConfig], *, here: bool = True) -> None:
         log.warning(note)
 
 
-def check_network(cfg: DictConfig, device: torch.device, *, on_cpu: bool) -> nn.Module:
-    """Build a network, and try the forward pass of one of the user's own: without memory, or on the device where that fails.
+def try_network(cfg: DictConfig, network: nn.Module, task: custom.Task, device: torch.device, *, here: bool) -> str | None:
+    """Compute batches of every size that occurs: without memory where the network can do that, and a few images with numbers.
 
     Args:
         cfg: of the job.
-        device: where it runs, or the CPU if that is another machine's.
-        on_cpu: whether it runs on the CPU here. What fails there may need a GPU that is elsewhere.
+        network: as `build` has made it.
+        task: what it is to do.
+        device: where the job runs, or the CPU if that is another machine's.
+        here: whether it runs on this machine. What fails elsewhere may need a GPU that is there.
+
+    Returns:
+        What its user may not have meant; None if nothing looks odd.
 
     Raises:
         UserError: if it cannot be trained.
     """
-    network = build(cfg)
-    if type(network).__module__.startswith("labs.models."):
-        return network
-    task = (datasets.image_shape(cfg.dataset), datasets.num_classes(cfg.dataset))
-    try:
-        custom.check(cfg.model._target_, network, *task)
-    except UserError:
-        network = build_model(cfg, seed=0).to(device)
+    path = str(cfg.model._target_)
+    with_numbers = task
+    if all(parameter.is_meta for parameter in network.parameters()):
+        with suppress(UserError):  # of what may need numbers
+            custom.check(path, network, task)
+            with_numbers = replace(task, training=(), evaluation=())
+    if not here:
+        if with_numbers is not task:
+            return None
+        with_numbers = replace(task, training=(), evaluation=())
+    places = dict.fromkeys([device] if with_numbers is task else [torch.device("cpu"), device])
+    failed: UserError | None = None
+    for place in places:
         try:
-            custom.check(cfg.model._target_, network, *task)
+            return custom.check(path, build_model(cfg, seed=0).to(place), with_numbers)
         except UserError as error:
-            if on_cpu or device.type != "cpu" or not re.search("cuda|nvidia|triton", str(error), re.IGNORECASE):
-                raise
-    return network
+            failed = error
+    assert failed is not None
+    if here or not re.search("cuda|nvidia|triton", str(failed), re.IGNORECASE):
+        raise failed
+    return None
+
+
+def task_of(cfg: DictConfig) -> custom.Task:
+    """What the job asks of its network, with the sizes of all batches, the last ones too."""
+    shape, classes = datasets.image_shape(cfg.dataset), datasets.num_classes(cfg.dataset)
+    count, tested = datasets.num_images(cfg.dataset)
+    held_out = min(max(validation_size(count, cfg.dataset.val_size), 1), count - 1)  # what else is refused with the data
+    steps = steps_per_epoch(count - held_out, cfg.trainer) if cfg.trainer.epochs else 1
+    bounds = batch_bounds(count - held_out, cfg.trainer.batch_size)[:steps]
+    training = {stop - start for start, stop in bounds}
+    size = cfg.trainer.eval_batch_size
+    evaluation = {min(size, part - start) for part in (held_out, tested) for start in {0, (part - 1) // size * size}}
+    bf16 = cfg.trainer.precision == "bf16"
+    return custom.Task(shape, classes, tuple(sorted(training)[::-1]), tuple(sorted(evaluation)[::-1]), bf16)
 
 
 def try_optimizer(cfg: DictConfig, *, on_cpu: bool) -> str | None:
@@ -116,13 +150,11 @@ def build(cfg: DictConfig) -> nn.Module:
     """The configuration's network without memory, or on the CPU where its `__init__` reads values, which `meta` has none of.
 
     Raises:
-        UserError: the network's own; what else it raises on the CPU is raised as it is.
+        UserError: if it cannot be built there either.
     """
     try:
         with torch.device("meta"):
             return build_model(cfg, seed=0)
-    except UserError:
-        raise
     except Exception:
         return build_model(cfg, seed=0)
 

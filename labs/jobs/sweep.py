@@ -83,7 +83,7 @@ def prepare(config: DictConfig, jobs: list[Job], directory: Path) -> list[Job]:
     make(directory)
     plan.write(directory, config.study, shlex.join(["python", *sys.argv]), jobs)
     finished = len(jobs) - len(todo)
-    print(one_line(f"{shown(directory)}: {len(jobs)} jobs, {finished} finished already, {len(todo)} to run"), flush=True)
+    print(one_line(f"{shown(directory)}: {jobs_of(jobs)}, {finished} finished already, {len(todo)} to run"), flush=True)
     return todo
 
 
@@ -136,7 +136,8 @@ def configurations(jobs: list[Job]) -> list[DictConfig]:
     seen: set[str] = set()
     chosen = []
     for values, job in ((job.cell.values, job) for job in jobs):
-        network = (values["device"], values["model"], values["dataset"], values["optimizer"].get("_target_"))
+        batches = [values["trainer"][name] for name in ("batch_size", "eval_batch_size", "steps_per_epoch", "precision")]
+        network = (values["device"], values["model"], values["dataset"], values["optimizer"].get("_target_"), batches)
         training = (values["optimizer"], values["scheduler"], values["trainer"])
         if not {str(network), str(training)} <= seen:
             seen |= {str(network), str(training)}
@@ -193,6 +194,11 @@ def summarize(config: DictConfig, jobs: list[Job], directory: Path) -> int:
     return 0 if set(counts) <= set(FINISHED) else 1
 
 
+def jobs_of(jobs: list[Job]) -> str:
+    """How many there are."""
+    return f"{len(jobs)} job{'s' * (len(jobs) != 1)}"
+
+
 def show_plan(jobs: list[Job], workers: int, *, in_sweep: bool, here: bool = True) -> None:
     """Print the jobs, which are finished, their parameters and, if they run here, an estimate of the time; end the program."""
     from labs.jobs import disk  # torch and all, as preflight
@@ -224,5 +230,5 @@ def show_plan(jobs: list[Job], workers: int, *, in_sweep: bool, here: bool = Tru
     if needs:
         print(disk.told(list(needs.values()), workers, jobs[0].cell.directory.parent))
     timing = f"at most {clock(max(total / workers, longest))}" if here else "not timed, as they run elsewhere,"
-    print(f"{len(jobs)} jobs, {timing} with {workers} at a time; nothing was run")
+    print(f"{jobs_of(jobs)}, {timing} with {workers} at a time; nothing was run")
     sys.exit(0)

@@ -1,14 +1,11 @@
 """A configuration's network, and what is said of it."""
 
 import torch
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import nn
 
 from labs import targets
 from labs.data import datasets
-from labs.errors import UserError
 from labs.models import custom
 from labs.models.blocks import Block
 from labs.seeding import stream_seed
@@ -24,13 +21,8 @@ def build_model(cfg: DictConfig, seed: int) -> nn.Module:
     num_classes = datasets.num_classes(cfg.dataset)
     targets.check_arguments("model", cfg.model, passed=("input_shape", "num_classes"))
     torch.manual_seed(stream_seed(seed, "init"))
-    try:
-        with custom.lazy_modules_welcome():
-            model = instantiate(cfg.model, input_shape=shape, num_classes=num_classes, _convert_="all")
-    except InstantiationException as error:
-        if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from None
-        raise
+    with custom.lazy_modules_welcome():
+        model: nn.Module = targets.make("model", cfg.model, input_shape=shape, num_classes=num_classes)
     custom.complete(str(cfg.model._target_), model, shape)
     return model
 

@@ -237,6 +237,7 @@ def test_every_type_but_text_has_its_wrong_values() -> None:
         ("dataset=imagefolder", "dataset.folder has no value: give it one, dataset.folder=…"),
         ("model.depth=???", "model.depth has no value: give it one, model.depth=…"),
         ("seed=???", "seed has no value: give it one, seed=…"),
+        ("~seed", "seed: cannot be removed; give it another value, seed=…"),
     ],
 )  # fmt: skip
 def test_a_key_nobody_reads_or_without_a_value_is_refused(override: str, text: str) -> None:

@@ -14,13 +14,14 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from labs import config, errors
-from labs.errors import Interrupted, UserError, VisibleFormatter, disk_refuses, explain, one_line_errors
+from labs.errors import Interrupted, UserError, VisibleFormatter, contained, disk_refuses, explain, one_line_errors, reason
 
 Compose = Callable[..., DictConfig]
 
 # ── the line ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 MLP_KEYS = "_target_, name, depth, width, widths, residual, shortcut"
+FIXED = "cannot be removed, as the keys of {} are fixed; give it another value"
 TOP_KEYS = "hydra, model, dataset, optimizer, scheduler, trainer, logger, study, seed, replicas, device, resume, plan"
 
 
@@ -45,8 +46,20 @@ TOP_KEYS = "hydra, model, dataset, optimizer, scheduler, trainer, logger, study,
         ("model.residual=maybe", "model.residual: Value 'maybe' is not a valid bool (type str)"),
         ("optimizer.betas=[a,b]", "optimizer.betas[0]: Value 'a' of type 'str' could not be converted to Float"),
         ("model.widths=256", "model.widths: Invalid value assigned: int is not a ListConfig, list or tuple."),
-        ("logger=null", "logger=null: a group of files takes the name of one of them"),
-        ("trainer=3", "trainer=3: a group of files takes the name of one of them"),
+        ("logger=null", "logger=null: no such option; there is all, none, tensorboard, wandb"),
+        ("trainer=3", "trainer=3: no such option; there is default, smoke"),
+        ("model=", "model=: no such option; there is cnn, mlp"),
+        ("trainer=default,", "trainer=default,: a value is missing beside a comma; there is default, smoke"),
+        ("trainer=,smoke", "trainer=,smoke: a value is missing beside a comma; there is default, smoke"),
+        ("seed=1,,2", "seed=1,,2: a value is missing beside a comma"),
+        # what cannot be taken away
+        ("~optimizer.betas", "optimizer.betas: " + FIXED.format("optimizer=adam") + ", or leave betas to the class: "
+                             "optimizer=any/target optimizer._target_=torch.optim.Adam has no other keys"),
+        ("~scheduler.patience", "scheduler.patience: " + FIXED.format("scheduler=reduce_lr") + ", or leave patience to the "
+            "class: scheduler=any/target scheduler._target_=torch.optim.lr_scheduler.ReduceLROnPlateau has no other keys"),
+        ("~model.depth", "model.depth: " + FIXED.format("model=mlp") + ", model.depth=…"),
+        ("~trainer.epochs", "trainer.epochs: " + FIXED.format("trainer=default") + ", trainer.epochs=…"),
+        ("~model.width", "~model.width: there is nothing to remove: no such key, or its value is null"),
         # the override itself
         ("model.depth", "model.depth: not of the form key=value (Error parsing override 'model.depth')"),
         ("model.depth=(", "model.depth=(: not of the form key=value (Error parsing override 'model.depth=(')"),
@@ -97,6 +110,14 @@ def test_a_broken_reference_names_the_key(compose_config: Compose) -> None:
     assert explain(caught.value) == "model.depth: Interpolation key 'nowhere' not found"
 
 
+def test_no_experiment_is_chosen_by_leaving_it_out(compose_config: Compose) -> None:
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        compose_config("experiment=null")
+    line = explain(caught.value)
+    assert line.startswith("experiment=null: no such option; there is cifar10_cnn, depth_study, ")
+    assert line.endswith(", original_mnist_mlp; for none of them leave experiment out")
+
+
 @pytest.mark.parametrize("override", ["model.depth=1,2", "model.depth=range(1,3)"])
 def test_a_list_of_values_without_multirun_says_so(compose_config: Compose, override: str) -> None:
     with pytest.raises(Exception) as caught:  # noqa: PT011
@@ -126,6 +147,30 @@ def test_a_loop_of_causes_ends() -> None:
     first, second = ValueError("first"), ValueError("second")
     first.__cause__, second.__cause__ = second, first
     assert explain(first) == "first"
+
+
+# ── code of the user's own ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Ending(BaseException):
+    pass
+
+
+@pytest.mark.parametrize(("error", "said"), [
+    (SystemExit(), "ends the program, by SystemExit"), (SystemExit("bye"), "ends the program, by SystemExit: bye"),
+    (Ending("now"), "ends the program, by Ending: now"), (ValueError("a mistake"), "a mistake"),
+])  # fmt: skip
+def test_code_of_the_users_own_ends_nothing(error: BaseException, said: str) -> None:
+    with pytest.raises(Exception) as caught, contained():  # noqa: PT011
+        raise error
+    assert reason(caught.value) == said
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), Interrupted(15)])
+def test_a_signal_ends_code_of_the_users_own(error: BaseException) -> None:
+    with pytest.raises(type(error)) as caught, contained():
+        raise error
+    assert caught.value is error
 
 
 # ── the end of the program ───────────────────────────────────────────────────────────────────────────────────────────────

@@ -59,7 +59,11 @@ def test_every_optimizer_of_torch(compose_config: Compose, tmp_path: Path, monke
      "+optimizer.eps=1e-08 +optimizer.weight_decay=0.0001"),
     (["scheduler=cosine", "scheduler._target_=torch.optim.lr_scheduler.CosineAnnealingWarmRestarts"],
      "scheduler._target_=torch.optim.lr_scheduler.CosineAnnealingWarmRestarts: takes no T_max",
-     "scheduler=any/target scheduler._target_=torch.optim.lr_scheduler.CosineAnnealingWarmRestarts +scheduler.eta_min=0.0"),
+     "scheduler=any/target scheduler._target_=torch.optim.lr_scheduler.CosineAnnealingWarmRestarts +scheduler.eta_min=0.0 "
+     "+scheduler.T_0=…"),
+    (["scheduler=cosine", "scheduler._target_=torch.optim.lr_scheduler.StepLR"],
+     "scheduler._target_=torch.optim.lr_scheduler.StepLR: takes no T_max, eta_min",
+     "scheduler=any/target scheduler._target_=torch.optim.lr_scheduler.StepLR +scheduler.step_size=…"),
 ])  # fmt: skip
 def test_a_changed_target_says_what_to_type(compose_config: Compose, overrides: list[str], line: str, instead: str) -> None:
     group = overrides[-1].partition(".")[0] if "betas" not in overrides[-1] else "optimizer"
@@ -88,6 +92,32 @@ def test_what_it_says_to_type_works(compose_config: Compose) -> None:
 ])  # fmt: skip
 def test_what_does_not_fit_is_one_line(compose_config: Compose, overrides: list[str], line: str) -> None:
     assert refusal(compose_config(*overrides)) == line
+
+
+class Ends(torch.optim.SGD):
+    """Ends the program, when it is made or later."""
+
+    def __init__(self, params: Any, lr: float, decay: float, *, late: bool = False) -> None:
+        if not late:
+            raise SystemExit(3)
+        super().__init__(params, lr)
+
+    def step(self, closure: Any = None) -> None:
+        raise SystemExit
+
+
+@pytest.mark.parametrize(("arguments", "line"), [
+    ({"lr": 0.1, "decay": 0}, "ends the program, by SystemExit: 3"),
+    ({"lr": 0.1, "decay": 0, "late": True}, "cannot take a step (ends the program, by SystemExit); choose one that needs"),
+    ({"lr": 0.1}, "needs decay; add +optimizer.decay=…"),
+    ({}, "needs lr, decay; add +optimizer.lr=… +optimizer.decay=…"),
+])  # fmt: skip
+def test_an_optimizer_that_ends_the_program_or_lacks_something_is_refused(
+    compose_config: Compose, arguments: dict[str, Any], line: str
+) -> None:
+    words = [f"+optimizer.{key}={value}" for key, value in arguments.items()]
+    cfg = compose_config("optimizer=any/target", f"optimizer._target_={__name__}.Ends", "scheduler=constant", *words)
+    assert refusal(cfg).startswith(f"optimizer._target_={__name__}.Ends: {line}")
 
 
 # ── Muon ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────

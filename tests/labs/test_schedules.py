@@ -159,7 +159,9 @@ ONE_CYCLE = (
      "scheduler.step_size_up=2000: counts epochs here, not batches, and there are 3; set +scheduler.step_size_up"),
     ("StepLR", {"step_size": 1, "last_epoch": 5},
      "scheduler.last_epoch=5: leave it out; a run goes on from its checkpoint by itself"),
-    ("StepLR", {}, f"scheduler.step_size has no value: {TORCH}.StepLR needs one, +scheduler.step_size=…"),
+    ("StepLR", {}, f"scheduler._target_={TORCH}.StepLR: needs step_size; add +scheduler.step_size=…"),
+    ("CyclicLR", {},
+     f"scheduler._target_={TORCH}.CyclicLR: needs base_lr, max_lr; add +scheduler.base_lr=… +scheduler.max_lr=…"),
     ("ExponentialLR", {"gamma": 1e300},
      f"scheduler._target_={TORCH}.ExponentialLR: the learning rate of epoch 3 would be inf"),
     ("ChainedScheduler", {"schedulers": [NESTED[0], {"_target_": f"{TORCH}.ExponentialLR", "gama": 0.9}]},
@@ -219,3 +221,24 @@ def test_a_schedule_of_ones_own(compose_config: Compose) -> None:
     cfg.scheduler = OmegaConf.create({"_target_": "builtins.dict"})
     with pytest.raises(UserError, match=r"^scheduler\._target_=builtins\.dict"):
         rates(cfg)
+
+
+def ends(optimizer: Any, by: str = "bye") -> Any:
+    raise SystemExit(by)
+
+
+class EndsLater(Own):
+    def __init__(self, opt: torch.optim.Optimizer) -> None:
+        super().__init__(opt, 0.5)
+
+    def step(self) -> None:
+        raise SystemExit(3)
+
+
+@pytest.mark.parametrize(("name", "line"), [
+    ("ends", "ends the program, by SystemExit: bye"),
+    ("EndsLater", "fails after epoch 1 of 3 (ends the program, by SystemExit: 3)"),
+])  # fmt: skip
+def test_a_schedule_that_ends_the_program_is_refused(compose_config: Compose, name: str, line: str) -> None:
+    cfg = compose_config("scheduler=any/target", f"scheduler._target_={__name__}.{name}", "trainer.epochs=3")
+    assert refusal(cfg) == f"scheduler._target_={__name__}.{name}: {line}"

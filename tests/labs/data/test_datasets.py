@@ -45,7 +45,7 @@ def test_digits_are_those_of_scikit_learn_wherever_it_keeps_them(monkeypatch: py
 def test_digits_need_no_download_and_hold_out_the_same_stratified_test_images() -> None:
     cfg = config("digits")
     training, test = datasets.load(cfg, train=True), datasets.load(cfg, train=False)
-    assert (len(training), len(test)) == (1437, 360)
+    assert (len(training), len(test)) == datasets.num_images(cfg) == (1437, 360)
     assert training.images.shape == (1437, *datasets.image_shape(cfg))
     assert training.images.dtype == torch.uint8
     assert (training.images.min(), training.images.max()) == (0, 255)
@@ -81,6 +81,7 @@ def test_real_data_has_the_shape_and_classes_that_are_promised_before_reading(
     datasets.prepare(cfg)
     images = datasets.load(cfg, train=train)
     assert images.images.shape == (count, *datasets.image_shape(cfg))
+    assert datasets.num_images(cfg)[not train] == count
     assert images.images.dtype == torch.uint8
     assert images.labels.unique().tolist() == list(range(datasets.num_classes(cfg)))
     assert len(images.classes) == datasets.num_classes(cfg)
@@ -194,6 +195,7 @@ def test_one_folder_of_classes_is_split_into_fixed_parts(pictures: Path) -> None
     assert datasets.num_classes(cfg) == 2
     assert training.images.shape == (12, *datasets.image_shape(cfg)) == (12, 3, 8, 8)
     assert torch.bincount(test.labels).tolist() == [2, 2]
+    assert datasets.num_images(cfg) == (12, 4)
     colours = {tuple(image[:, 0, 0].tolist()) for part in (training, test) for image in part.images}
     assert len(colours) == 16  # every image in exactly one part
     assert all((image[0] > 0).all() == bool(label) for image, label in zip(training.images, training.labels, strict=True))
@@ -207,6 +209,7 @@ def test_train_and_test_folders_are_the_two_parts(tmp_path: Path) -> None:
     cfg = config("imagefolder", tmp_path, channels=1)
     assert datasets.load(cfg, train=True).images.shape == (6, 1, 8, 8)
     assert len(datasets.load(cfg, train=False)) == 4
+    assert datasets.num_images(cfg) == (6, 4)
     shutil.rmtree(tmp_path / "test" / "b")
     with pytest.raises(UserError, match=r"test: its classes \['a'\] differ|holds one class folder only"):
         datasets.prepare(cfg)

@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from labs import cells, config
+from labs import cells, config, errors
 from labs.errors import UserError
 from labs.jobs import grid, rerun
 from labs.jobs.plan import Job
@@ -61,7 +61,9 @@ def test_an_experiments_study_and_protocol_reach_its_jobs(expand: Expand) -> Non
 
 def test_a_single_value_is_a_sweep_of_one(expand: Expand) -> None:
     (job,) = expand("model.depth=3")
-    assert job.name == "study=s model.depth=3"
+    assert job.name == job.cell.name  # as in a single run: nothing tells it apart
+    (job,) = expand("model.depth=3", "seed=range(4,5)")
+    assert job.name == "seed=4"
 
 
 def test_a_bad_value_anywhere_in_the_grid_is_found(expand: Expand) -> None:
@@ -246,3 +248,26 @@ def test_axes_of_a_file_are_read_as_they_are_typed() -> None:
         for depth in (1, 2)
         for folder in ("2024_01", "2024_02")
     ]
+
+
+def test_what_was_typed_as_text_is_no_reference(expand: Expand) -> None:
+    jobs = expand(r"model.name=\${x}", r"dataset.data_dir='a \\\${y}'", "seed=0,1")
+    for job in jobs:
+        assert (job.values["model"]["name"], job.cfg.model.name) == ("${x}", "${x}")
+        assert job.cfg.dataset.data_dir == job.values["dataset"]["data_dir"] == r"a \${y}"
+        assert cells.config_hash(job.cfg) == job.hash
+        assert cells.resolved(job.cfg) == job.values
+
+
+@pytest.mark.parametrize(("overrides", "line"), [
+    (["study=${nope}", "seed=0,1"], "study: Interpolation key 'nope' not found"),
+    (["hydra.sweep.dir=out/${nope}"], "hydra.sweep.dir: Interpolation key 'nope' not found"),
+    (["optimizer.lr=0.1,${optimizer.nope}"], "optimizer.lr: Interpolation key 'optimizer.nope' not found"),
+    (["model=mlp,null"], "model=null: no such option; there is cnn, mlp"),
+    (["trainer=smoke,''"], "trainer=: no such option; there is default, smoke"),
+    (["seed=0,1", "~optimizer.eps"], "optimizer.eps: cannot be removed, as the keys of optimizer=adam are fixed; "),
+])  # fmt: skip
+def test_what_a_sweep_cannot_be_composed_of_is_one_line(expand: Expand, overrides: list[str], line: str) -> None:
+    with pytest.raises(Exception) as caught:  # noqa: PT011
+        expand(*overrides)
+    assert errors.explain(caught.value).startswith(line)

@@ -325,6 +325,14 @@ def test_in_a_sweep_a_crash_is_recorded_with_its_traceback_and_passed_over(
         assert traceback.endswith("ValueError: layer 3 is\nmissing\n")
 
 
+def test_a_network_that_ends_the_program_ends_its_job_alone(start: Start, cell: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cfg = start()
+    break_training(monkeypatch, SystemExit("bye"))
+    assert math.isnan(job.run(cfg))
+    error = read_json(cell / "seed=0" / "result.json")["error"]
+    assert (error["type"], error["message"]) == ("RuntimeError", "ends the program, by SystemExit: bye")
+
+
 def test_what_the_user_can_mend_is_recorded_without_a_traceback(
     start: Start, cell: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

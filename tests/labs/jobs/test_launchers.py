@@ -80,7 +80,7 @@ def test_a_plan_for_another_machine_is_not_timed_on_this_one(
     head, job, disk, last = capsys.readouterr().out.splitlines()
     assert (head.split(), job.split()[:3]) == (["job", "status", "parameters", "disk"], ["model.depth=2", "missing", "17,610"])
     assert disk.startswith("disk: at most ")
-    assert last == ("1 jobs, not timed, as they run elsewhere, with 64 at a time; nothing was run")
+    assert last == ("1 job, not timed, as they run elsewhere, with 64 at a time; nothing was run")
 
 
 # ── several GPUs ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -164,7 +164,8 @@ def test_a_single_run_refuses_what_only_a_sweep_has(override: str) -> None:
     assert str(refused.value) == f"{override}: is for a sweep, and this is a single run; add -m, or leave it out"
 
 
-@pytest.mark.parametrize("override", ["hydra.mode=RUN", "hydra.run.dir=hydra.launcher", "hydra.sweep.dir=x"])
+@pytest.mark.parametrize("override", ["hydra.mode=RUN", "hydra.run.dir=hydra.launcher", "hydra.sweep.dir=x",
+    "hydra.run.dir=out/${nope}"])  # fmt: skip
 def test_a_single_run_takes_hydras_other_settings(override: str) -> None:
     launchers.refuse_in_single_run(OmegaConf.create({"hydra": {"overrides": {"hydra": [override]}}}))
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
 from labs import cells
@@ -46,7 +45,7 @@ def test_a_network_that_reads_values_while_it_is_built_passes(compose_config: Co
 
 
 def test_a_network_that_cannot_be_built_is_refused(compose_config: Compose) -> None:
-    with pytest.raises(InstantiationException, match="a rate above 1"):
+    with pytest.raises(UserError, match=r"^model\._target_=test_preflight\.ReadsValues: a rate above 1$"):
         preflight.check_networks([own(compose_config, last=2.0)])
 
 

@@ -79,7 +79,7 @@ class Net(nn.Linear):
         super().__init__(input_shape[1] * input_shape[2], num_classes)
 
     def forward(self, x):
-        assert not self.training or len(x) < 10, "breaks in training"
+        assert not self.training or x.min() >= 0, "breaks in training"
         return super().forward(x.flatten(1))
 """
 

@@ -41,7 +41,7 @@ class Net(nn.Linear):
         super().__init__(64, 10)
 
     def forward(self, x):
-        assert not self.training or len(x) < 10, "breaks in training"
+        assert not self.training or x.min() >= 0, "breaks in training"
         return super().forward(x.flatten(1))
 """
 
@@ -224,7 +224,7 @@ def test_a_diverged_run_is_a_result_and_not_repeated(project: Project) -> None:
 
 
 def test_a_crash_is_recorded_and_stops_nobody_else(project: Project) -> None:
-    """A model whose forward pass breaks with whole batches alone passes everything that is tried before the first job."""
+    """A model whose forward pass breaks for normalised images alone passes everything that is tried before the first job."""
     (project.folder / "fragile.py").write_text(FRAGILE)
     command = ["-m", "model._target_=fragile.Net,labs.models.mlp.MLP", "model.depth=1", *QUICK, "hydra.sweep.dir=there"]
     ended = project.train(*command)
@@ -315,6 +315,47 @@ def test_what_a_later_job_would_stumble_over_stops_the_first(project: Project, o
     assert ended.out == ""
     assert ended.code == 1
     assert project.written() == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (["hydra.run.dir=out/${nope}"], "hydra.run.dir: Interpolation key 'nope' not found"),
+        (["-m", "hydra.sweep.dir=out/${nope}"], "hydra.sweep.dir: Interpolation key 'nope' not found"),
+        (["-m", "study=${nope}", "seed=0,1"], "study: Interpolation key 'nope' not found"),
+        (["-m", "seed=0,1", "~optimizer.betas"], "optimizer.betas: cannot be removed, as the keys of optimizer=adam are fixed"),
+        (["-m", "experiment=mnist_mlp,null"], "experiment=null: no such option; there is cifar10_cnn, depth_study, "),
+        (["~seed"], "seed: cannot be removed; give it another value, seed=…"),
+        (["-m", "model=any/target", "model._target_=ends.Net", "seed=0,1"],
+         "model._target_=ends.Net: ends the program, by SystemExit: bye"),
+        (["model=any/target", "model._target_=ends.nowhere"], "model._target_=ends.nowhere: cannot be imported ("),
+        (["model=any/target", "model._target_=ends_at_once.Net"],
+         "model._target_=ends_at_once.Net: cannot be imported (ends the program, by SystemExit: 5)"),
+    ],
+)  # fmt: skip
+def test_what_cannot_start_is_one_line_that_names_its_key(project: Project, overrides: list[str], line: str) -> None:
+    (project.folder / "ends.py").write_text("def Net(input_shape, num_classes):\n    raise SystemExit('bye')\n")
+    (project.folder / "ends_at_once.py").write_text("raise SystemExit(5)\n")
+    ended = project.train(*overrides)
+    assert ended.err.startswith(f"error: {line}")
+    assert ended.err.count("\n") == 1
+    assert (ended.code, ended.out) == (1, "")
+
+
+def test_a_sweep_of_one_job_calls_it_by_its_cell(project: Project) -> None:
+    command = ["-m", "trainer.epochs=1", "logger=none", "model.depth=2", "study=x1"]
+    planned = project.train(*command, "plan=true").out.splitlines()
+    ended = project.train(*command)
+    [run] = project.runs("x1")
+    cell = run.parent.name
+    assert planned[0].split() == ["job", "status", "parameters", "disk", "at", "most"]
+    assert planned[1].startswith(f"{cell}  missing ")
+    assert re.fullmatch(r"1 job, at most \d\d:\d\d with 1 at a time; nothing was run", planned[-1])
+    first, job, counts, analyse = ended.out.splitlines()
+    assert first == "multirun/x1: 1 job, 0 finished already, 1 to run"
+    assert re.fullmatch(rf"\[1/1\] {cell}  done  test accuracy  [\d ]\d\.\d\d %  \d+ s", job)
+    assert (counts, analyse) == ("done: 1", "analyse: python -m multirun_analysis multirun/x1")
+    assert project.train(*command).out.startswith("multirun/x1: 1 job, 1 finished already, 0 to run\n")
 
 
 SHARED = r"error: jobs '{}' and '{}' would be one run, multirun/x/mlp-digits-depth=1-plain-\w+/seed={}; {}\n"

@@ -1,5 +1,8 @@
 """A network of the user's own trains, or is refused before the first job in a line that says what it must return."""
 
+import itertools
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,10 @@ from breaking_off import SHORT, refusal, resumes
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
+from labs.cells import Cell
+from labs.errors import UserError
+from labs.jobs import plan, preflight, sweep
+from labs.models import custom
 from labs.seeding import stream_seed
 from labs.training import saving
 from labs.training.run import build_model
@@ -33,17 +40,61 @@ class Own(nn.Module):
     def forward(self, x: Tensor) -> Any:
         if self.kind == "batch of 64":
             x = x.reshape(64, -1)
-        if self.kind == "reads" and x.sum().item() > 1e30:
+        if self.kind.startswith("reads") and x.sum().item() > 1e30:
             x = x / 2
-        logits = self.body(x)
+        if (self.kind.endswith("up to 4") and len(x) > 4) or (self.kind.endswith("never 17") and len(x) == 17):
+            raise ValueError(f"not for {len(x)}")
+        hidden = self.body[:-1](x)
+        logits = self.body[-1](hidden)
+        if self.kind == "in place":
+            hidden += 1
         if self.kind == "late":
             self.late = nn.Linear(10, 10)
         return {
             "tuple": (logits, x), "auxiliary": [logits, logits] if self.training else logits, "dict": {"logits": logits},
             "none": None, "few": logits[:, :5], "many": logits.repeat(1, 2), "4-D": logits[..., None, None],
             "images": logits[:1], "integers": logits.long(), "half": logits.half(), "detached": logits.detach(),
+            "three": logits[:3], "merged": logits.reshape(-1, 20) if len(x) % 2 == 0 else logits, "squeezed": logits.squeeze(),
+            "nan": logits * float("nan"),
             "softmax": logits.softmax(1), "double": logits.double(), "evaluation": logits if self.training else logits[0],
         }.get(self.kind, logits)  # fmt: skip
+
+
+class Sparse(nn.Module):
+    """Rows of a table, of which only those that were looked up have a gradient."""
+
+    def __init__(self, input_shape: tuple[int, int, int], num_classes: int, rows: int = 10) -> None:
+        super().__init__()
+        self.table = nn.Embedding(rows, num_classes, sparse=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.table((x.flatten(1)[:, 20] * 10).clamp(0, 9).long())
+
+
+class Ends(nn.Module):
+    def __init__(self, input_shape: tuple[int, int, int], num_classes: int, by: str, late: bool = False) -> None:
+        super().__init__()
+        self.head, self.by = nn.Linear(64, num_classes), by
+        if not late:
+            self.end()
+
+    def end(self) -> None:
+        if self.by == "interrupt":
+            raise KeyboardInterrupt
+        sys.exit(None if self.by == "exit" else self.by)
+
+    def forward(self, x: Tensor) -> None:
+        self.end()
+
+
+class Raises:
+    def __init__(self, **arguments: Any) -> None:
+        raise ValueError("inner\ntrouble")
+
+
+class Holds(nn.Module):
+    def __init__(self, input_shape: Any, num_classes: int, block: Any) -> None:
+        super().__init__()
 
 
 class Twice(nn.Module):
@@ -124,6 +175,127 @@ def test_what_cannot_be_trained_is_one_line(compose_config: Compose, target: str
     said = refusal(own(compose_config, target, **arguments))
     assert said.startswith(line.format(__name__))
     assert "\n" not in said
+
+
+# batches of 64 and 41 images in training, of 180 and 360 in evaluation
+@pytest.mark.parametrize(("kind", "line"), [
+    ("up to 4", "its forward fails for 64 images of shape (1, 8, 8) (not for 64)"),
+    ("reads, up to 4", "its forward fails for 64 images of shape (1, 8, 8) (not for 64)"),
+    ("in place", "its backward fails for 3 images of shape (1, 8, 8) (one of the variables needed for gradient computation"),
+    ("three", "returns a tensor of shape (3, 10) for 64 images; it must return their logits alone"),
+    ("merged", "returns a tensor of shape (32, 20) for 64 images; it must return their logits alone"),
+])  # fmt: skip
+def test_what_fails_for_the_batches_of_a_run_is_refused(compose_config: Compose, kind: str, line: str) -> None:
+    cfg = own(compose_config, kind=kind)
+    cfg.trainer.batch_size = 64
+    assert refusal(cfg).startswith(f"model._target_={__name__}.Own: {line}")
+
+
+@pytest.mark.parametrize(("kind", "trainer", "fails"), [
+    ("never 17", {"batch_size": 620}, "its forward fails for 17 images of shape (1, 8, 8) (not for 17)"),
+    ("never 17", {"eval_batch_size": 163}, "its forward fails for 17 images of shape (1, 8, 8) (not for 17)"),
+    ("squeezed", {"eval_batch_size": 179}, "returns a tensor of shape (10,) for 1 image in evaluation mode"),
+    ("squeezed", {"eval_batch_size": 360}, None),
+    ("squeezed", {"batch_size": 628}, None),  # of 1257 images: the last batch of one joins the one before
+    ("never 17", {"batch_size": 620, "steps_per_epoch": 2}, None),
+])  # fmt: skip
+def test_the_last_batches_count_too(compose_config: Compose, kind: str, trainer: dict[str, int], fails: str | None) -> None:
+    cfg = own(compose_config, kind=kind)
+    cfg.trainer = OmegaConf.merge(cfg.trainer, {"steps_per_epoch": None}, trainer)
+    if fails is None:
+        preflight.check_networks([cfg])
+    else:
+        assert refusal(cfg).startswith(f"model._target_={__name__}.Own: {fails}")
+
+
+def test_the_batches_are_those_of_a_run(compose_config: Compose) -> None:
+    cfg = compose_config("trainer.batch_size=314", "trainer.eval_batch_size=100", "dataset.val_size=0.1")
+    shown: dict[str, set[int]] = {"training": set(), "evaluation": set()}
+
+    class Showing(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            shown["training" if self.training else "evaluation"].add(len(x))
+            return super().forward(x.flatten(1))
+
+    task = preflight.task_of(cfg)
+    custom.check("", Showing(64, 10), task)
+    few = {key: sizes - {3} for key, sizes in shown.items()}
+    batches = [len(labels) for labels in torch.arange(1437 - 144).split(314)]
+    parts = [len(labels) for count in (144, 360) for labels in torch.arange(count).split(100)]
+    assert few == {"training": set(batches), "evaluation": set(parts)} == {"training": {314, 37}, "evaluation": {100, 44, 60}}
+
+
+def test_every_batch_size_of_a_sweep_is_tried(compose_config: Compose, tmp_path: Path) -> None:
+    jobs = []
+    for kind, size in itertools.product(("logits", "never 17"), (64, 620)):
+        cfg = own(compose_config, kind=kind)
+        cfg.trainer = OmegaConf.merge(cfg.trainer, {"steps_per_epoch": None, "batch_size": size})
+        jobs.append(plan.Job([], Cell.of(cfg, tmp_path), [0], ""))
+    with pytest.raises(UserError, match="fails for 17 images"):
+        preflight.check_networks(sweep.configurations(jobs))
+
+
+def test_with_numbers_large_batches_are_left_out() -> None:
+    small, large = (custom.Task((1, side, side), 10, training=(1000,), evaluation=(1000,)) for side in (8, 80))
+    with pytest.raises(UserError, match="fails for 1000 images"):
+        custom.check("", Own(small.shape, 10, "up to 4"), small)
+    custom.check("", Own(large.shape, 10, "up to 4"), large)
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_sparse_gradients_are_refused(compose_config: Compose, here: bool) -> None:
+    with pytest.raises(UserError) as caught:
+        preflight.check_networks([own(compose_config, "Sparse")], here=here)
+    assert str(caught.value) == (
+        f"model._target_={__name__}.Sparse: table.weight has sparse gradients, which are not trained here; set sparse=False"
+    )
+
+
+def test_what_fails_with_numbers_alone_is_refused(compose_config: Compose) -> None:
+    said = refusal(own(compose_config, "Sparse", rows=1))
+    assert said == (
+        f"model._target_={__name__}.Sparse: its forward fails for 3 images of shape (1, 8, 8) (index out of range in self)"
+    )
+
+
+def test_what_is_not_finite_from_the_start_is_said(compose_config: Compose, caplog: pytest.LogCaptureFixture) -> None:
+    preflight.check_networks([own(compose_config, kind=kind) for kind in ("nan", "logits")])
+    assert caplog.messages == [
+        f"model._target_={__name__}.Own: returns NaN or infinity before the first step, so that its run will be diverged"
+    ]
+
+
+@pytest.mark.parametrize(("by", "said"), [
+    ("exit", "SystemExit"), ("I leave", "SystemExit: I leave"), ("interrupt", "KeyboardInterrupt"),
+])  # fmt: skip
+def test_a_network_that_ends_the_program_is_refused(
+    compose_config: Compose, monkeypatch: pytest.MonkeyPatch, by: str, said: str
+) -> None:
+    monkeypatch.setattr(signal, "default_int_handler", None)  # as where labs.signals handles Ctrl-C
+    line = f"ends the program, by {said}"
+    assert refusal(own(compose_config, "Ends", by=by)) == f"model._target_={__name__}.Ends: {line}"
+    late = refusal(own(compose_config, "Ends", by=by, late=True))
+    assert late == f"model._target_={__name__}.Ends: its forward fails for 3 images of shape (1, 8, 8) ({line})"
+
+
+def test_ctrl_c_ends_the_program_where_nothing_handles_it(compose_config: Compose) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        preflight.check_networks([own(compose_config, "Ends", by="interrupt")])
+
+
+def test_what_is_made_inside_of_a_network_is_named(compose_config: Compose) -> None:
+    cfg = own(compose_config, "Holds", block={"_target_": f"{__name__}.Raises"})
+    assert refusal(cfg) == f"model._target_={__name__}.Holds (model.block): inner trouble"
+
+
+def test_what_a_network_needs_is_named(compose_config: Compose) -> None:
+    said = refusal(own(compose_config, "Ends", late=True))
+    assert said == f"model._target_={__name__}.Ends: needs by; add +model.by=…"
+
+
+def test_text_with_a_reference_in_it_reaches_the_network_as_it_is(compose_config: Compose) -> None:
+    cfg = own(compose_config, kind=r"\${nowhere} and \\\${there}", target="Own")
+    assert build_model(cfg, 0)[0].kind == r"${nowhere} and \${there}"
 
 
 def dictionary(**arguments: Any) -> dict[str, Any]:
