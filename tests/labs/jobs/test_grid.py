@@ -253,10 +253,10 @@ def test_axes_of_a_file_are_read_as_they_are_typed() -> None:
 def test_what_was_typed_as_text_is_no_reference(expand: Expand) -> None:
     jobs = expand(r"model.name=\${x}", r"dataset.data_dir='a \\\${y}'", "seed=0,1")
     for job in jobs:
-        assert (job.values["model"]["name"], job.cfg.model.name) == ("${x}", "${x}")
-        assert job.cfg.dataset.data_dir == job.values["dataset"]["data_dir"] == r"a \${y}"
-        assert cells.config_hash(job.cfg) == job.hash
-        assert cells.resolved(job.cfg) == job.values
+        assert (job.cell.values["model"]["name"], job.cell.cfg.model.name) == ("${x}", "${x}")
+        assert job.cell.cfg.dataset.data_dir == job.cell.values["dataset"]["data_dir"] == r"a \${y}"
+        assert cells.config_hash(job.cell.cfg) == job.cell.hash
+        assert cells.resolved(job.cell.cfg) == job.cell.values
 
 
 @pytest.mark.parametrize(("overrides", "line"), [

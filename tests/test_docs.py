@@ -1,0 +1,130 @@
+"""The documents name files, links, anchors and commands that exist."""
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+from hydra.errors import ConfigCompositionException
+from omegaconf import DictConfig, OmegaConf
+
+from labs import config
+from labs.jobs import grid
+from labs.jobs.overrides import as_typed
+from multirun_analysis.__main__ import main
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted(
+    [ROOT / name for name in ("README.md", "FINDINGS.md", "CONTRIBUTING.md")]
+    + [*ROOT.glob("docs/*.md"), *ROOT.glob("results/**/README.md"), ROOT / "benchmarks" / "README.md"]
+)
+FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^()\s]+)\)")
+MENTION = re.compile(r"(?<![\w/.-])(?:labs|multirun_analysis|conf|tests|results|benchmarks|hydra_plugins)/[\w/.-]+")
+PLACEHOLDERS = ("preact",)  # what the recipes of docs/extending.md add
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.*)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", re.sub(r"\]\([^)]*\)", "", title).lower()).replace(" ", "-") for title in titles}
+
+
+def broken_links(page: Path, text: str) -> list[str]:
+    broken = []
+    for link in LINK.findall(FENCE.sub("", text)):
+        if "://" in link or link.startswith("mailto:"):
+            continue
+        file, _, anchor = unquote(link).partition("#")
+        target = (page.parent / file).resolve() if file else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    return broken
+
+
+def absent_files(text: str) -> list[str]:
+    named = [path.rstrip(".") for path in MENTION.findall(text)]
+    return [path for path in named if not (ROOT / path).exists() and not any(word in path for word in PLACEHOLDERS)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_somewhere(page: Path) -> None:
+    assert broken_links(page, page.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_files_that_are_named_exist(page: Path) -> None:
+    assert absent_files(page.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("folder", ["labs", "multirun_analysis"])
+def test_every_module_has_its_place_in_the_architecture(folder: str) -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    modules = [path for path in (ROOT / folder).rglob("*.py") if path.name != "__init__.py" and path.parent.name != "figures"]
+    assert [name(path) for path in modules if f"`{name(path)}`" not in page] == []
+
+
+def test_a_broken_link_and_an_absent_file_are_found() -> None:
+    page = ROOT / "docs" / "tutorial.md"
+    text = "[a](nowhere.md) [b](setup.md#no-such) [c](setup.md#data) [d](#no) ![e](report.png) `labs/watch.py` `labs/cells.py`"
+    assert broken_links(page, text) == ["nowhere.md", "setup.md#no-such", "#no"]
+    assert absent_files(text) == ["labs/watch.py"]
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 115
+
+
+# ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+FOLLOWED = ("README.md", "docs/tutorial.md")  # from top to bottom, by newcomers
+SLOW = ("docs/configuration.md",)  # Hydra takes a tenth of a second to compose a command
+
+
+def commands(prefix: str, pages: tuple[str, ...] = FOLLOWED) -> list[list[str]]:
+    """The arguments of such command lines in the pages' blocks of code, apart from those that stand for others."""
+    blocks = [block for page in pages for block in FENCE.findall((ROOT / page).read_text(encoding="utf-8"))]
+    lines = {line for block in blocks for line in block.splitlines() if line.startswith(prefix) and "my_package" not in line}
+    return [shlex.split(line.removeprefix(prefix), comments=True) for line in sorted(lines)]
+
+
+def test_the_pages_have_commands() -> None:
+    assert len(commands("python train.py")) > 5
+    assert len(commands("python train.py", SLOW)) > 5
+    assert len(commands("python -m multirun_analysis")) > 2
+
+
+TRAIN = [
+    *commands("python train.py"),
+    *(pytest.param(line, marks=pytest.mark.slow) for line in commands("python train.py", SLOW)),
+]
+
+
+@pytest.mark.parametrize("arguments", TRAIN)
+def test_what_is_typed_to_train_composes(compose_config: Callable[..., DictConfig], arguments: list[str]) -> None:
+    """The first and the last job that it asks for, checked like a job of a sweep."""
+    jobs = grid.overrides(
+        {}, as_typed([argument for argument in arguments if not argument.startswith("-") and argument != "job"])
+    )
+    assert len(jobs) == 1 or "-m" in arguments or any(argument.startswith("experiment=") for argument in arguments)
+    cfg = compose_config(*jobs[-1])
+    if not OmegaConf.is_missing(cfg.dataset, "folder"):
+        config.check(cfg)
+
+
+@pytest.mark.parametrize("arguments", commands("python -m multirun_analysis "), ids=" ".join)
+def test_what_is_typed_to_analyse_is_understood(arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 1  # there are no such folders here; wrong usage exits with 2
+
+
+def test_a_wrong_command_is_found(compose_config: Callable[..., DictConfig]) -> None:
+    with pytest.raises(ConfigCompositionException):
+        test_what_is_typed_to_train_composes(compose_config, ["-m", "model.dept=5,10"])
