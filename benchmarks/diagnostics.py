@@ -11,7 +11,6 @@ import torch
 
 import terminal
 from labs.diagnostics import GradientFlow, sampled_steps
-from labs.loop import replica_losses
 from labs.models.mlp import MLP
 from labs.replicas.replicas import Replicas
 
@@ -35,7 +34,7 @@ def main() -> None:
     flow = GradientFlow(replicas)
 
     def step() -> None:
-        replicas.backward(replica_losses(replicas(images), labels).mean(1).sum())
+        replicas.step(images, labels)
         optimizer.step()
 
     def measure() -> None:

@@ -133,6 +133,7 @@ class Trainer:
     save_every: int | str | None = MISSING
     log_every: int = MISSING
     precision: str = MISSING
+    engine: str = MISSING
     num_threads: int | str = MISSING
     diagnostics: str = MISSING
     diagnostics_every: int = MISSING
@@ -279,6 +280,7 @@ RANGES: dict[str, tuple[Test, str]] = {
     "trainer.save_every": (_optional(lambda v: v == "auto" or _integers(1)(v)), "auto, null or an integer of at least 1"),
     "trainer.log_every": (_integers(1), "an integer of at least 1"),
     "trainer.precision": (_one_of("fp32", "bf16"), "fp32 or bf16"),
+    "trainer.engine": (_one_of("auto", "fused", "stacked", "looped"), "auto, fused, stacked or looped"),
     "trainer.num_threads": (lambda v: v == "auto" or _integers(1, 4096)(v), "auto or an integer from 1 to 4096"),
     "trainer.diagnostics": (_one_of("off", "epoch", "every_n"), "off, epoch or every_n"),
     "trainer.diagnostics_every": (_integers(1), "an integer of at least 1"),

@@ -32,7 +32,7 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor, nn
 
 import terminal
-from labs import cells, checkpoint, config, datasets, results
+from labs import cells, checkpoint, config, datasets, results, resume
 from labs.data import EvaluationBatches, Normalizer, split_validation
 from labs.files import read_json
 from labs.loop import evaluate
@@ -83,7 +83,7 @@ def main(arguments: list[str]) -> None:
             result = found or {}
             if cfg.trainer.num_threads == "auto" and "num_threads" in result:  # auto depends on the process that trained
                 cfg.trainer.num_threads = result["num_threads"]
-            tested = test(cfg, state["model"])
+            tested = test(cfg, state["model"], resume.engine_of(state, "auto"))
             print(one_line(f"{file}: epoch {state['epoch']}, seed {state['seed']}"))
             print(text(tested))
             if flaw:
@@ -184,8 +184,8 @@ def targets(node: Any) -> list[str]:
     return [target for value in node for target in targets(value)] if isinstance(node, list) else []
 
 
-def test(cfg: DictConfig, weights: dict[str, Tensor]) -> Tested:
-    """Test these weights as a run does at its end: with the same normalisation, batches, precision and threads."""
+def test(cfg: DictConfig, weights: dict[str, Tensor], engine: str) -> Tested:
+    """Test these weights as a run does at its end: with the same normalisation, batches, precision, threads and engine."""
     device = choose_device(cfg.device)
     datasets.prepare(cfg.dataset)
     everything = datasets.load(cfg.dataset, train=True)
@@ -196,7 +196,7 @@ def test(cfg: DictConfig, weights: dict[str, Tensor]) -> Tested:
     images = images.to(device)
     model, shape = build_model(cfg, cfg.seed)
     set_threads(cfg.trainer.num_threads, model)
-    replica = Replicas([model], [cfg.seed], device=device, bf16=cfg.trainer.precision == "bf16")
+    replica = Replicas([model], [cfg.seed], device=device, bf16=cfg.trainer.precision == "bf16", engine=engine)
     replica.load_state_of(0, weights)
     batches = EvaluationBatches(images, normalize, shape[1:], cfg.trainer.eval_batch_size)
     loss, accuracy = evaluate(replica, batches)

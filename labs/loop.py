@@ -5,13 +5,13 @@ Shapes: S replicas still training, B images a batch, K classes.
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from omegaconf import DictConfig
 from torch import Tensor
 from torch.optim import Optimizer
@@ -37,6 +37,7 @@ class Run:
     directory: Path
     log: RunLog
     optimizer: Optimizer
+    update: Callable[[], object]  # a step of the optimizer
     scheduler: LRScheduler
     monitor: str = "val_loss"  # what a plateau schedule is told
     best: dict[str, Any] | None = None
@@ -47,6 +48,7 @@ class Run:
     over: bool = False  # not to be trained any further
     hash: str = ""  # of the configuration
     data: int = 0  # the fingerprint of the images
+    engine: str = ""  # that computes its steps
 
 
 def fit(
@@ -82,17 +84,15 @@ def fit(
         loss_sums, hits, seen = [], [], 0
         batches = training.epoch([run.seed for run in runs], epoch, trainer.batch_size)
         for step, (images, labels) in enumerate(islice(batches, steps)):
-            logits = replicas(images)  # (S, B, K)
-            losses = replica_losses(logits, labels)  # (S, B)
-            replicas.backward(losses.mean(1).sum())  # summed over replicas: each gets the gradient of its own mean loss
+            losses, correct = replicas.step(images, labels)  # (S,) each
             if step in sampled:
                 flow.before_step()
             for run in runs:
-                run.optimizer.step()
+                run.update()
             if step in sampled:
                 flow.after_step()
-            loss_sums.append(losses.detach().sum(1))
-            hits.append((logits.detach().argmax(-1) == labels).sum(1))
+            loss_sums.append(losses)
+            hits.append(correct)
             seen += labels.shape[1]
             progress.step(epoch, step)
             if signals.pending() and saver.epoch == epoch - 1:
@@ -164,7 +164,7 @@ def measure(
         replicas.train()
         replicas.begin_epoch(1)
         images, labels = next(training.epoch([run.seed for run in runs], 1, trainer.batch_size))
-        replicas.backward(replica_losses(replicas(images), labels).mean(1).sum())
+        replicas.step(images, labels)
         flow = GradientFlow(replicas)
         flow.before_step()
         record_initialisation(runs, flow)
@@ -182,21 +182,10 @@ def steps_per_epoch(count: int, trainer: DictConfig) -> int:
     return steps if trainer.steps_per_epoch is None else min(steps, trainer.steps_per_epoch)
 
 
-def replica_losses(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of each sample in nats: logits (S, B, K) and labels (S, B) to (S, B)."""
-    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels)
-
-
-@torch.inference_mode()
 def evaluate(replicas: Replicas, batches: EvaluationBatches) -> tuple[Tensor, Tensor]:
     """Per-sample mean loss (nats) and accuracy (percent) of each replica on the same images, float64, shape (S,) each."""
     replicas.eval()
-    losses, hits = [], []
-    for images, labels in batches:
-        logits = replicas.forward_same(images)  # (S, B, K)
-        labels = labels.expand(len(replicas), -1)  # (S, B)
-        losses.append(replica_losses(logits, labels).double().sum(1))
-        hits.append((logits.argmax(-1) == labels).sum(1))
+    losses, hits = zip(*(replicas.evaluate(images, labels) for images, labels in batches), strict=True)
     return torch.stack(losses).sum(0) / len(batches), torch.stack(hits).sum(0).double() * (100 / len(batches))
 
 

@@ -11,9 +11,10 @@ from torch import nn
 from labs import datasets, networks, optimizers, schedules
 from labs.data import split_validation
 from labs.errors import UserError, one_line
-from labs.loop import replica_losses, steps_per_epoch
+from labs.loop import steps_per_epoch
 from labs.plan import Job
 from labs.replicas.replicas import Replicas
+from labs.replicas.updates import update_of
 from labs.run import build_model, choose_device, keep_freed_memory, set_threads
 
 log = logging.getLogger(__name__)
@@ -132,8 +133,9 @@ def probe(job: Job) -> float:
     models, shapes = zip(*(build_model(cfg, seed) for seed in job.seeds), strict=True)
     set_threads(cfg.trainer.num_threads, models[0])
     keep_freed_memory()
-    replicas = Replicas(list(models), job.seeds, device=device, bf16=cfg.trainer.precision == "bf16")
+    replicas = Replicas(list(models), job.seeds, device=device, bf16=cfg.trainer.precision == "bf16", engine=cfg.trainer.engine)
     optimizers = [torch.optim.Adam(replicas.parameters_of(i, flat=True), fused=True) for i in range(len(replicas))]
+    updates = [update_of(optimizer) if replicas.engine == "fused" else optimizer.step for optimizer in optimizers]
     replicas.begin_epoch(1)
     everything = datasets.load(cfg.dataset, train=True)
     training, _ = split_validation(everything, cfg.dataset.val_size, cfg.dataset.split_seed)
@@ -143,9 +145,9 @@ def probe(job: Job) -> float:
 
     def step() -> float:
         started = time.perf_counter()
-        replicas.backward(replica_losses(replicas(images), labels).mean(1).sum())
-        for optimizer in optimizers:
-            optimizer.step()
+        replicas.step(images, labels)
+        for update in updates:
+            update()
         if device.type == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter() - started

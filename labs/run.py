@@ -26,6 +26,7 @@ from labs.loop import Run, evaluate, fit, measure, steps_per_epoch
 from labs.models.blocks import Block
 from labs.progress import EpochProgress
 from labs.replicas.replicas import Replicas
+from labs.replicas.updates import update_of
 from labs.sinks import RunInfo, RunLog
 from labs.summary import Summary, summarize
 
@@ -90,6 +91,8 @@ def train_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progre
     # ── networks, and what trains them ─────────────────────────────────────────────────────────────────────────────────
     hashed = cells.config_hash(cfg)
     states = resume.find({seed: cells.run_directory(cell, seed) for seed in seeds}, hashed, fingerprint, cfg.resume)
+    engine = resume.engine_of(next(iter(states.values())), cfg.trainer.engine)
+    states = {seed: state for seed, state in states.items() if resume.engine_of(state, cfg.trainer.engine) == engine}
     if waiting := [seed for seed in seeds if seed not in states]:
         log.info("trained afterwards, not being as far: %s", ", ".join(f"seed {seed}" for seed in waiting))
     seeds = [seed for seed in seeds if seed in states]
@@ -101,20 +104,25 @@ def train_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progre
     bf16 = cfg.trainer.precision == "bf16"
     threads = set_threads(cfg.trainer.num_threads, models[0])
     keep_freed_memory()
-    replicas = Replicas(models, seeds, device=device, bf16=bf16)
-    if replicas.unstackable and len(seeds) > 1:
-        log.info("the seeds are trained one after another: no stacked operation for %s", replicas.unstackable)
+    at_once = DEFAULT_THREADS if cfg.trainer.num_threads == "auto" else threads
+    replicas = Replicas(models, seeds, device=device, bf16=bf16, engine=engine, threads=at_once)
+    if engine not in ("auto", replicas.engine) and (engine, replicas.engine) != resume.BEFORE_ENGINES:
+        raise UserError(other_engine(cfg.trainer.engine, engine, cell, replicas))
     runs = []
     for i, seed in enumerate(seeds):
         optimizer = optimizers.build(cfg.optimizer, replicas.parameters_of(i, flat=optimizers.elementwise(cfg.optimizer)))
         directory = cells.run_directory(cell, seed)
+        update = update_of(optimizer) if replicas.engine == "fused" else optimizer.step
         scheduler = schedules.build(cfg, optimizer)
         info = describe(cfg, cell, seed, depth_of(models[0], replicas.layers), summary)
         state = states[seed]
         run_log = RunLog(directory, cfg.logger, info, after=state["epoch"] if state else 0)
         monitor = schedules.monitored(cfg)
-        runs.append(Run(seed, directory, run_log, optimizer, scheduler, monitor, hash=hashed, data=fingerprint))
-    log.info(headline(cfg, models[0], summary, train_part, validation_part, device, threads, seeds))
+        runs.append(Run(
+            seed, directory, run_log, optimizer, update, scheduler, monitor,
+            hash=hashed, data=fingerprint, engine=replicas.engine,
+        ))  # fmt: skip
+    log.info(headline(cfg, models[0], summary, train_part, validation_part, replicas, threads))
     resume.restore(replicas, runs, states, cfg.trainer.epochs)
 
     # ── train, then test the best weights once ─────────────────────────────────────────────────────────────────────────
@@ -133,7 +141,7 @@ def train_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progre
         test_part = test_part.to(device)
         test = EvaluationBatches(test_part, normalize, shape[1:], cfg.trainer.eval_batch_size)
         outcomes = []
-        tested = Replicas(models[:1], seeds[:1], device=device, bf16=bf16)
+        tested = Replicas(models[:1], seeds[:1], device=device, bf16=bf16, engine=replicas.engine)
         for run in runs:
             result = outcome(run, test_best(run, tested, test))
             result |= {
@@ -142,6 +150,7 @@ def train_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progre
                 "params": summary.params, "mult_adds": summary.mult_adds, "layers": replicas.layers,
                 "num_classes": len(test_part.classes), "data": f"{fingerprint:08x}",
                 "test_data": f"{test_fingerprint:08x}", "num_threads": threads,
+                "engine": replicas.engine,
                 "versions": versions(), "error": None,
             }  # fmt: skip
             outcomes.append(result)
@@ -222,6 +231,17 @@ def set_threads(num_threads: int | str, model: nn.Module) -> int:
     return int(num_threads)
 
 
+def other_engine(asked: str, needed: str, cell: Path, replicas: Replicas) -> str:
+    """What to say where the engine that is asked for, or that the runs were begun with, cannot compute these replicas."""
+    reason = replicas.unsuitable[needed]
+    if asked == needed:
+        return f"trainer.engine={asked}: does not cover {reason}; trainer.engine=auto takes one that does"
+    return (
+        f"{cell}: was begun with engine {needed}, which cannot be had here ({reason}), and another would round differently; "
+        "mend that, or start again with resume=never"
+    )
+
+
 def keep_freed_memory() -> None:
     """Have glibc keep large arrays that are freed for the next step, where it would give them back to the system.
 
@@ -282,15 +302,16 @@ def versions() -> dict[str, str]:
 
 def headline(
     cfg: DictConfig, model: nn.Module, summary: Summary, training: Images, validation: Images,
-    device: torch.device, threads: int, seeds: list[int],
+    replicas: Replicas, threads: int,
 ) -> str:  # fmt: skip
     """One line on what is trained, on what, and where."""
     kind = {True: "residual ", False: "plain ", None: ""}[cfg.model.get("residual")]
     parts = [
         f"{kind}{cfg.model.get('name', type(model).__name__)}, {summary.params:,} parameters",
         f"{cfg.dataset.name}: {len(training)} training, {len(validation)} validation images, {len(training.classes)} classes",
-        f"{device}" + (f", {threads} thread{'s' * (threads > 1)}" if device.type == "cpu" else ""),
-        f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))}",
+        f"{replicas.device}" + (f", {threads} thread{'s' * (threads > 1)}" if replicas.device.type == "cpu" else ""),
+        f"engine {replicas.engine}",
+        f"seed{'s' * (len(replicas) > 1)} {', '.join(map(str, replicas.seeds))}",
     ]
     return one_line("  |  ".join(parts))
 

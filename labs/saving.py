@@ -88,6 +88,7 @@ def state_of(run: Run, replicas: Replicas, i: int) -> dict[str, Any]:
         "hash": run.hash,
         "seed": run.seed,
         "data": run.data,
+        "engine": run.engine,
         "epoch": run.epochs_run,
         "over": run.over,
         "diverged": run.diverged,
@@ -103,7 +104,7 @@ def state_of(run: Run, replicas: Replicas, i: int) -> dict[str, Any]:
 
 def weights_of(run: Run, epoch: int, weights: dict[str, Tensor]) -> dict[str, Any]:
     """What best.pt and epoch_<n>.pt hold: weights, and which they are."""
-    return {"hash": run.hash, "seed": run.seed, "epoch": epoch, "model": weights}
+    return {"hash": run.hash, "seed": run.seed, "engine": run.engine, "epoch": epoch, "model": weights}
 
 
 def save_best(run: Run) -> None:

@@ -24,7 +24,7 @@ NOT_DECIDING = (
 )  # fmt: skip
 
 # Keys that are younger than some runs, and the defaults that these were trained with.
-ADDED = {"scheduler.monitor": "val_loss"}
+ADDED = {"scheduler.monitor": "val_loss", "trainer.engine": "auto"}
 
 RESIDUAL = "config.model.residual"
 # Keys that set the depth. They tell groups apart only where one depth is reached in several ways, as by two lists of widths.
