@@ -36,6 +36,7 @@ from labs import cells, checkpoint, config, datasets, results, resume
 from labs.data import EvaluationBatches, Normalizer, split_validation
 from labs.files import read_json
 from labs.loop import evaluate
+from labs.replicas.batches import gather_for
 from labs.replicas.replicas import Replicas
 from labs.run import build_model, choose_device, set_threads
 
@@ -198,7 +199,7 @@ def test(cfg: DictConfig, weights: dict[str, Tensor], engine: str) -> Tested:
     set_threads(cfg.trainer.num_threads, model)
     replica = Replicas([model], [cfg.seed], device=device, bf16=cfg.trainer.precision == "bf16", engine=engine)
     replica.load_state_of(0, weights)
-    batches = EvaluationBatches(images, normalize, shape[1:], cfg.trainer.eval_batch_size)
+    batches = EvaluationBatches(images, normalize, shape[1:], cfg.trainer.eval_batch_size, gather_for(device))
     loss, accuracy = evaluate(replica, batches)
     table = confusion(replica, batches, len(images.classes))
     return Tested(loss.item(), accuracy.item(), table, images.classes, fingerprints)

@@ -25,6 +25,7 @@ from labs.errors import OUT_OF_MEMORY, UserError, one_line
 from labs.loop import Run, evaluate, fit, measure, steps_per_epoch
 from labs.models.blocks import Block
 from labs.progress import EpochProgress
+from labs.replicas.batches import gather_for
 from labs.replicas.replicas import Replicas
 from labs.replicas.updates import update_of
 from labs.sinks import RunInfo, RunLog
@@ -84,9 +85,9 @@ def train_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progre
     shape = datasets.image_shape(cfg.dataset)
     training = TrainingBatches(
         train_part, normalize, shape[1:], augment=cfg.dataset.augment == "standard",
-        crop_padding=cfg.dataset.crop_padding, flip=cfg.dataset.horizontal_flip,
+        crop_padding=cfg.dataset.crop_padding, flip=cfg.dataset.horizontal_flip, gather=gather_for(device),
     )  # fmt: skip
-    validation = EvaluationBatches(validation_part, normalize, shape[1:], cfg.trainer.eval_batch_size)
+    validation = EvaluationBatches(validation_part, normalize, shape[1:], cfg.trainer.eval_batch_size, gather_for(device))
 
     # ── networks, and what trains them ─────────────────────────────────────────────────────────────────────────────────
     hashed = cells.config_hash(cfg)
@@ -139,7 +140,7 @@ def train_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progre
         test_part = load_test(cfg.dataset, files)
         test_fingerprint = test_part.fingerprint()
         test_part = test_part.to(device)
-        test = EvaluationBatches(test_part, normalize, shape[1:], cfg.trainer.eval_batch_size)
+        test = EvaluationBatches(test_part, normalize, shape[1:], cfg.trainer.eval_batch_size, gather_for(device))
         outcomes = []
         tested = Replicas(models[:1], seeds[:1], device=device, bf16=bf16, engine=replicas.engine)
         for run in runs:

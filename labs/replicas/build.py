@@ -88,7 +88,7 @@ def load(path: Path) -> ctypes.CDLL:
     lib.evaluate.argtypes = lib.step.argtypes
     lib.adam.argtypes = [integer, *[pointer] * 5, *[number] * 5, integer]
     lib.sgd.argtypes = [integer, *[pointer] * 3, *[number] * 4, integer]
-    lib.gather.argtypes = [*[integer] * 7, *[pointer] * 8]
+    lib.gather.argtypes = [*[integer] * 9, *[pointer] * 8]
     for function in (lib.step, lib.evaluate, lib.adam, lib.sgd, lib.gather):
         function.restype = None
     return lib

@@ -64,11 +64,12 @@ class Fused:
             raise UnfusableError("trainer.precision=bf16")
         if odd := {p.dtype for p in modules[0].parameters()} - {REAL}:
             raise UnfusableError(f"{str(odd.pop()).removeprefix('torch.')} numbers")
-        parts = parts_of(modules[0])
+        graph = traced(modules[0])
+        parts = parts_of(graph, modules[0])
         if isinstance(lib := build.library(), str):
             raise UnfusableError(lib)
         self._lib, self._parts, self._threads = lib, parts, threads
-        self._stacked = Stacked(modules, device)
+        self._stacked = Stacked(modules, device, graph)
         self._table = (Layer * len(parts))()
         for layer, part in zip(self._table, parts, strict=True):
             part.describe(layer)
@@ -198,14 +199,12 @@ class Part:
         return own | ({"gamma": f"{self.norm}.weight", "beta": f"{self.norm}.bias"} if self.norm else {})
 
 
-def parts_of(network: nn.Module) -> list[Part]:
+def parts_of(graph: fx.Graph, network: nn.Module) -> list[Part]:
     """The layers of a network from the images to the logits.
 
     Raises:
         UnfusableError: if there is anything else in it; the message names it.
-        UnstackableError: if it cannot be traced.
     """
-    graph = traced(network)
     parts: list[Part] = []
     values: dict[fx.Node, tuple[int, int]] = {}  # which layer a value belongs to, and how far this had got; images: (-1, RELU)
     images = next(iter(graph.nodes))

@@ -38,14 +38,17 @@ class UnstackableError(Exception):
 class Stacked:
     """S modules computed by stacked operations; the same methods as `labs.replicas.looped.Looped`.
 
+    Args:
+        graph: that of the forward pass, if it has been traced already; it is changed.
+
     Raises:
         UnstackableError: if the network is more than linear layers, BatchNorm, dropout and elementwise functions of
             flattened images.
     """
 
-    def __init__(self, modules: list[nn.Module], device: torch.device) -> None:
+    def __init__(self, modules: list[nn.Module], device: torch.device, graph: fx.Graph | None = None) -> None:
         self._device = device
-        self._forward, self._layers = trace(modules)
+        self._forward, self._layers = trace(modules, graph)
         self._initial = {name: torch.stack([m.get_parameter(name).detach() for m in modules])
                          for name, _ in modules[0].named_parameters()}  # fmt: skip
         self._buffers = {name: torch.stack([m.get_buffer(name) for m in modules]).to(device)
@@ -228,12 +231,12 @@ KINDS: dict[type[nn.Module], Callable[[Any, str], Layer]] = {
 # ── tracing ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def trace(modules: list[nn.Module]) -> tuple[Callable[[Tensor, list[Any]], Tensor], list[Any]]:
+def trace(modules: list[nn.Module], graph: fx.Graph | None = None) -> tuple[Callable[[Tensor, list[Any]], Tensor], list[Any]]:
     """The forward pass as a function of images (S, B, C, h, w) and a list of layers, and the layers, to be bound to weights."""
     first = modules[0]
     if not all(parameter.requires_grad for parameter in first.parameters()):
         raise UnstackableError("frozen parameters")
-    graph = traced(first)
+    graph = graph or traced(first)
     images = next(iter(graph.nodes))
     with graph.inserting_after(images):
         listed = graph.placeholder("layers")
