@@ -13,7 +13,8 @@ from labs.data import split_validation
 from labs.errors import UserError, one_line
 from labs.loop import steps_per_epoch
 from labs.plan import Job
-from labs.replicas.replicas import Replicas
+from labs.replicas import build as compiled_code
+from labs.replicas.replicas import Replicas, not_here, reason_against
 from labs.replicas.updates import update_of
 from labs.run import build_model, choose_device, keep_freed_memory, set_threads
 
@@ -55,6 +56,7 @@ def check_networks(configs: list[DictConfig], *, here: bool = True) -> None:
         network = check_network(same_network[0], device, on_cpu=on_cpu)
         for cfg in same_network:
             optimizers.check(cfg.optimizer, network)
+            check_engine(cfg, network, device, here=here)
             trains = str((on_cpu, cfg.optimizer, cfg.scheduler, cfg.trainer))
             if trains not in notes:
                 notes[trains] = try_optimizer(cfg, on_cpu=on_cpu)
@@ -87,6 +89,18 @@ def check_network(cfg: DictConfig, device: torch.device, *, on_cpu: bool) -> nn.
             if on_cpu or device.type != "cpu" or not re.search("cuda|nvidia|triton", str(error), re.IGNORECASE):
                 raise
     return network
+
+
+def check_engine(cfg: DictConfig, network: nn.Module, device: torch.device, *, here: bool) -> None:
+    """Refuse an engine that was asked for and does not cover the network.
+
+    Raises:
+        UserError: one line that says why.
+    """
+    engine, compiled = cfg.trainer.engine, compiled_code.library() if here and cfg.trainer.engine == "fused" else None
+    reason = reason_against(engine, network, device, bf16=cfg.trainer.precision == "bf16")
+    if reason or isinstance(compiled, str):
+        raise UserError(not_here(engine, reason or str(compiled)))
 
 
 def try_optimizer(cfg: DictConfig, *, on_cpu: bool) -> str | None:

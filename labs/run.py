@@ -26,7 +26,7 @@ from labs.loop import Run, evaluate, fit, measure, steps_per_epoch
 from labs.models.blocks import Block
 from labs.progress import EpochProgress
 from labs.replicas.batches import gather_for
-from labs.replicas.replicas import Replicas
+from labs.replicas.replicas import Replicas, not_here
 from labs.replicas.updates import update_of
 from labs.sinks import RunInfo, RunLog
 from labs.summary import Summary, summarize
@@ -113,6 +113,7 @@ def train_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progre
     for i, seed in enumerate(seeds):
         optimizer = optimizers.build(cfg.optimizer, replicas.parameters_of(i, flat=optimizers.elementwise(cfg.optimizer)))
         directory = cells.run_directory(cell, seed)
+        results.note_engine(directory, replicas.engine)
         update = update_of(optimizer) if replicas.engine == "fused" else optimizer.step
         scheduler = schedules.build(cfg, optimizer)
         info = describe(cfg, cell, seed, depth_of(models[0], replicas.layers), summary)
@@ -236,7 +237,7 @@ def other_engine(asked: str, needed: str, cell: Path, replicas: Replicas) -> str
     """What to say where the engine that is asked for, or that the runs were begun with, cannot compute these replicas."""
     reason = replicas.unsuitable[needed]
     if asked == needed:
-        return f"trainer.engine={asked}: does not cover {reason}; trainer.engine=auto takes one that does"
+        return not_here(asked, reason)
     return (
         f"{cell}: was begun with engine {needed}, which cannot be had here ({reason}), and another would round differently; "
         "mend that, or start again with resume=never"

@@ -58,14 +58,7 @@ class Fused:
     """
 
     def __init__(self, modules: list[nn.Module], device: torch.device, *, bf16: bool = False, threads: int = 1) -> None:
-        if device.type != "cpu":
-            raise UnfusableError(f"device={device.type}")
-        if bf16:
-            raise UnfusableError("trainer.precision=bf16")
-        if odd := {p.dtype for p in modules[0].parameters()} - {REAL}:
-            raise UnfusableError(f"{str(odd.pop()).removeprefix('torch.')} numbers")
-        graph = traced(modules[0])
-        parts = parts_of(graph, modules[0])
+        graph, parts = examine(modules[0], device, bf16=bf16)
         if isinstance(lib := build.library(), str):
             raise UnfusableError(lib)
         self._lib, self._parts, self._threads = lib, parts, threads
@@ -171,6 +164,23 @@ def aligned(buffer: Tensor) -> int:
 PRODUCT, NORMED, SUM, RELU = range(4)  # how far the operations of a layer have got
 ADDITIONS = {operator.add, torch.add, "add"}
 RELUS = {F.relu, torch.relu, "relu"}
+
+
+def examine(network: nn.Module, device: torch.device, *, bf16: bool) -> tuple[fx.Graph, list["Part"]]:
+    """The graph of a network's forward pass and its layers, if a compiled step is for it.
+
+    Raises:
+        UnfusableError: if it is not; the message says why.
+        UnstackableError: if it cannot be traced.
+    """
+    if device.type != "cpu":
+        raise UnfusableError(f"device={device.type}")
+    if bf16:
+        raise UnfusableError("trainer.precision=bf16")
+    if odd := {p.dtype for p in network.parameters()} - {REAL}:
+        raise UnfusableError(f"{str(odd.pop()).removeprefix('torch.')} numbers")
+    graph = traced(network)
+    return graph, parts_of(graph, network)
 
 
 @dataclass

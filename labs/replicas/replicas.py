@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from labs.data import stream_seed
 from labs.errors import UserError
-from labs.replicas.fused import Fused, UnfusableError
+from labs.replicas.fused import Fused, UnfusableError, examine
 from labs.replicas.looped import Looped
-from labs.replicas.stacked import Stacked, UnstackableError
+from labs.replicas.stacked import Stacked, UnstackableError, trace
 
 ENGINES = ("fused", "stacked", "looped")
 
@@ -197,6 +197,23 @@ def choose(
     except UnstackableError as reason:
         unsuitable["stacked"] = str(reason)
     return "looped", Looped(modules, device), unsuitable
+
+
+def reason_against(engine: str, network: nn.Module, device: torch.device, *, bf16: bool) -> str:
+    """Why an engine does not cover a network, which may be one without memory; empty if it does."""
+    try:
+        if engine == "fused":
+            trace([network], examine(network, device, bf16=bf16)[0])
+        if engine == "stacked":
+            trace([network])
+    except (UnfusableError, UnstackableError) as reason:
+        return str(reason)
+    return ""
+
+
+def not_here(engine: str, reason: str) -> str:
+    """What to tell the user who asked for this engine."""
+    return f"trainer.engine={engine}: not for this run ({reason}); trainer.engine=auto takes one that is"
 
 
 def cross_entropies(logits: Tensor, labels: Tensor) -> Tensor:
