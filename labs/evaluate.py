@@ -185,7 +185,7 @@ def targets(node: Any) -> list[str]:
     return [target for value in node for target in targets(value)] if isinstance(node, list) else []
 
 
-def test(cfg: DictConfig, weights: dict[str, Tensor], engine: str = "auto") -> Tested:
+def test(cfg: DictConfig, weights: dict[str, Tensor], engine: str) -> Tested:
     """Test these weights as a run does at its end: with the same normalisation, batches, precision, threads and engine."""
     device = choose_device(cfg.device)
     datasets.prepare(cfg.dataset)

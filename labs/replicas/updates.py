@@ -13,7 +13,7 @@ UNCOVERED = ("amsgrad", "maximize", "capturable", "differentiable")
 def update_of(optimizer: Optimizer) -> Callable[[], object]:
     """What takes a step: compiled for Adam, AdamW and SGD of one float32 vector on the CPU, else the optimizer's own `step`.
 
-    The first step of an optimizer without a state is its own, which begins the state.
+    The first step of an optimizer that needs a state and has none is its own, which begins the state.
     """
     lib = build.library()
     groups = optimizer.param_groups
@@ -41,6 +41,7 @@ def update_of(optimizer: Optimizer) -> Callable[[], object]:
         if group["momentum"] != 0 and buffer is None:
             optimizer.step()
             return
+        optimizer._opt_called = True  # type: ignore[attr-defined]  # as after its own step: a scheduler asks for it
         lib.sgd(
             len(parameter), parameter.data_ptr(), parameter.grad.data_ptr(), None if buffer is None else buffer.data_ptr(),
             group["lr"], group["momentum"], group["dampening"], group["weight_decay"], group["nesterov"],
