@@ -114,8 +114,8 @@ def train_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progre
         optimizer = optimizers.build(cfg.optimizer, replicas.parameters_of(i, flat=optimizers.elementwise(cfg.optimizer)))
         directory = cells.run_directory(cell, seed)
         results.note_engine(directory, replicas.engine)
-        update = update_of(optimizer) if replicas.engine == "fused" else optimizer.step
         scheduler = schedules.build(cfg, optimizer)
+        update = update_of(optimizer) if replicas.engine == "fused" else optimizer.step  # which the schedule has wrapped
         info = describe(cfg, cell, seed, depth_of(models[0], replicas.layers), summary)
         state = states[seed]
         run_log = RunLog(directory, cfg.logger, info, after=state["epoch"] if state else 0)
