@@ -107,7 +107,8 @@ def train_and_test(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progre
     keep_freed_memory()
     at_once = DEFAULT_THREADS if cfg.trainer.num_threads == "auto" else threads
     replicas = Replicas(models, seeds, device=device, bf16=bf16, engine=engine, threads=at_once)
-    if engine not in ("auto", replicas.engine) and (engine, replicas.engine) != resume.BEFORE_ENGINES:
+    unnamed = (cfg.trainer.engine, engine, replicas.engine) == ("auto", *resume.BEFORE_ENGINES)
+    if engine not in ("auto", replicas.engine) and not unnamed:
         raise UserError(other_engine(cfg.trainer.engine, engine, cell, replicas))
     runs = []
     for i, seed in enumerate(seeds):
