@@ -227,8 +227,7 @@ def first_step(cfg: DictConfig) -> dict[str, float]:
     ours.begin_epoch(1)
     optimizer = torch.optim.Adam(ours.parameters_of(0, flat=True), fused=True)
     with Operations() as operations:
-        our_loss = loop.replica_losses(ours(batch.double()), batch_labels).mean()
-        ours.backward(our_loss)
+        our_loss = ours.step(batch.double(), batch_labels)[0] / len(labels)
         optimizer.step()
     gradient = torch.cat([values.flatten() for values in ours.views(ours.gradients).values()])
     return {

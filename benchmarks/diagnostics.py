@@ -13,7 +13,6 @@ import terminal
 from labs.diagnostics import LayerNorms, sampled_steps
 from labs.models.mlp import MLP
 from labs.replicas.replicas import Replicas
-from labs.training.loop import replica_losses
 
 BATCH, STEPS = 128, 430  # an epoch of 55,000 images
 
@@ -35,7 +34,7 @@ def main() -> None:
     flow = LayerNorms(replicas)
 
     def step() -> None:
-        replicas.backward(replica_losses(replicas(images), labels).mean(1).sum())
+        replicas.step(images, labels)
         optimizer.step()
 
     def measure() -> None:

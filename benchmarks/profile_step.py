@@ -12,7 +12,6 @@ from torch.profiler import ProfilerActivity, profile
 import terminal
 from labs.models.mlp import MLP
 from labs.replicas.replicas import Replicas
-from labs.training.loop import replica_losses
 
 BATCH, STEPS, SHOWN = 128, 10, 8
 
@@ -26,7 +25,7 @@ def shares(depth: int, replicas: int) -> list[tuple[str, float, float]]:
     networks.begin_epoch(1)
 
     def step() -> None:
-        networks.backward(replica_losses(networks(images), labels).mean(1).sum())
+        networks.step(images, labels)
         for optimizer in optimizers:
             optimizer.step()
 

@@ -25,7 +25,7 @@ NOT_IN_HASH = (
 )  # fmt: skip
 
 # Keys that are younger than some runs, and their defaults, with which the hash is what it was without the key.
-ADDED = {"scheduler.monitor": "val_loss"}
+ADDED = {"scheduler.monitor": "val_loss", "trainer.engine": "auto"}
 
 
 def resolved(cfg: DictConfig) -> dict[str, Any]:

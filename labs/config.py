@@ -163,6 +163,7 @@ class Trainer:
     )
     log_every: int = setting(integer(1))
     precision: str = setting(one_of("fp32", "bf16"))
+    engine: str = setting(one_of("auto", "fused", "stacked", "looped", allowed="auto, fused, stacked or looped"))
     num_threads: int | str = setting(
         Range(lambda v: v == "auto" or integer(1, 4096).test(v), "auto or an integer from 1 to 4096")
     )

@@ -33,11 +33,12 @@ from torch import Tensor, nn
 
 import terminal
 from labs import cells, config
-from labs.training import checkpoint, results
+from labs.training import checkpoint, results, resume
 from labs.data import datasets
 from labs.data.batches import EvaluationBatches
 from labs.files import read_json
 from labs.training.loop import evaluate
+from labs.replicas.batches import gather_for
 from labs.replicas.replicas import Replicas
 from labs.models.build import build_model
 from labs.training.machine import choose_device, set_threads
@@ -89,7 +90,7 @@ def main(arguments: list[str]) -> None:
             if cfg.trainer.num_threads == "auto" and "num_threads" in result:  # auto depends on the process that trained
                 cfg.trainer.num_threads = result["num_threads"]
             refuse_code(run, cfg, trusted)
-            tested = test(cfg, state["model"])
+            tested = test(cfg, state["model"], resume.engine_of(state, "auto"))
             print(one_line(f"{file}: epoch {state['epoch']}, seed {state['seed']}"))
             print(text(tested))
             if flaw:
@@ -199,8 +200,8 @@ def targets(node: Any) -> list[str]:
     return [target for value in node for target in targets(value)] if isinstance(node, list) else []
 
 
-def test(cfg: DictConfig, weights: dict[str, Tensor]) -> Tested:
-    """Test these weights as a run does at its end: with the same normalisation, batches, precision and threads."""
+def test(cfg: DictConfig, weights: dict[str, Tensor], engine: str) -> Tested:
+    """Test these weights as a run does at its end: with the same normalisation, batches, precision, threads and engine."""
     device = choose_device(cfg.device)
     datasets.prepare(cfg.dataset)
     split = datasets.split(cfg.dataset, device)
@@ -209,9 +210,9 @@ def test(cfg: DictConfig, weights: dict[str, Tensor]) -> Tested:
     images = images.to(device)
     model, size = build_model(cfg, cfg.seed), datasets.image_shape(cfg.dataset)[1:]
     set_threads(cfg.trainer.num_threads, model)
-    replica = Replicas([model], [cfg.seed], device=device, bf16=cfg.trainer.precision == "bf16")
+    replica = Replicas([model], [cfg.seed], device=device, bf16=cfg.trainer.precision == "bf16", engine=engine)
     replica.load_state_of(0, weights)
-    batches = EvaluationBatches(images, split.normalize, size, cfg.trainer.eval_batch_size)
+    batches = EvaluationBatches(images, split.normalize, size, cfg.trainer.eval_batch_size, gather_for(device))
     loss, accuracy = evaluate(replica, batches)
     table = confusion(replica, batches, len(images.classes))
     return Tested(loss.item(), accuracy.item(), table, images.classes, fingerprints)

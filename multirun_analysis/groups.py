@@ -24,7 +24,7 @@ NOT_DECIDING = (
 )  # fmt: skip
 
 # Keys that were added later, with the defaults that earlier runs were trained with.
-ADDED = {"scheduler.monitor": "val_loss"}
+ADDED = {"scheduler.monitor": "val_loss", "trainer.engine": "auto"}
 
 RESIDUAL = "config.model.residual"
 # Keys that set the depth. They tell groups apart only if one depth is reached in several ways, as by two lists of widths.

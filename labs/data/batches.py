@@ -7,7 +7,7 @@ interrupted.
 Shapes: S replicas, B images a batch, N images, C channels, H and W stored pixels, h and w pixels the network sees.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,8 @@ from torch import Tensor
 
 from labs.data.images import Images
 from labs.seeding import stream
+
+Gather = Callable[..., Tensor]  # makes a batch, to the same bits as torch's operations, in one pass: labs/replicas/batches.py
 
 
 class Normalizer:
@@ -31,12 +33,12 @@ class Normalizer:
             mean[c] = (share * values).sum()
             std[c] = (share * (values - mean[c]) ** 2).sum().sqrt().clamp(min=1.0)  # one colour only: stays finite
         device = training.images.device
-        self._shift = mean.float().view(-1, 1, 1).to(device)
-        self._scale = (1 / std).float().view(-1, 1, 1).to(device)
+        self.shift = mean.float().view(-1, 1, 1).to(device)
+        self.scale = (1 / std).float().view(-1, 1, 1).to(device)
 
     def __call__(self, images: Tensor) -> Tensor:
         """uint8 images of shape (…, C, h, w) as float32."""
-        return (images.float() - self._shift).mul_(self._scale)
+        return (images.float() - self.shift).mul_(self.scale)
 
 
 class TrainingBatches:
@@ -48,17 +50,20 @@ class TrainingBatches:
         crop_padding: pixels of zeros around an image before its random crop; with 0 and (h, w) = (H, W) nothing is cropped.
         flip: mirror each image with probability one half.
         augment: False takes the centre crop of every image and never flips.
+        gather: what makes a batch, in place of torch's operations.
     """
 
     def __init__(
-        self, training: Images, normalize: Normalizer, size: tuple[int, int], *, crop_padding: int, flip: bool, augment: bool
-    ) -> None:
-        self.labels, self.normalize = training.labels, normalize
+        self, training: Images, normalize: Normalizer, size: tuple[int, int], *,
+        crop_padding: int, flip: bool, augment: bool, gather: Gather | None = None,
+    ) -> None:  # fmt: skip
+        self.labels, self.normalize, self._size, self._gather = training.labels, normalize, size, gather
         self.flip = flip and augment
         padding = crop_padding if augment else 0
         images = training.images if augment else center_crop(training.images, size)
+        self._stored = F.pad(images, [padding] * 4)  # (N, C, H, W)
         # All crops of all images as one view, so that a batch of random crops is a single gather: (N, C, rows, columns, h, w).
-        self._crops = F.pad(images, [padding] * 4).unfold(2, size[0], 1).unfold(3, size[1], 1)
+        self._crops = self._stored.unfold(2, size[0], 1).unfold(3, size[1], 1)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -71,12 +76,17 @@ class TrainingBatches:
         device, count = self.labels.device, len(self.labels)
         order = torch.stack([torch.randperm(count, generator=stream(s, "order", epoch)) for s in seeds]).to(device)
         top, left, mirrored = (draws.to(device) for draws in self._draw(seeds, epoch))
+        labels = self.labels[order]
         for start, stop in batch_bounds(count, batch_size):
+            if self._gather:
+                draws = (order, top, left, mirrored if self.flip else None)
+                yield self._gather(self._stored, self.normalize, self._size, start, stop, *draws), labels[:, start:stop]
+                continue
             index = order[:, start:stop]
             images = self._crops[index, :, top[:, start:stop], left[:, start:stop]]
             if self.flip:
                 images = torch.where(mirrored[:, start:stop, None, None, None], images.flip(-1), images)
-            yield self.normalize(images), self.labels[index]
+            yield self.normalize(images), labels[:, start:stop]
 
     def _draw(self, seeds: list[int], epoch: int) -> tuple[Tensor, Tensor, Tensor]:
         """For each seed and each place in its order: the crop's first row and column and whether to mirror, shape (S, N)."""
@@ -96,9 +106,14 @@ class TrainingBatches:
 class EvaluationBatches:
     """Images that never change: centre-cropped and normalised, in their own order. The same for every replica."""
 
-    def __init__(self, held_out: Images, normalize: Normalizer, size: tuple[int, int], batch_size: int) -> None:
+    def __init__(
+        self, held_out: Images, normalize: Normalizer, size: tuple[int, int], batch_size: int, gather: Gather | None = None
+    ) -> None:
         self.images, self.labels = center_crop(held_out.images, size), held_out.labels
-        self.normalize, self.batch_size = normalize, batch_size
+        self.normalize, self.batch_size, self._size, self._gather = normalize, batch_size, size, gather
+        if gather:
+            self.images = self.images.contiguous()
+            self._order, self._corner = torch.arange(len(self))[None], torch.zeros(1, len(self), dtype=torch.int64)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -106,7 +121,12 @@ class EvaluationBatches:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (images, labels) of shapes (B, C, h, w), float32 and normalised, and (B,)."""
         for start in range(0, len(self), self.batch_size):
-            stop = start + self.batch_size
+            stop = min(start + self.batch_size, len(self))
+            if self._gather:
+                draws = (self._order, self._corner, self._corner, None)
+                images = self._gather(self.images, self.normalize, self._size, start, stop, *draws)[0]
+                yield images, self.labels[start:stop]
+                continue
             yield self.normalize(self.images[start:stop]), self.labels[start:stop]
 
 

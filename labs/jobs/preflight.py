@@ -18,8 +18,10 @@ from labs.errors import UserError, one_line
 from labs.jobs.plan import Job
 from labs.models import custom
 from labs.models.build import build_model
-from labs.replicas.replicas import Replicas
-from labs.training.loop import replica_losses, steps_per_epoch
+from labs.replicas import build as compiled_code
+from labs.replicas.replicas import Replicas, not_here, reason_against
+from labs.replicas.updates import update_of
+from labs.training.loop import steps_per_epoch
 from labs.training.machine import choose_device, keep_freed_memory, set_threads
 
 log = logging.getLogger(__name__)
@@ -64,6 +66,7 @@ def check_networks(configs: list[DictConfig], *, here: bool = True) -> None:
                 if tried not in notes:
                     notes[tried] = try_network(cfg, network, task, device, here=here)
             optimizers.check(cfg.optimizer, network)
+            check_engine(cfg, network, device, here=here)
             trains = str((on_cpu, cfg.optimizer, cfg.scheduler, cfg.trainer))
             if trains not in notes:
                 notes[trains] = try_optimizer(cfg, on_cpu=on_cpu)
@@ -124,6 +127,18 @@ def task_of(cfg: DictConfig) -> custom.Task:
     return custom.Task(shape, classes, tuple(sorted(training)[::-1]), tuple(sorted(evaluation)[::-1]), bf16)
 
 
+def check_engine(cfg: DictConfig, network: nn.Module, device: torch.device, *, here: bool) -> None:
+    """Refuse an engine that was asked for and does not cover the network.
+
+    Raises:
+        UserError: one line that says why.
+    """
+    engine, compiled = cfg.trainer.engine, compiled_code.library() if here and cfg.trainer.engine == "fused" else None
+    reason = reason_against(engine, network, device, bf16=cfg.trainer.precision == "bf16")
+    if reason or isinstance(compiled, str):
+        raise UserError(not_here(engine, reason or str(compiled)))
+
+
 def try_optimizer(cfg: DictConfig, *, on_cpu: bool) -> str | None:
     """Take a step with the optimizer, and move its schedule through the epochs.
 
@@ -166,8 +181,9 @@ def probe(job: Job) -> float:
     models = [build_model(cfg, seed) for seed in job.seeds]
     set_threads(cfg.trainer.num_threads, models[0])
     keep_freed_memory()
-    replicas = Replicas(models, job.seeds, device=device, bf16=cfg.trainer.precision == "bf16")
+    replicas = Replicas(models, job.seeds, device=device, bf16=cfg.trainer.precision == "bf16", engine=cfg.trainer.engine)
     optimizers = [torch.optim.Adam(replicas.parameters_of(i, flat=True), fused=True) for i in range(len(replicas))]
+    updates = [update_of(optimizer) if replicas.engine == "fused" else optimizer.step for optimizer in optimizers]
     replicas.begin_epoch(1)
     training = datasets.split(cfg.dataset, device).training
     steps = steps_per_epoch(len(training), cfg.trainer)
@@ -176,9 +192,9 @@ def probe(job: Job) -> float:
 
     def step() -> float:
         started = time.perf_counter()
-        replicas.backward(replica_losses(replicas(images), labels).mean(1).sum())
-        for optimizer in optimizers:
-            optimizer.step()
+        replicas.step(images, labels)
+        for update in updates:
+            update()
         if device.type == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter() - started

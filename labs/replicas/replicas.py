@@ -1,20 +1,24 @@
 """S networks of one architecture, trained side by side: the leading axis of every tensor is the replica.
 
 Each replica keeps its own parameters, buffers and dropout stream, and what it computes does not depend on the others beyond
-rounding. What computes is the engine: stacked operations for fully connected networks (`stacked.py`), a loop over the modules
-for any others (`looped.py`).
+rounding. What computes a step is the engine: one compiled call (`fused.py`), an operation a layer for all replicas
+(`stacked.py`), or a loop over the modules (`looped.py`), the first of these that covers the network.
 
 All weights lie in one buffer of shape (S, P), and all gradients in another; a layer's are views of them. An optimizer that
 treats every number alike then updates a replica by a single small call.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from labs.errors import UserError
+from labs.replicas.fused import Fused, UnfusableError, examine
 from labs.replicas.looped import Looped
-from labs.replicas.stacked import Stacked, UnstackableError
+from labs.replicas.stacked import Stacked, UnstackableError, trace
 from labs.seeding import stream_seed
+
+ENGINES = ("fused", "stacked", "looped")
 
 
 class Replicas:
@@ -25,16 +29,20 @@ class Replicas:
         seeds: a seed for each of them; it determines the dropout masks.
         device: where to compute.
         bf16: compute the forward pass under bfloat16 autocast; weights and logits stay float32.
+        engine: the first of `ENGINES` to be tried, or "auto" for all of them; the first that covers the network is taken.
+        threads: how many replicas are computed at once, where the engine can.
 
     Attributes:
         weights, gradients: (S, P), the trainable parameters in the order of the module's own.
         layers: names of the layers with a weight, from the input to the head; shortcuts are not layers.
-        unstackable: why the replicas are computed one after another; None if they are stacked.
+        engine: which of `ENGINES` computes.
+        unsuitable: why not those before it, by engine.
     """
 
     def __init__(
-        self, modules: list[nn.Module], seeds: list[int], *, device: torch.device | str = "cpu", bf16: bool = False
-    ) -> None:
+        self, modules: list[nn.Module], seeds: list[int], *,
+        device: torch.device | str = "cpu", bf16: bool = False, engine: str = "auto", threads: int = 1,
+    ) -> None:  # fmt: skip
         self.seeds, self.bf16, self.device = list(seeds), bf16, torch.device(device)
         trainable = trainable_parameters(modules[0])
         self._shapes = {name: p.shape for name, p in trainable.items()}
@@ -44,11 +52,8 @@ class Replicas:
         layers = [name for name, m in modules[0].named_modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
         self.layers = [name for name in layers if "shortcut" not in name.split(".") and f"{name}.weight" in self._shapes]
 
-        self._network: Stacked | Looped
-        try:
-            self._network, self.unstackable = Stacked(modules, self.device), None
-        except UnstackableError as reason:
-            self._network, self.unstackable = Looped(modules, self.device), str(reason)
+        self._network: Fused | Stacked | Looped
+        self.engine, self._network, self.unsuitable = choose(engine, modules, self.device, bf16=bf16, threads=threads)
         size = sum(shape.numel() for shape in self._shapes.values())
         self.weights = torch.empty(len(modules), size, dtype=next(iter(trainable.values())).dtype, device=self.device)
         for name, values in self.views(self.weights).items():
@@ -73,6 +78,32 @@ class Replicas:
     def begin_epoch(self, epoch: int) -> None:
         """Start each replica's random stream of this epoch, from which dropout and the like draw."""
         self._network.begin_epoch([stream_seed(seed, "dropout", epoch) for seed in self.seeds])
+
+    def step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Fill `gradients` with those of each replica's own mean cross-entropy.
+
+        Args:
+            images: (S, B, C, h, w), one batch a replica.
+            labels: (S, B).
+
+        Returns:
+            The sum of the losses (nats) and the number of images that were right, over the batch, of each replica: (S,) each.
+        """
+        if isinstance(self._network, Fused):
+            return self._network.step(images, labels)
+        logits = self(images)  # (S, B, K)
+        losses = cross_entropies(logits, labels)  # (S, B)
+        self.backward(losses.mean(1).sum())  # summed over replicas: each gets the gradient of its own mean loss
+        return losses.detach().sum(1), (logits.detach().argmax(-1) == labels).sum(1)
+
+    @torch.inference_mode()
+    def evaluate(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The same sums, (S,) each, for images (B, C, h, w) and labels (B,) that all replicas share, after `eval`."""
+        if isinstance(self._network, Fused):
+            return self._network.evaluate(images, labels)
+        logits = self.forward_same(images)  # (S, B, K)
+        labels = labels.expand(len(self), -1)  # (S, B)
+        return cross_entropies(logits, labels).double().sum(1), (logits.argmax(-1) == labels).sum(1)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Images (S, B, C, h, w), one batch a replica, to logits (S, B, num_classes)."""
@@ -139,6 +170,8 @@ class Replicas:
         self.weights, self.gradients = weights, torch.zeros_like(weights)
         self._leaves = self._network.bind(self.views(weights))
         self._gradient_views = self._network.in_order_of_leaves(self.views(self.gradients))
+        if isinstance(self._network, Fused):
+            self._network.attach(self.weights, self.gradients)
         for i, (parameters, flat) in enumerate(zip(self._updated, self._flat, strict=True)):
             values, gradients = self._values_of(weights, i, flat), self._values_of(self.gradients, i, flat)
             for parameter, value, gradient in zip(parameters, values, gradients, strict=False):
@@ -146,6 +179,46 @@ class Replicas:
 
     def _values_of(self, buffer: Tensor, i: int, flat: bool) -> list[Tensor]:
         return [buffer[i]] if flat else [values[i] for values in self.views(buffer).values()]
+
+
+def choose(
+    engine: str, modules: list[nn.Module], device: torch.device, *, bf16: bool, threads: int
+) -> tuple[str, Fused | Stacked | Looped, dict[str, str]]:
+    """The name of the engine that covers the network, the engine, and why not those that were tried before it."""
+    unsuitable: dict[str, str] = {}
+    try:
+        if engine in ("auto", "fused"):
+            return "fused", Fused(modules, device, bf16=bf16, threads=threads), unsuitable
+    except (UnfusableError, UnstackableError) as reason:
+        unsuitable["fused"] = str(reason)
+    try:
+        if engine != "looped":
+            return "stacked", Stacked(modules, device), unsuitable
+    except UnstackableError as reason:
+        unsuitable["stacked"] = str(reason)
+    return "looped", Looped(modules, device), unsuitable
+
+
+def reason_against(engine: str, network: nn.Module, device: torch.device, *, bf16: bool) -> str:
+    """Why an engine does not cover a network, which may be one without memory; empty if it does."""
+    try:
+        if engine == "fused":
+            trace([network], examine(network, device, bf16=bf16)[0])
+        if engine == "stacked":
+            trace([network])
+    except (UnfusableError, UnstackableError) as reason:
+        return str(reason)
+    return ""
+
+
+def not_here(engine: str, reason: str) -> str:
+    """What to tell the user who asked for this engine."""
+    return f"trainer.engine={engine}: not for this run ({reason}); trainer.engine=auto takes one that is"
+
+
+def cross_entropies(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of each image in nats: logits (S, B, K) and labels (S, B) to (S, B)."""
+    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels)
 
 
 def trainable_parameters(module: nn.Module) -> dict[str, nn.Parameter]:

@@ -38,14 +38,17 @@ class UnstackableError(Exception):
 class Stacked:
     """S modules computed by stacked operations; the same methods as `labs.replicas.looped.Looped`.
 
+    Args:
+        graph: that of the forward pass, if it has been traced already; it is changed.
+
     Raises:
         UnstackableError: if the network is more than linear layers, BatchNorm, dropout and elementwise functions of
             flattened images.
     """
 
-    def __init__(self, modules: list[nn.Module], device: torch.device) -> None:
+    def __init__(self, modules: list[nn.Module], device: torch.device, graph: fx.Graph | None = None) -> None:
         self._device = device
-        self._forward, self._layers = trace(modules)
+        self._forward, self._layers = trace(modules, graph)
         self._initial = {name: torch.stack([m.get_parameter(name).detach() for m in modules])
                          for name, _ in modules[0].named_parameters()}  # fmt: skip
         self._buffers = {name: torch.stack([m.get_buffer(name) for m in modules]).to(device)
@@ -55,7 +58,8 @@ class Stacked:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Images (S, B, C, h, w) to logits (S, B, K)."""
-        self._batches += self._training
+        if self._training:
+            self.count_batch()
         return self._forward(images, self._layers)
 
     def train(self) -> None:
@@ -92,6 +96,14 @@ class Stacked:
         """Put back what `buffers_of` gave."""
         for name, values in self._buffers.items():
             values[i] = state[name] - self._batches * _is_count(name)
+
+    def buffer(self, name: str) -> Tensor:
+        """A buffer of all replicas, (S, …), as it is updated in place until `keep`."""
+        return self._buffers[name]
+
+    def count_batch(self) -> None:
+        """Count a batch that was trained on, which each BatchNorm's `num_batches_tracked` tells."""
+        self._batches += 1
 
     def keep(self, positions: list[int]) -> None:
         """Go on with these replicas only, once `bind` has been called again."""
@@ -219,12 +231,12 @@ KINDS: dict[type[nn.Module], Callable[[Any, str], Layer]] = {
 # ── tracing ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def trace(modules: list[nn.Module]) -> tuple[Callable[[Tensor, list[Any]], Tensor], list[Any]]:
+def trace(modules: list[nn.Module], graph: fx.Graph | None = None) -> tuple[Callable[[Tensor, list[Any]], Tensor], list[Any]]:
     """The forward pass as a function of images (S, B, C, h, w) and a list of layers, and the layers, to be bound to weights."""
     first = modules[0]
     if not all(parameter.requires_grad for parameter in first.parameters()):
         raise UnstackableError("frozen parameters")
-    graph = traced(first)
+    graph = graph or traced(first)
     images = next(iter(graph.nodes))
     with graph.inserting_after(images):
         listed = graph.placeholder("layers")
@@ -240,14 +252,14 @@ def trace(modules: list[nn.Module]) -> tuple[Callable[[Tensor, list[Any]], Tenso
     for node in [node for node in graph.nodes if node not in (images, listed)]:
         if node.op == "placeholder":
             raise UnstackableError("a forward with several inputs")
-        if _flattens(node, images, first):
+        if flattens(node, images, first):
             with graph.inserting_before(node):
                 node.replace_all_uses_with(graph.call_function(_features, (images,)))
             graph.erase_node(node)
         elif images in node.all_input_nodes:
-            raise UnstackableError(f"{_name(node, first)} of images")
+            raise UnstackableError(f"{name_of(node, first)} of images")
         elif node.op == "call_module" and node.kwargs:
-            raise UnstackableError(f"{_name(node, first)} called by keyword")
+            raise UnstackableError(f"{name_of(node, first)} called by keyword")
         elif node.op == "call_module":
             module = first.get_submodule(str(node.target))
             if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks:
@@ -265,7 +277,7 @@ def trace(modules: list[nn.Module]) -> tuple[Callable[[Tensor, list[Any]], Tenso
             with graph.inserting_before(node):
                 node.args = (graph.call_function(torch.transpose, (node.args[0], 1, 2)),)
         elif node.target not in ELEMENTWISE_FUNCTIONS:
-            raise UnstackableError(_name(node, first))
+            raise UnstackableError(name_of(node, first))
     used = {where for layer in layers for where in layer.names.values()}
     held = {name for name, _ in [*first.named_parameters(), *first.named_buffers()] if not _is_count(name)}
     if odd := used ^ held:
@@ -295,7 +307,7 @@ def _features(images: Tensor) -> Tensor:
     return images.flatten(2).transpose(1, 2)
 
 
-def _flattens(node: fx.Node, images: fx.Node, network: nn.Module) -> bool:
+def flattens(node: fx.Node, images: fx.Node, network: nn.Module) -> bool:
     """Whether the node is `images.flatten(1)` in any spelling."""
     if node.all_input_nodes != [images]:
         return False
@@ -308,7 +320,8 @@ def _flattens(node: fx.Node, images: fx.Node, network: nn.Module) -> bool:
     return start == (1,) and "end_dim" not in node.kwargs
 
 
-def _name(node: fx.Node, network: nn.Module) -> str:
+def name_of(node: fx.Node, network: nn.Module) -> str:
+    """What to call a node towards the user: the module's class, or the function."""
     if node.op == "call_module":
         return type(network.get_submodule(str(node.target))).__name__
     return str(getattr(node.target, "__name__", node.target))

@@ -8,7 +8,6 @@ import time
 from itertools import islice
 
 import torch
-import torch.nn.functional as F
 from omegaconf import DictConfig
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -52,27 +51,25 @@ def fit(
         replicas.train()
         replicas.begin_epoch(epoch)
         norms = LayerNorms(replicas)
-        loss_sums, correct, seen = [], [], 0
+        loss_sums, counts, seen = [], [], 0
         batches = training.epoch([run.seed for run in runs], epoch, trainer.batch_size)
         for step, (images, labels) in enumerate(islice(batches, steps)):
-            logits = replicas(images)  # (S, B, K)
-            losses = replica_losses(logits, labels)  # (S, B)
-            replicas.backward(losses.mean(1).sum())  # summed over replicas: each gets the gradient of its own mean loss
+            losses, correct = replicas.step(images, labels)  # (S,) each
             if step in sampled:
                 norms.before_step()
             for run in runs:
-                run.optimizer.step()
+                run.update()
             if step in sampled:
                 norms.after_step()
-            loss_sums.append(losses.detach().sum(1))
-            correct.append((logits.detach().argmax(-1) == labels).sum(1))
+            loss_sums.append(losses)
+            counts.append(correct)
             seen += labels.shape[1]
             progress.step(epoch, step)
             if signals.pending() and saver.epoch == epoch - 1:
                 return  # the epoch before is on disk; otherwise this one, which is short, is ended first
         metrics = {
             "train_loss": torch.stack(loss_sums).double().sum(0) / seen,
-            "train_acc": torch.stack(correct).sum(0).double() * (100 / seen),
+            "train_acc": torch.stack(counts).sum(0).double() * (100 / seen),
         }
 
         # ── validate ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -138,7 +135,7 @@ def measure(
         replicas.train()
         replicas.begin_epoch(1)
         images, labels = next(training.epoch([run.seed for run in runs], 1, trainer.batch_size))
-        replicas.backward(replica_losses(replicas(images), labels).mean(1).sum())
+        replicas.step(images, labels)
         norms = LayerNorms(replicas)
         norms.before_step()
         record_initialisation(runs, norms)
@@ -156,21 +153,10 @@ def steps_per_epoch(count: int, trainer: DictConfig) -> int:
     return steps if trainer.steps_per_epoch is None else min(steps, trainer.steps_per_epoch)
 
 
-def replica_losses(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of each sample in nats: logits (S, B, K) and labels (S, B) to (S, B)."""
-    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels)
-
-
-@torch.inference_mode()
 def evaluate(replicas: Replicas, batches: EvaluationBatches) -> tuple[Tensor, Tensor]:
     """Per-sample mean loss (nats) and accuracy (percent) of each replica on the same images, float64, shape (S,) each."""
     replicas.eval()
-    losses, correct = [], []
-    for images, labels in batches:
-        logits = replicas.forward_same(images)  # (S, B, K)
-        labels = labels.expand(len(replicas), -1)  # (S, B)
-        losses.append(replica_losses(logits, labels).double().sum(1))
-        correct.append((logits.argmax(-1) == labels).sum(1))
+    losses, correct = zip(*(replicas.evaluate(images, labels) for images, labels in batches), strict=True)
     return torch.stack(losses).sum(0) / len(batches), torch.stack(correct).sum(0).double() * (100 / len(batches))
 
 

@@ -44,6 +44,13 @@ def write(directory: Path, result: dict[str, Any]) -> None:
     write_json(directory / "result.json", sealed(result))
 
 
+def note_engine(directory: Path, engine: str) -> None:
+    """Note in a run's config.json which engine computes it, once that is known."""
+    config = read_json(directory / "config.json")
+    if isinstance(config, dict) and config.get("engine") != engine:
+        write_json(directory / "config.json", sealed(config | {"engine": engine}))
+
+
 def read(directory: Path, seed: int, config_hash: str) -> tuple[dict[str, Any] | None, str]:
     """The result of this seed of this configuration in its directory, and why there is none where one lies there all the same.
 

@@ -23,6 +23,7 @@ from labs.training.state import Run
 
 log = logging.getLogger(__name__)
 State = dict[str, Any]
+BEFORE_ENGINES = ("stacked", "looped")  # a checkpoint that names none is of the first of these that covers the network
 
 
 def find(directories: dict[int, Path], config_hash: str, data: int, mode: str) -> dict[int, State | None]:
@@ -70,6 +71,11 @@ def next_together(options: dict[int, list[State]]) -> dict[int, State | None]:
     newest = {seed: max(states, key=epoch_of) for seed, states in begun.items()}
     furthest = max(map(epoch_of, newest.values()))
     return {seed: state for seed, state in newest.items() if state["epoch"] == furthest}
+
+
+def engine_of(state: State | None, default: str) -> str:
+    """The engine that a run was begun with, and goes on with: others round differently. Older runs knew no fused one."""
+    return default if state is None else str(state.get("engine", BEFORE_ENGINES[0]))
 
 
 def epoch_of(state: State) -> int:

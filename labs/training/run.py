@@ -6,6 +6,7 @@
 import logging
 import re
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,10 +24,12 @@ from labs.loggers.mirror import RunInfo
 from labs.loggers.run_log import RECORDS, RunLog
 from labs.models.build import build_model, depth_of, without_skips
 from labs.models.summary import Summary, summarize
-from labs.replicas.replicas import Replicas
+from labs.replicas.batches import gather_for
+from labs.replicas.replicas import Replicas, not_here
+from labs.replicas.updates import update_of
 from labs.training import results, resume
 from labs.training.loop import evaluate, fit, measure, steps_per_epoch
-from labs.training.machine import choose_device, keep_freed_memory, set_threads
+from labs.training.machine import DEFAULT_THREADS, choose_device, keep_freed_memory, set_threads
 from labs.training.state import Run
 
 log = logging.getLogger(__name__)
@@ -79,12 +82,15 @@ def fit_and_test(cell: Cell, seeds: list[int], *, show_progress: bool) -> list[d
     shape = datasets.image_shape(cfg.dataset)
     training = TrainingBatches(
         split.training, split.normalize, shape[1:], augment=cfg.dataset.augment == "standard",
-        crop_padding=cfg.dataset.crop_padding, flip=cfg.dataset.horizontal_flip,
+        crop_padding=cfg.dataset.crop_padding, flip=cfg.dataset.horizontal_flip, gather=gather_for(device),
     )  # fmt: skip
-    validation = EvaluationBatches(split.validation, split.normalize, shape[1:], cfg.trainer.eval_batch_size)
+    evaluation = {"size": shape[1:], "batch_size": cfg.trainer.eval_batch_size, "gather": gather_for(device)}
+    validation = EvaluationBatches(split.validation, split.normalize, **evaluation)
 
     # ── networks, and what trains them ─────────────────────────────────────────────────────────────────────────────────
     states = resume.find({seed: cell.run(seed) for seed in seeds}, cell.hash, split.fingerprint, cfg.resume)
+    engine = resume.engine_of(next(iter(states.values())), cfg.trainer.engine)
+    states = {seed: state for seed, state in states.items() if resume.engine_of(state, cfg.trainer.engine) == engine}
     if waiting := [seed for seed in seeds if seed not in states]:
         log.info("trained afterwards, not being as far: %s", ", ".join(f"seed {seed}" for seed in waiting))
     seeds = [seed for seed in seeds if seed in states]
@@ -96,20 +102,26 @@ def fit_and_test(cell: Cell, seeds: list[int], *, show_progress: bool) -> list[d
     bf16 = cfg.trainer.precision == "bf16"
     threads = set_threads(cfg.trainer.num_threads, models[0])
     keep_freed_memory()
-    replicas = Replicas(models, seeds, device=device, bf16=bf16)
-    if replicas.unstackable and len(seeds) > 1:
-        log.info("the seeds are trained one after another: no stacked operation for %s", replicas.unstackable)
+    at_once = DEFAULT_THREADS if cfg.trainer.num_threads == "auto" else threads
+    replicas = Replicas(models, seeds, device=device, bf16=bf16, engine=engine, threads=at_once)
+    unnamed = (cfg.trainer.engine, engine, replicas.engine) == ("auto", *resume.BEFORE_ENGINES)
+    if engine not in ("auto", replicas.engine) and not unnamed:
+        raise UserError(other_engine(cfg.trainer.engine, engine, cell.directory, replicas))
     depth = depth_of(models[0], replicas.layers)
     runs = []
     for i, seed in enumerate(seeds):
         optimizer = optimizers.build(cfg.optimizer, replicas.parameters_of(i, flat=optimizers.elementwise(cfg.optimizer)))
         directory = cell.run(seed)
+        results.note_engine(directory, replicas.engine)
         scheduler = schedules.build(cfg, optimizer)
+        update = update_of(optimizer) if replicas.engine == "fused" else optimizer.step  # which the schedule has wrapped
         state = states[seed]
         run_log = RunLog(directory, cfg.logger, describe(cell, seed, depth, summary), after=state["epoch"] if state else 0)
-        monitor = schedules.monitored(cfg)
-        runs.append(Run(seed, directory, run_log, optimizer, scheduler, monitor, hash=cell.hash, data=split.fingerprint))
-    log.info(describe_run(cfg, models[0], summary, split, device, threads, seeds))
+        runs.append(Run(
+            seed, directory, run_log, optimizer, update, scheduler, schedules.monitored(cfg),
+            hash=cell.hash, data=split.fingerprint, engine=replicas.engine,
+        ))  # fmt: skip
+    log.info(describe_run(cfg, models[0], summary, split, replicas, threads))
     resume.restore(replicas, runs, states, cfg.trainer.epochs)
 
     # ── train ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -130,10 +142,10 @@ def fit_and_test(cell: Cell, seeds: list[int], *, show_progress: bool) -> list[d
             "hash": cell.hash, "depth": depth, "residual": cfg.model.get("residual"),
             "params": summary.params, "mult_adds": summary.mult_adds, "layers": replicas.layers,
             "num_classes": len(images.classes), "data": f"{split.fingerprint:08x}", "test_data": f"{images.fingerprint():08x}",
-            "num_threads": threads,
+            "num_threads": threads, "engine": replicas.engine,
         }  # fmt: skip
-        test = EvaluationBatches(images.to(device), split.normalize, shape[1:], cfg.trainer.eval_batch_size)
-        tested = Replicas(models[:1], seeds[:1], device=device, bf16=bf16)
+        test = EvaluationBatches(images.to(device), split.normalize, **evaluation)
+        tested = Replicas(models[:1], seeds[:1], device=device, bf16=bf16, engine=replicas.engine)
         outcomes = []
         for run in runs:
             loss, accuracy = test_best(run, tested, test)
@@ -186,18 +198,29 @@ def test_best(run: Run, replica: Replicas, test: EvaluationBatches) -> tuple[flo
     return loss.item(), accuracy.item()
 
 
+def other_engine(asked: str, needed: str, cell: Path, replicas: Replicas) -> str:
+    """What to say where the engine that is asked for, or that the runs were begun with, cannot compute these replicas."""
+    reason = replicas.unsuitable[needed]
+    if asked == needed:
+        return not_here(asked, reason)
+    return (
+        f"{cell}: was begun with engine {needed}, which cannot be had here ({reason}), and another would round differently; "
+        "mend that, or start again with resume=never"
+    )
+
+
 def describe_run(
-    cfg: DictConfig, model: nn.Module, summary: Summary, split: datasets.Split, device: torch.device, threads: int,
-    seeds: list[int],
-) -> str:  # fmt: skip
+    cfg: DictConfig, model: nn.Module, summary: Summary, split: datasets.Split, replicas: Replicas, threads: int
+) -> str:
     """One line on what is trained, on what, and where."""
     kind = {True: "residual ", False: "plain ", None: ""}[cfg.model.get("residual")]
     training, validation = split.training, split.validation
     parts = [
         f"{kind}{cfg.model.get('name', type(model).__name__)}, {summary.params:,} parameters",
         f"{cfg.dataset.name}: {len(training)} training, {len(validation)} validation images, {len(training.classes)} classes",
-        f"{device}" + (f", {threads} thread{'s' * (threads > 1)}" if device.type == "cpu" else ""),
-        f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))}",
+        f"{replicas.device}" + (f", {threads} thread{'s' * (threads > 1)}" if replicas.device.type == "cpu" else ""),
+        f"engine {replicas.engine}",
+        f"seed{'s' * (len(replicas) > 1)} {', '.join(map(str, replicas.seeds))}",
     ]
     return one_line("  |  ".join(parts))
 

@@ -1,5 +1,6 @@
 """What a run has reached, and what its checkpoints hold of it: a new field of a checkpoint is added here."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ class Run:
     directory: Path
     log: RunLog
     optimizer: Optimizer
+    update: Callable[[], object]  # a step of the optimizer
     scheduler: LRScheduler
     monitor: str = "val_loss"  # what a plateau schedule is told
     best: dict[str, Any] | None = None
@@ -34,6 +36,7 @@ class Run:
     finished: bool = False  # not to be trained any further
     hash: str = ""  # of the configuration
     data: int = 0  # the fingerprint of the images
+    engine: str = ""  # that computes its steps
 
 
 def state_of(run: Run, replicas: Replicas, i: int) -> dict[str, Any]:
@@ -46,6 +49,7 @@ def state_of(run: Run, replicas: Replicas, i: int) -> dict[str, Any]:
         "hash": run.hash,
         "seed": run.seed,
         "data": run.data,
+        "engine": run.engine,
         "epoch": run.epochs_run,
         "finished": run.finished,
         "diverged": run.diverged,
@@ -61,7 +65,7 @@ def state_of(run: Run, replicas: Replicas, i: int) -> dict[str, Any]:
 
 def weights_of(run: Run, epoch: int, weights: dict[str, Tensor]) -> dict[str, Any]:
     """What best.pt and epoch_<n>.pt hold: weights, and which they are."""
-    return {"hash": run.hash, "seed": run.seed, "epoch": epoch, "model": weights}
+    return {"hash": run.hash, "seed": run.seed, "engine": run.engine, "epoch": epoch, "model": weights}
 
 
 def restore(run: Run, replicas: Replicas, i: int, state: dict[str, Any]) -> None:

@@ -107,6 +107,7 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
     "trainer.save_every": ([0, -1, "automatic", "5"], ["auto", None, 1, BIG]),
     "trainer.log_every": ([0, -1], [1, BIG]),
     "trainer.precision": (["", "fp16", "FP32"], ["fp32", "bf16"]),
+    "trainer.engine": (["", "C", "Fused"], ["auto", "fused", "stacked", "looped"]),
     "trainer.num_threads": (["", "all", "4", 0, -1, 4097], ["auto", 1, 4096]),
     "trainer.diagnostics": (["", "on", "every_50"], ["off", "epoch", "every_n"]),
     "trainer.diagnostics_every": ([0, -1], [1, BIG]),
@@ -230,8 +231,8 @@ def test_every_type_but_text_has_its_wrong_values() -> None:
         ("+foo=1", "foo: nothing reads this key; there is model, dataset, optimizer, scheduler, trainer, logger, study, seed, "
                    "replicas, device, resume, plan"),
         ("+trainer.foo=1", "trainer.foo: nothing reads this key; there is epochs, steps_per_epoch, batch_size, "
-                           "eval_batch_size, patience, save_every, log_every, precision, num_threads, diagnostics, "
-                           "diagnostics_every"),
+                           "eval_batch_size, patience, save_every, log_every, precision, engine, num_threads, "
+                           "diagnostics, diagnostics_every"),
         ("+dataset.folder=here", "dataset.folder: nothing reads this key; there is name, data_dir, download, val_size, "
                                  "split_seed, image_size, normalize, augment, crop_padding, horizontal_flip"),
         ("dataset=imagefolder", "dataset.folder has no value: give it one, dataset.folder=…"),

@@ -82,7 +82,7 @@ def test_a_parameter_without_a_gradient_counts_as_zero() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
     model.register_parameter("unused", nn.Parameter(torch.ones(3)))
     replicas = Replicas([model], [0])
-    assert replicas.unstackable == "unused, which is unused or shared"
+    assert replicas.unsuitable["stacked"] == "unused, which is unused or shared"
     replicas.begin_epoch(1)
     replicas.backward(replicas(torch.ones(1, 1, 1, 2, 2)).sum())
     norms = LayerNorms(replicas)

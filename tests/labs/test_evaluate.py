@@ -164,7 +164,7 @@ def test_a_checkpoint_is_found_from_its_own_folder_and_tested_with_the_threads_o
 def test_classes_and_confusion_count_every_test_image(compose_config: Compose, tmp_path: Path) -> None:
     cfg = compose_config()
     [directory] = trained(cfg, tmp_path, 0)
-    tested = evaluate.test(cfg, checkpoint.load(directory / "checkpoints" / "best.pt")["model"])
+    tested = evaluate.test(cfg, checkpoint.load(directory / "checkpoints" / "best.pt")["model"], "auto")
     labels = datasets.load(cfg.dataset, train=False).labels
     assert torch.equal(tested.confusion.sum(1), torch.bincount(labels, minlength=10))
     assert 100 * tested.confusion.trace().item() / 360 == pytest.approx(tested.accuracy)

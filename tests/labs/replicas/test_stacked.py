@@ -51,7 +51,7 @@ def three(make: Callable[[], nn.Module], dtype: torch.dtype = torch.float64) -> 
 def test_a_step_of_the_stack_is_a_step_of_each_network(name: str) -> None:
     modules, twins = three(NETWORKS[name]), three(NETWORKS[name])
     replicas = Replicas(modules, [0, 1, 2])
-    assert replicas.unstackable is None
+    assert "stacked" not in replicas.unsuitable
     for i, twin in enumerate(twins):
         assert all(torch.equal(tensor, replicas.state_of(i)[key]) for key, tensor in twin.state_dict().items())
     optimizers = [torch.optim.Adam(replicas.parameters_of(i, flat=True), lr=0.01) for i in range(3)]
@@ -117,7 +117,7 @@ def test_dropout_draws_from_each_replicas_own_stream() -> None:
 
     def logits(seeds: list[int], epoch: int = 1) -> Tensor:
         replicas = Replicas([modules[seed] for seed in seeds], seeds)
-        assert replicas.unstackable is None
+        assert "stacked" not in replicas.unsuitable
         replicas.train()
         replicas.begin_epoch(epoch)
         return torch.cat([replicas(torch.ones(len(seeds), 50, 1, 6, 6)) for _ in range(2)], 1)
@@ -208,7 +208,7 @@ def test_what_cannot_be_stacked_is_named_and_computed_one_after_another(name: st
     with pytest.raises(UnstackableError, match=reason):
         Stacked(three(make), torch.device("cpu"))
     replicas, twins = Replicas(three(make), [0, 1, 2]), three(make)
-    assert replicas.unstackable == reason
+    assert replicas.unsuitable["stacked"] == reason
     replicas.eval()
     images = torch.randn(3, 5, 1, 6, 6, dtype=torch.float64)
     for i, twin in enumerate(twins):

@@ -22,10 +22,10 @@ from labs.loggers.mirror import RunInfo
 from labs.loggers.run_log import RunLog
 from labs.models.cnn import CNN
 from labs.models.mlp import MLP
-from labs.replicas.replicas import Replicas
+from labs.replicas.replicas import Replicas, cross_entropies
 from labs.seeding import stream
 from labs.training import checkpoint
-from labs.training.loop import evaluate, fit, measure, out_of_patience, replica_losses
+from labs.training.loop import evaluate, fit, measure, out_of_patience
 from labs.training.state import Run
 
 Make = Callable[[int], nn.Module]
@@ -109,7 +109,7 @@ class Trained:
             directory = folder / f"seed={seed}"
             opt = optimizer(self.replicas.parameters_of(i, flat=True), lr=lr)
             sched = scheduler(opt) if scheduler else torch.optim.lr_scheduler.ConstantLR(opt, 1.0)
-            self.runs.append(Run(seed, directory, RunLog(directory, NO_MIRRORS, NOBODY), opt, sched))
+            self.runs.append(Run(seed, directory, RunLog(directory, NO_MIRRORS, NOBODY), opt, opt.step, sched))
         trainer = settings(**changes)
         with ExitStack() as logs:
             for run in self.runs:
@@ -168,10 +168,10 @@ def test_evaluation_is_the_mean_over_samples_whatever_the_batches(tmp_path: Path
     assert accuracy.item() == pytest.approx(100 * (logits.argmax(1) == trained.validation_images.labels).float().mean().item())
 
 
-def test_replica_losses_are_those_of_each_sample() -> None:
+def test_cross_entropies_are_those_of_each_sample() -> None:
     logits, labels = torch.randn(2, 5, 3), torch.randint(3, (2, 5))
     expected = torch.stack([F.cross_entropy(a, b, reduction="none") for a, b in zip(logits, labels, strict=True)])
-    torch.testing.assert_close(replica_losses(logits, labels), expected)
+    torch.testing.assert_close(cross_entropies(logits, labels), expected)
 
 
 def test_the_plateau_schedule_reads_the_validation_loss(tmp_path: Path) -> None:
@@ -269,7 +269,7 @@ def test_checkpoints_hold_the_last_the_best_and_every_nth_epoch(tmp_path: Path) 
     assert (last["finished"], last["optimizer"], last["scheduler"]) == (True, None, None)
     for epoch in (3, 6):
         kept = checkpoint.load(folder / f"epoch_{epoch}.pt")
-        assert kept.keys() == best.keys() == {"format", "hash", "seed", "epoch", "model"}
+        assert kept.keys() == best.keys() == {"format", "hash", "seed", "engine", "epoch", "model"}
         assert kept["epoch"] == epoch
     previous = checkpoint.load(folder / "previous.pt")
     optimizer = torch.optim.Adam(Replicas([mlp(0)], [0]).parameters_of(0, flat=True), lr=0.01)

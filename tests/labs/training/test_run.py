@@ -103,7 +103,7 @@ def test_test_images_are_read_once_after_training_with_the_best_weights(
     monkeypatch.setattr(run.datasets, "load", spy_load)
     monkeypatch.setattr(run, "fit", spy_fit)
     monkeypatch.setattr(run, "evaluate", spy_evaluate)
-    cfg = compose_config("trainer.epochs=8", "optimizer.lr=0.03", "trainer.batch_size=32")
+    cfg = compose_config("trainer.epochs=8", "optimizer.lr=0.1", "trainer.batch_size=32")
     [result] = train(cfg, tmp_path)
     assert events == ["read training", "trained", "read test", f"tested on {len(test_images)}"]
     assert result["best_epoch"] < 8  # so that the last weights are not the best

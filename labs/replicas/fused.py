@@ -1,0 +1,266 @@
+"""S small fully connected networks, a whole step of which is one call into C (`fused.c`).
+
+What it covers, it reads from the traced forward pass, as `stacked.py` does: linear layers, each followed by a BatchNorm, the
+addition of an earlier layer's output and a ReLU, or by some of these in this order. All else is done by stacked operations on
+the same weights and buffers.
+"""
+
+import ctypes
+import operator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+
+from labs.replicas import build
+from labs.replicas.stacked import Stacked, flattens, name_of, traced
+
+LINE = 64  # bytes of a cache line, at the start of which every activation begins
+ROWS = 128  # images that are evaluated at a time, so that their activations stay in the cache
+REAL = torch.float32
+
+
+class UnfusableError(Exception):
+    """The compiled step does not cover this network, or there is none on this machine; the message says why."""
+
+
+class Layer(ctypes.Structure):
+    """`Layer` of fused.c."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in (
+            "inputs", "out", "ld", "norm", "relu", "skip", "into", "weight", "bias", "gamma", "beta", "z", "act", "mean", "inv",
+        )),
+        ("momentum", ctypes.c_double), ("eps", ctypes.c_double), ("means", ctypes.c_void_p), ("variances", ctypes.c_void_p),
+    ]  # fmt: skip
+
+
+class Network(ctypes.Structure):
+    """`Network` of fused.c."""
+
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in ("count", "parameters", "packed", "padded")),
+        *((name, ctypes.c_void_p) for name in ("layers", "weights", "gradients")),
+    ]  # fmt: skip
+
+
+class Fused:
+    """S modules on the CPU, whose steps are compiled; the same methods as `labs.replicas.stacked.Stacked`, and those.
+
+    A step's bits depend neither on S nor on the number of threads: each replica is computed alone, by one thread.
+
+    Raises:
+        UnfusableError: if the network has other parts than those above, or if there is no compiled code.
+        UnstackableError: if the stacked operations that do the rest do not cover it.
+    """
+
+    def __init__(self, modules: list[nn.Module], device: torch.device, *, bf16: bool = False, threads: int = 1) -> None:
+        graph, parts = examine(modules[0], device, bf16=bf16)
+        if isinstance(lib := build.library(), str):
+            raise UnfusableError(lib)
+        self._lib, self._parts, self._threads = lib, parts, threads
+        self._stacked = Stacked(modules, device, graph)
+        self._table = (Layer * len(parts))()
+        for layer, part in zip(self._table, parts, strict=True):
+            part.describe(layer)
+        self._network = Network(count=len(parts), layers=ctypes.addressof(self._table))
+        self._rows = 0  # images of a batch for which there is room
+        self._workspaces: list[Tensor] = []  # one a thread
+        self._pool = ThreadPoolExecutor(threads)  # starts a thread when one is needed
+
+        self.train, self.eval, self.begin_epoch = self._stacked.train, self._stacked.eval, self._stacked.begin_epoch
+        self.values, self.in_order_of_leaves = self._stacked.values, self._stacked.in_order_of_leaves
+        self.buffers_of, self.load_buffers_of = self._stacked.buffers_of, self._stacked.load_buffers_of
+        self.keep = self._stacked.keep
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Images (S, B, C, h, w) to logits (S, B, K), by stacked operations."""
+        return self._stacked(images)
+
+    def bind(self, views: dict[str, Tensor]) -> list[Tensor]:
+        """Compute with these weights, (S, …) each, from now on; returns what to differentiate by."""
+        for layer, part in zip(self._table, self._parts, strict=True):
+            for field, name in part.parameters().items():
+                setattr(layer, field, views[name].storage_offset() if name in views else -1)
+            if part.norm:
+                layer.means = self._stacked.buffer(f"{part.norm}.running_mean").data_ptr()
+                layer.variances = self._stacked.buffer(f"{part.norm}.running_var").data_ptr()
+        return self._stacked.bind(views)
+
+    def attach(self, weights: Tensor, gradients: Tensor) -> None:
+        """Compute with these buffers, (S, P) each, of which `bind` got the views."""
+        self._network.parameters = weights.shape[1]
+        self._network.weights, self._network.gradients = weights.data_ptr(), gradients.data_ptr()
+        count, threads = len(weights), max(min(len(weights), self._threads), 1)
+        self._shares = [(count * t // threads, count * (t + 1) // threads) for t in range(threads)]
+        self._rows = 0
+
+    def step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (S, B, C, h, w) and labels (S, B): the gradients, and sums of losses and of correct images, (S,) each."""
+        self._stacked.count_batch()
+        losses, correct = torch.empty(len(labels), dtype=torch.float64), torch.empty(len(labels), dtype=torch.int64)
+        self._call(self._lib.step, labels.shape[1], images.contiguous(), labels.contiguous(), losses, correct)
+        return losses, correct
+
+    def evaluate(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (B, C, h, w) and labels (B,), the same for every replica: sums of losses and of correct images, (S,) each."""
+        count = self._shares[-1][1]
+        losses, correct = torch.zeros(count, dtype=torch.float64), torch.zeros(count, dtype=torch.int64)
+        for x, y in zip(images.split(ROWS), labels.split(ROWS), strict=True):
+            self._call(self._lib.evaluate, len(y), x.contiguous(), y, losses, correct)
+        return losses, correct
+
+    def _call(self, function: Any, batch: int, *tensors: Tensor) -> None:
+        if batch > self._rows:
+            self._make_room(max(batch, ROWS))
+        pointers = [tensor.data_ptr() for tensor in tensors]
+
+        def share(place: int) -> None:
+            first, last = self._shares[place]
+            function(ctypes.addressof(self._network), first, last, batch, *pointers, aligned(self._workspaces[place]))
+
+        if len(self._shares) == 1:
+            share(0)
+        else:
+            list(self._pool.map(share, range(len(self._shares))))
+
+    def _make_room(self, batch: int) -> None:
+        """Lay out the workspace for batches of up to so many images."""
+        vector, panel = (ctypes.c_int64.in_dll(self._lib, name).value for name in ("VECTOR", "PANEL"))
+        size = 0
+
+        def room(numbers: int) -> int:
+            nonlocal size
+            size += up(numbers, LINE // 4)
+            return size - up(numbers, LINE // 4)
+
+        for layer in self._table:
+            layer.ld = up(layer.out, vector)
+            layer.ld += vector * (layer.ld % 128 == 0)  # or a column's numbers would all want the same place in the cache
+            layer.z, layer.act = room(batch * layer.ld * layer.norm), room(batch * layer.ld)
+            layer.mean, layer.inv = room(layer.ld), room(layer.ld)
+        sizes = [(layer.inputs, layer.out) for layer in self._table]
+        self._network.packed = room(max(max(up(i, panel) * o, up(o, panel) * i) for i, o in sizes))
+        self._network.padded = room(batch * up(self._table[0].inputs, vector))
+        self._workspaces = [torch.zeros(size + LINE, dtype=REAL) for _ in self._shares]
+        self._rows = batch
+
+
+def up(number: int, unit: int) -> int:
+    """The next multiple of `unit`."""
+    return -(-number // unit) * unit
+
+
+def aligned(buffer: Tensor) -> int:
+    """The address of the first cache line that begins in the buffer."""
+    return up(buffer.data_ptr(), LINE)
+
+
+# ── the table of layers ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+PRODUCT, NORMED, SUM, RELU = range(4)  # how far the operations of a layer have got
+ADDITIONS = {operator.add, torch.add, "add"}
+RELUS = {F.relu, torch.relu, "relu"}
+
+
+def examine(network: nn.Module, device: torch.device, *, bf16: bool) -> tuple[fx.Graph, list["Part"]]:
+    """The graph of a network's forward pass and its layers, if a compiled step is for it.
+
+    Raises:
+        UnfusableError: if it is not; the message says why.
+        UnstackableError: if it cannot be traced.
+    """
+    if device.type != "cpu":
+        raise UnfusableError(f"device={device.type}")
+    if bf16:
+        raise UnfusableError("trainer.precision=bf16")
+    if odd := {p.dtype for p in network.parameters()} - {REAL}:
+        raise UnfusableError(f"{str(odd.pop()).removeprefix('torch.')} numbers")
+    graph = traced(network)
+    return graph, parts_of(graph, network)
+
+
+@dataclass
+class Part:
+    """A layer of the network: which modules it is made of, and which layers' outputs go into others."""
+
+    linear: str
+    module: nn.Linear
+    norm: str = ""
+    norm_module: nn.BatchNorm1d | None = None
+    relu: bool = False
+    skip: int = -1  # the layer whose output is added
+    into: int = -1  # the layer that adds this one's
+    stage: int = PRODUCT
+
+    def describe(self, layer: Layer) -> None:
+        """Fill in what does not change from step to step."""
+        layer.inputs, layer.out = self.module.in_features, self.module.out_features
+        layer.relu, layer.skip, layer.into = self.relu, self.skip, self.into
+        if self.norm_module is not None:
+            layer.norm, layer.eps, layer.momentum = True, self.norm_module.eps, self.norm_module.momentum
+
+    def parameters(self) -> dict[str, str]:
+        """Which parameter each offset of `Layer` is that of."""
+        own = {"weight": f"{self.linear}.weight", "bias": f"{self.linear}.bias"}
+        return own | ({"gamma": f"{self.norm}.weight", "beta": f"{self.norm}.bias"} if self.norm else {})
+
+
+def parts_of(graph: fx.Graph, network: nn.Module) -> list[Part]:
+    """The layers of a network from the images to the logits.
+
+    Raises:
+        UnfusableError: if there is anything else in it; the message names it.
+    """
+    parts: list[Part] = []
+    values: dict[fx.Node, tuple[int, int]] = {}  # which layer a value belongs to, and how far this had got; images: (-1, RELU)
+    images = next(iter(graph.nodes))
+
+    def advance(node: fx.Node, argument: Any, stage: int) -> Part:
+        """Take the last layer, whose latest value must be the argument, further."""
+        place, reached = values.get(argument, (-1, RELU))
+        if place < 0 or place != len(parts) - 1 or reached != parts[-1].stage or reached >= stage:
+            raise UnfusableError(f"{name_of(node, network)} at its place")
+        parts[-1].stage = stage
+        values[node] = (place, stage)
+        return parts[-1]
+
+    for node in graph.nodes:
+        module = network.get_submodule(str(node.target)) if node.op == "call_module" else None
+        first = node.args[0] if node.args else None
+        if node is images:
+            continue
+        if flattens(node, images, network):
+            values[node] = (-1, RELU)
+        elif type(module) is nn.Identity and first in values:
+            values[node] = values[first]
+        elif isinstance(module, nn.Linear) and type(module) is nn.Linear and first in values:
+            place, reached = values[first]
+            if place != len(parts) - 1 or (parts and reached != parts[-1].stage):
+                raise UnfusableError("Linear of an earlier layer's output")
+            parts.append(Part(str(node.target), module))
+            values[node] = (len(parts) - 1, PRODUCT)
+        elif isinstance(module, nn.BatchNorm1d) and type(module) is nn.BatchNorm1d and module.affine:
+            part = advance(node, first, NORMED)
+            part.norm, part.norm_module = str(node.target), module
+        elif type(module) is nn.ReLU or node.target in RELUS:
+            advance(node, first, RELU).relu = True
+        elif node.target in ADDITIONS and not node.kwargs and len(node.args) == 2:
+            mine, other = sorted(node.args, key=lambda value: -values.get(value, (-1, RELU))[0])
+            part = advance(node, mine, SUM)
+            place, reached = values.get(other, (-1, RELU))
+            if place < 0 or reached != parts[place].stage or parts[place].into >= 0:
+                raise UnfusableError("an addition of anything but an earlier layer's output")
+            if parts[place].module.out_features != part.module.out_features:
+                raise UnfusableError("an addition of another width")
+            part.skip, parts[place].into = place, len(parts) - 1
+        elif node.op == "output" and first in values:
+            place, reached = values[first]
+            if place != len(parts) - 1 or reached != PRODUCT:
+                raise UnfusableError("an output that is not that of a Linear")
+        else:
+            raise UnfusableError(name_of(node, network))
+    return parts
