@@ -16,16 +16,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from labs.files import user_path
-
-# What does not decide the numbers beyond rounding, and so does not decide the directory either.
-NOT_IN_HASH = (
-    "hydra", "study", "seed", "replicas", "device", "plan", "resume", "logger",
-    "dataset.data_dir", "dataset.download",
-    "trainer.eval_batch_size", "trainer.save_every", "trainer.log_every", "trainer.num_threads",
-)  # fmt: skip
-
-# Keys that are younger than some runs, and their defaults, with which the hash is what it was without the key.
-ADDED = {"scheduler.monitor": "val_loss", "trainer.engine": "auto"}
+from run_contract import ADDED, NOT_IN_HASH
 
 
 def resolved(cfg: DictConfig) -> dict[str, Any]:

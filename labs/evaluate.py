@@ -19,6 +19,7 @@ if __name__ == "__main__":
     with one_line_errors():
         memory.refuse_low_limit()
 
+import argparse
 import math
 import pkgutil
 import re
@@ -65,13 +66,16 @@ class Tested:
 
 def main(arguments: list[str]) -> None:
     """Test what the command line names and print it."""
-    if {"-h", "--help"} & set(arguments):
-        print(f"{(__doc__ or '').strip()}\n\nOverrides: {', '.join(CAN_DIFFER)}, and dataset._target_ as it was.")
-        return
-    overrides = [argument for argument in arguments if re.match(r"[\w.]+=", argument) and not Path(argument).exists()]
-    paths = [argument for argument in arguments if argument not in overrides]
-    trusted = [argument for argument in overrides if argument.startswith("dataset._target_=")]
-    overrides = [argument for argument in overrides if argument not in trusted]
+    parser = argparse.ArgumentParser(
+        prog="python -m labs.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"Overrides: {', '.join(CAN_DIFFER)}, and dataset._target_ as it was.",
+    )  # fmt: skip
+    parser.add_argument("words", nargs="*", metavar="RUN_DIR | CHECKPOINT | key=value", help="what to test, and overrides")
+    words = parser.parse_args(arguments).words
+    overrides = [word for word in words if re.match(r"[\w.]+=", word) and not Path(word).exists()]
+    paths = [word for word in words if word not in overrides]
+    trusted = [word for word in overrides if word.startswith("dataset._target_=")]
+    overrides = [word for word in overrides if word not in trusted]
     if not paths:
         raise UserError("python -m labs.evaluate: name a run directory, …/seed=<s>, or a checkpoint")
     differ, gone = [], []

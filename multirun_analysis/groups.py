@@ -12,19 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from run_contract import ADDED, NOT_IN_HASH
+
 Key = tuple[tuple[str, str], ...]  # the configuration keys in which runs differ, with their values
 
 ABSENT = "—"  # shown for a key that a configuration does not have
-
-# Keys that do not decide a run's numbers, the same ones that its hash leaves out. A branch stands for all keys in it.
-NOT_DECIDING = (
-    "hydra", "study", "seed", "replicas", "device", "plan", "resume", "logger",
-    "dataset.data_dir", "dataset.download",
-    "trainer.eval_batch_size", "trainer.save_every", "trainer.log_every", "trainer.num_threads",
-)  # fmt: skip
-
-# Keys that were added later, with the defaults that earlier runs were trained with.
-ADDED = {"scheduler.monitor": "val_loss", "trainer.engine": "auto"}
 
 RESIDUAL = "config.model.residual"
 # Keys that set the depth. They tell groups apart only if one depth is reached in several ways, as by two lists of widths.
@@ -96,7 +88,7 @@ def _known(runs: pd.DataFrame) -> pd.Series:
 
 def deciding_columns(runs: pd.DataFrame) -> list[str]:
     """The `config.*` columns that decide a run's numbers."""
-    return [key for key in runs.columns if key.startswith("config.") and not _is_under(key, NOT_DECIDING)]
+    return [key for key in runs.columns if key.startswith("config.") and not _is_under(key, NOT_IN_HASH)]
 
 
 def differences(runs: pd.DataFrame) -> pd.DataFrame:

@@ -59,7 +59,7 @@ def run(cfg: DictConfig) -> float:
             for seed, found in zip(seeds, found_there, strict=True):
                 directory = cell.run(seed)
                 if not found.finished:
-                    locks.enter_context(rundir.hold(directory))
+                    locks.enter_context(rundir.lock(directory))
                     found = rundir.look(directory, seed, cell.hash)  # finished, maybe, while this process waited for the lock
                 if found.finished:
                     tell_finished(directory, seed, found)

@@ -11,7 +11,7 @@ from typing import Any
 from labs.cells import Cell
 from labs.files import write_json
 from labs.jobs.rerun import shown, without_seed
-from labs.jobs.rundir import Found, busy, held, look
+from labs.jobs.rundir import Found, busy, is_locked, look
 from labs.training import results
 
 
@@ -36,7 +36,7 @@ class Job:
     def refusals(self) -> list[str]:
         """Why the job will train nothing, a line a seed that stands in its way."""
         found = [(run, found) for run, found in self.found() if not found.finished]
-        return [found.refusal or busy(run) for run, found in found if found.refusal or held(run)]
+        return [found.refusal or busy(run) for run, found in found if found.refusal or is_locked(run)]
 
     def results(self) -> list[dict[str, Any]]:
         """The result.json of each seed that has one which can be believed."""

@@ -98,7 +98,7 @@ def other_configuration(directory: Path, config_hash: str) -> str:
     return ""
 
 
-def hold(directory: Path) -> Any:
+def lock(directory: Path) -> Any:
     """A lock on the run's directory that the operating system releases when the process ends, however it ends.
 
     Raises:
@@ -120,7 +120,7 @@ def busy(directory: Path) -> str:
     return f"{directory}: another process is training this run; wait for it, or stop it"
 
 
-def held(directory: Path) -> bool:
+def is_locked(directory: Path) -> bool:
     """Whether a process is training this run."""
     if not os.path.isfile(directory / ".lock"):
         return False

@@ -30,7 +30,7 @@ from labs.jobs.checks import check_directories, check_run, refuse_ignored
 from labs.jobs.plan import Job
 from labs.jobs.progress import clock
 from labs.jobs.rerun import shown
-from labs.jobs.rundir import held
+from labs.jobs.rundir import is_locked
 from labs.training.results import FINISHED
 
 GRACE_SECONDS = 60.0  # for workers to end a step or a short epoch and to write their checkpoints
@@ -50,7 +50,7 @@ class Checks(Callback):
             preflight().check_networks([config])
             if config.plan:
                 show_plan([job], workers=1, in_sweep=False)
-            make(Path(config.hydra.run.dir))
+            make_directory(Path(config.hydra.run.dir))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse a launcher or a sweeper that cannot work here, and what a search starts from if that is bad."""
@@ -80,7 +80,7 @@ def prepare(config: DictConfig, jobs: list[Job], directory: Path) -> list[Job]:
         configs = configurations(todo)
         preflight().check_networks(configs, here=launchers.run_here(config))
         preflight().check_data(configs)
-    make(directory)
+    make_directory(directory)
     plan.write(directory, config.study, shlex.join(["python", *sys.argv]), jobs)
     finished = len(jobs) - len(todo)
     print(one_line(f"{shown(directory)}: {jobs_of(jobs)}, {finished} finished already, {len(todo)} to run"), flush=True)
@@ -104,7 +104,7 @@ def stopped_gently(jobs: list[Job]) -> Iterator[None]:
                 os.kill(worker.pid, signal.SIGTERM)
         runs = [job.cell.run(seed) for job in jobs for seed in job.seeds]
         ends = time.monotonic() + GRACE_SECONDS
-        while workers and any(map(held, runs)) and time.monotonic() < ends:
+        while workers and any(map(is_locked, runs)) and time.monotonic() < ends:
             time.sleep(0.1)
         raise Interrupted(number)
 
@@ -157,10 +157,10 @@ def prepare_search(config: DictConfig, directory: Path) -> None:
         raise UserError("plan=true: the jobs of a search are not known before it runs")
     preflight().check_networks([config], here=launchers.run_here(config))
     preflight().check_data([config])
-    make(directory)
+    make_directory(directory)
 
 
-def make(directory: Path) -> None:
+def make_directory(directory: Path) -> None:
     """Make the directory of a run or a sweep, or raise UserError."""
     try:
         directory.mkdir(parents=True, exist_ok=True)

@@ -163,9 +163,3 @@ def test_sorting_is_by_number_not_by_text():
 
 def test_the_factory_changes_the_key_it_names():
     assert config(optimizer___target_="x")["optimizer"]["_target_"] == "x"
-
-
-def test_keys_that_decide_no_number_are_those_that_training_leaves_out_of_its_hash():
-    cells = pytest.importorskip("labs.cells")
-    assert set(groups.NOT_DECIDING) == set(cells.NOT_IN_HASH)
-    assert groups.ADDED == cells.ADDED

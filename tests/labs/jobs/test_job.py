@@ -460,7 +460,7 @@ def test_a_run_that_another_process_finished_meanwhile_is_left_as_it_is(
         result(cell, cfg, val_acc=77.0)
         return FileLock(directory / ".lock").acquire()
 
-    monkeypatch.setattr(rundir, "hold", holding)
+    monkeypatch.setattr(rundir, "lock", holding)
     assert job.run(cfg) == 77.0
     assert training == []
 
