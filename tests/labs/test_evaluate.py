@@ -27,7 +27,7 @@ def trained(cfg: DictConfig, cell: Path, *seeds: int) -> list[Path]:
     cell.mkdir(parents=True, exist_ok=True)
     run.train(Cell.of(cfg, cell), list(seeds), show_progress=False)
     for seed in seeds:
-        config = {"hash": cells.config_hash(cfg), "config": cells.resolved(cfg) | {"seed": seed, "replicas": 1}}
+        config = {"hash": cells.config_hash(cfg), "seed": seed, "config": cells.resolved(cfg) | {"seed": seed, "replicas": 1}}
         write_json(cells.run_directory(cell, seed) / "config.json", config)
     return [cells.run_directory(cell, seed) for seed in seeds]
 
