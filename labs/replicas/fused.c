@@ -281,8 +281,11 @@ static void forward(const Network *net, int64_t s, int64_t B, const real *images
     const real *w = net->weights + s * net->parameters, *x = images;
     for (const Layer *l = net->layers; l < net->layers + net->count; l++) {
         const real *skip = l->skip < 0 ? 0 : ws + net->layers[l->skip].act;
-        pack_transposed(l->out, l->in, w + l->weight, ws + net->packed);
-        gemm(B, up(l->out), l->in, x, ld, 1, ws + net->packed, NR, l->in * NR, ws + (l->norm ? l->z : l->act), l->ld, 0, 0);
+        for (int64_t n = 0; n < l->out; n += NR) { /* a panel at a time, which is in the cache when it is used */
+            const int64_t columns = l->out - n < NR ? l->out - n : NR;
+            pack_transposed(columns, l->in, w + l->weight + n * l->in, ws + net->packed);
+            gemm(B, up(columns), l->in, x, ld, 1, ws + net->packed, NR, 0, ws + (l->norm ? l->z : l->act) + n, l->ld, 0, 0);
+        }
         if (l->norm) {
             norm_forward(l, s, B, w, ws, skip, training);
         } else {

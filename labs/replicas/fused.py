@@ -67,8 +67,10 @@ class Fused:
         for layer, part in zip(self._table, parts, strict=True):
             part.describe(layer)
         self._network = Network(count=len(parts), layers=ctypes.addressof(self._table))
+        self._address = ctypes.addressof(self._network)
         self._rows = 0  # images of a batch for which there is room
         self._workspaces: list[Tensor] = []  # one a thread
+        self._rooms: list[int] = []  # their addresses, at the start of a cache line
         self._pool = ThreadPoolExecutor(threads)  # starts a thread when one is needed
 
         self.train, self.eval, self.begin_epoch = self._stacked.train, self._stacked.eval, self._stacked.begin_epoch
@@ -117,15 +119,12 @@ class Fused:
         if batch > self._rows:
             self._make_room(max(batch, ROWS))
         pointers = [tensor.data_ptr() for tensor in tensors]
-
-        def share(place: int) -> None:
-            first, last = self._shares[place]
-            function(ctypes.addressof(self._network), first, last, batch, *pointers, aligned(self._workspaces[place]))
-
-        if len(self._shares) == 1:
-            share(0)
-        else:
-            list(self._pool.map(share, range(len(self._shares))))
+        shares = zip(self._shares, self._rooms, strict=True)
+        calls = [(self._address, first, last, batch, *pointers, room) for (first, last), room in shares]
+        if len(calls) == 1:
+            function(*calls[0])
+        else:  # which lets go of Python's lock meanwhile
+            list(self._pool.map(lambda call: function(*call), calls))
 
     def _make_room(self, batch: int) -> None:
         """Lay out the workspace for batches of up to so many images."""
@@ -143,20 +142,16 @@ class Fused:
             layer.z, layer.act = room(batch * layer.ld * layer.norm), room(batch * layer.ld)
             layer.mean, layer.inv = room(layer.ld), room(layer.ld)
         sizes = [(layer.inputs, layer.out) for layer in self._table]
-        self._network.packed = room(max(max(up(i, panel) * o, up(o, panel) * i) for i, o in sizes))
+        self._network.packed = room(max(max(up(i, panel) * o, panel * i) for i, o in sizes))
         self._network.padded = room(batch * up(self._table[0].inputs, vector))
         self._workspaces = [torch.zeros(size + LINE, dtype=REAL) for _ in self._shares]
+        self._rooms = [up(workspace.data_ptr(), LINE) for workspace in self._workspaces]
         self._rows = batch
 
 
 def up(number: int, unit: int) -> int:
     """The next multiple of `unit`."""
     return -(-number // unit) * unit
-
-
-def aligned(buffer: Tensor) -> int:
-    """The address of the first cache line that begins in the buffer."""
-    return up(buffer.data_ptr(), LINE)
 
 
 # ── the table of layers ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -24,13 +24,15 @@ def update_of(optimizer: Optimizer) -> Callable[[], object]:
     if not plain or parameter.dim() != 1 or parameter.dtype != torch.float32 or parameter.device.type != "cpu":
         return optimizer.step
 
+    size = len(parameter)
+
     def adam() -> None:
         group, state = optimizer.param_groups[0], optimizer.state[parameter]
         if not state:
             optimizer.step()
             return
         lib.adam(
-            len(parameter), parameter.data_ptr(), parameter.grad.data_ptr(), state["exp_avg"].data_ptr(),
+            size, parameter.data_ptr(), parameter.grad.data_ptr(), state["exp_avg"].data_ptr(),
             state["exp_avg_sq"].data_ptr(), state["step"].data_ptr(), group["lr"], *group["betas"], group["eps"],
             group["weight_decay"], group.get("decoupled_weight_decay", type(optimizer) is AdamW),
         )  # fmt: skip
@@ -43,7 +45,7 @@ def update_of(optimizer: Optimizer) -> Callable[[], object]:
             return
         optimizer._opt_called = True  # type: ignore[attr-defined]  # as after its own step: a scheduler asks for it
         lib.sgd(
-            len(parameter), parameter.data_ptr(), parameter.grad.data_ptr(), None if buffer is None else buffer.data_ptr(),
+            size, parameter.data_ptr(), parameter.grad.data_ptr(), None if buffer is None else buffer.data_ptr(),
             group["lr"], group["momentum"], group["dampening"], group["weight_decay"], group["nesterov"],
         )  # fmt: skip
 
