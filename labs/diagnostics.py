@@ -13,6 +13,13 @@ from labs.replicas.replicas import Replicas
 
 SAMPLES_AN_EPOCH, MIN_SPACING = 8, 10
 
+# What layers.jsonl holds, by layer from the input to the head.
+#     grad_norm: Euclidean norm of the loss's gradient with respect to the layer's weight.
+#     weight_norm: Euclidean norm of the weight.
+#     update_ratio: norm of the step's change of the weight over the weight's norm before it.
+BEFORE_STEP, AFTER_STEP = ("grad_norm", "weight_norm"), ("update_ratio",)
+QUANTITIES = (*BEFORE_STEP, *AFTER_STEP)
+
 
 def sampled_steps(mode: str, every: int, steps: int) -> range:
     """The steps of an epoch at which to measure.
@@ -38,46 +45,31 @@ class LayerNorms:
         gradients = replicas.views(replicas.gradients).values()
         self._all_gradients = [values[i] for i in range(len(replicas)) for values in gradients]
         self._before: Tensor = torch.empty(0)
-        self._grad_norm: list[Tensor] = []
-        self._weight_norm: list[Tensor] = []
-        self._update_norm: list[Tensor] = []
+        self._samples: dict[str, list[Tensor]] = {name: [] for name in QUANTITIES}  # (S, L) a sampled step
         self._mean_grad_norm: list[Tensor] = []
 
     @torch.no_grad()
     def before_step(self) -> None:
         """Read the gradients, and remember the weights they belong to."""
-        self._grad_norm.append(self._norms(self._gradients))
+        self._samples["grad_norm"].append(self._norms(self._gradients))
         self._mean_grad_norm.append(self._norms(self._all_gradients).mean(1))
-        self._weight_norm.append(self._norms(self._weights))
+        self._samples["weight_norm"].append(self._norms(self._weights))
         self._before = self._replicas.weights.clone()
 
     @torch.no_grad()
     def after_step(self) -> None:
         """Read how far the optimizer moved the weights."""
-        self._update_norm.append(self._norms(self._by_layer(self._replicas.weights - self._before)))
+        moved = self._norms(self._by_layer(self._replicas.weights - self._before))
+        self._samples["update_ratio"].append(moved / self._samples["weight_norm"][-1])
 
     def first(self) -> list[dict[str, list[float] | None]]:
-        """What `epoch` gives, of the first sampled step alone: in epoch 1, at initialisation. There is no update yet."""
-        grad_norm, weight_norm = self._grad_norm[0].tolist(), self._weight_norm[0].tolist()
-        return [
-            {"grad_norm": gradients, "weight_norm": weights, "update_ratio": None}
-            for gradients, weights in zip(grad_norm, weight_norm, strict=True)
-        ]
+        """What `epoch` gives, of the first sampled step alone: in epoch 1, at initialisation, where there is no update yet."""
+        lists = {name: self._samples[name][0].tolist() for name in BEFORE_STEP}
+        return [{name: lists[name][i] if name in lists else None for name in QUANTITIES} for i in range(len(self._replicas))]
 
     def epoch(self) -> list[dict[str, list[float]]]:
-        """For each replica, by layer from the input to the head, the means over the epoch's sampled steps.
-
-        grad_norm: Euclidean norm of the loss's gradient with respect to the layer's weight.
-        weight_norm: Euclidean norm of the weight.
-        update_ratio: norm of the step's change of the weight over the weight's norm before it.
-        """
-        weight_norm = torch.stack(self._weight_norm)  # (samples, S, L)
-        means = {
-            "grad_norm": torch.stack(self._grad_norm).mean(0),
-            "weight_norm": weight_norm.mean(0),
-            "update_ratio": (torch.stack(self._update_norm) / weight_norm).mean(0),
-        }
-        lists = {name: mean.tolist() for name, mean in means.items()}
+        """For each replica the quantities of each layer, as means over the epoch's sampled steps."""
+        lists = {name: torch.stack(samples).mean(0).tolist() for name, samples in self._samples.items()}
         return [{name: values[i] for name, values in lists.items()} for i in range(len(self._replicas))]
 
     def mean_grad_norm(self) -> list[float]:

@@ -13,6 +13,7 @@ import torch
 from omegaconf import DictConfig
 
 from labs import optimizers
+from labs.diagnostics import QUANTITIES
 from labs.jobs.plan import Job
 from labs.models.build import build_model
 from labs.replicas.replicas import Replicas
@@ -20,7 +21,6 @@ from labs.training import checkpoint
 from labs.training.saving import epochs_between
 
 LINE, NUMBER = 250, 22  # bytes: of a line of metrics.jsonl, and of a number in layers.jsonl
-QUANTITIES = 3  # of a layer
 REST = 2000  # bytes of what else last.pt says
 
 
@@ -81,7 +81,7 @@ def of_run(cfg: DictConfig, *, in_sweep: bool) -> Disk:
 
 def lines_of(cfg: DictConfig, replica: Replicas) -> int:
     """Bytes of metrics.jsonl and layers.jsonl, with a record of the initial weights."""
-    numbers = (cfg.trainer.diagnostics != "off") * QUANTITIES * len(replica.layers)
+    numbers = (cfg.trainer.diagnostics != "off") * len(QUANTITIES) * len(replica.layers)
     return cfg.trainer.epochs * LINE + (cfg.trainer.epochs + 1) * numbers * NUMBER
 
 
