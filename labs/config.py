@@ -91,7 +91,9 @@ class ImageFolder(Dataset):
 @dataclass
 class OwnDataset(Dataset):
     _target_: str = MISSING
-    arguments: dict[str, Any] = field(default_factory=dict)
+    arguments: Any = setting(
+        Range(lambda v: isinstance(v, dict), "arguments by name, such as +dataset.arguments.size=32"), default=None
+    )
 
 
 @dataclass

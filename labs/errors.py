@@ -177,11 +177,13 @@ def explain(error: Exception) -> str:
     for link in chain:
         if isinstance(link, OmegaConfBaseException):
             key = link.full_key or link.key
+            said = (link.msg or str(link)).splitlines()[0]
             options = [str(option) for option in (link.parent_node or {})]
             name = str(key).rpartition(".")[2]
+            if key and "Cannot merge" in said and isinstance(link.parent_node, DictConfig) and name not in options:
+                return f"{key}: takes keys, {key}.…=…, and no list"
             if key and isinstance(link.parent_node, DictConfig) and name not in options:
                 return f"{key}: no such key{_closest(name, options)}; there is {', '.join(options)}"
-            said = (link.msg or str(link)).splitlines()[0]
             if "is not Optional" in said:
                 return f"{key}=null: this key needs a value"
             if "does not support deletion" in said:

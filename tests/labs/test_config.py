@@ -86,6 +86,7 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
     "dataset.test_fraction": ([0.0, 1.0, -0.5, *NOT_FINITE], [1e-9, 0.999]),
     "dataset.resize": ([0, 10_001], [1, 10_000]),
     "dataset.channels": ([0, 2, 4], [1, 3]),
+    "dataset.arguments": ([3, "much"], [{}]),
     "optimizer.lr": ([0.0, -0.001, *NOT_FINITE], [1e-6, 1e30]),
     "optimizer.betas": ([[], [0.9], [0.9, 0.9, 0.9], [0.9, 1.0], [-0.1, 0.9], [0.9, math.nan]], [[0.0, 0.0], [0.999, 0.5]]),
     "optimizer.eps": ([-1e-9, *NOT_FINITE], [0.0, 1.0]),
@@ -170,7 +171,7 @@ GROUP_OF = {
     config.WandbLogger: "logger", config.Config: "",
 }  # fmt: skip
 FREE = {  # any text: classes, names and paths
-    "model._target_", "dataset._target_", "dataset.arguments", "optimizer._target_", "scheduler._target_",
+    "model._target_", "dataset._target_", "optimizer._target_", "scheduler._target_",
     "scheduler.epochs",  # trainer.epochs
     "model.name", "dataset.name", "dataset.data_dir", "dataset.folder",
 }  # fmt: skip
@@ -191,7 +192,6 @@ def test_every_typed_key_has_a_range_or_is_free_on_purpose() -> None:
 
 
 WRONG = {
-    dict[str, Any]: [3, "much", [1]],
     int: [True, 1.5, "many", [1], None], float: [True, "much", [0.5], None], bool: ["maybe", [True], None],
     int | None: [True, 1.5, "many", [1]], list[int] | None: [3, "wide", [1.5], ["a"], [True], [[1]]],
     list[int]: [3, [1.5], [True]], list[float]: [0.9, ["a"], [True, 0.9]], int | float: [True, "half", None, [1]],

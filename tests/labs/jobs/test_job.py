@@ -23,6 +23,7 @@ from omegaconf import DictConfig, open_dict
 from written import write_result
 
 from labs import cells, config
+from labs.cells import Cell
 from labs.errors import UserError
 from labs.files import read_json, write_json
 from labs.jobs import job, rundir
@@ -68,10 +69,10 @@ def training(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """In place of the training: the seeds of each call, with a result for each."""
     calls: list[list[int]] = []
 
-    def train(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progress: bool) -> None:
+    def train(cell: Cell, seeds: list[int], *, show_progress: bool) -> None:
         calls.append(seeds)
         for seed in seeds:
-            result(cell, cfg, seed, val_acc=90.0 + seed)
+            result(cell.directory, cell.cfg, seed, val_acc=90.0 + seed)
 
     monkeypatch.setattr("labs.training.run.train", train)
     return calls
@@ -252,9 +253,9 @@ def test_a_run_notes_what_it_is_before_it_trains(start: Start, cell: Path, monke
     cfg = start("study=s", "model.depth=3", "seed=4", "replicas=2", "scheduler=cosine", f"hydra.run.dir={cell.parent}")
     seen: list[dict[str, Any]] = []
 
-    def train(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progress: bool) -> None:
+    def train(cell: Cell, seeds: list[int], *, show_progress: bool) -> None:
         assert show_progress is False
-        seen.extend(read_json(cells.run_directory(cell, seed) / "config.json") for seed in seeds)
+        seen.extend(read_json(cell.run(seed) / "config.json") for seed in seeds)
 
     monkeypatch.setattr("labs.training.run.train", train)
     before = datetime.now(UTC).replace(microsecond=0)
@@ -362,8 +363,8 @@ def test_alone_what_the_user_can_mend_ends_the_program_with_one_line(start: Star
 def test_a_failure_never_overwrites_a_seed_that_is_done(start: Start, cell: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cfg = start("replicas=2")
 
-    def train(cfg: DictConfig, cell: Path, seeds: list[int], *, show_progress: bool) -> None:
-        result(cell, cfg, 0, val_acc=80.0)
+    def train(cell: Cell, seeds: list[int], *, show_progress: bool) -> None:
+        result(cell.directory, cell.cfg, 0, val_acc=80.0)
         raise OSError("disk full")
 
     monkeypatch.setattr("labs.training.run.train", train)

@@ -32,7 +32,7 @@ def test_the_plan_on_disk_has_a_cell_once_with_all_its_seeds(expand: Expand, tmp
         "cells": [
             {
                 "dir": jobs[i].cell.name,
-                "hash": cells.config_hash(jobs[i].cfg),
+                "hash": cells.config_hash(jobs[i].cell.cfg),
                 "seeds": [0, 1, 3, 4],
                 "overrides": ["study=s", f"model.depth={depth}", "trainer.epochs=1"],
             }

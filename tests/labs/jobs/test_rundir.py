@@ -155,7 +155,7 @@ def test_what_a_finished_run_has_lost_is_told_and_nothing_is_trained(study: Proj
     ended = study.train("-m", *QUICK)
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.splitlines()[:3] == [
-        "multirun/s: 1 jobs, 1 finished already, 0 to run",
+        "multirun/s: 1 job, 1 finished already, 0 to run",
         "done: 1",
         f"{run.relative_to(study.folder)}: {said}; the result stands; to have it back, delete result.json and start the sweep "
         "again",
