@@ -1,10 +1,12 @@
 """What the faults share, and their count at the end."""
 
+import random
 from collections.abc import Iterator
 from typing import Any
 
 import harness
 import pytest
+from undisturbed import Undisturbed
 
 
 @pytest.fixture(scope="session")
@@ -12,6 +14,16 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[harness.Comma
     started = harness.Commands(tmp_path_factory.mktemp("faults"))
     yield started
     started.close()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(commands: harness.Commands) -> Undisturbed:
+    return Undisturbed(commands)
+
+
+@pytest.fixture
+def draw(request: pytest.FixtureRequest) -> random.Random:
+    return random.Random(request.node.name)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

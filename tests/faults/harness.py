@@ -5,58 +5,18 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import forking
+from forking import ROOT
+
 from labs.training import checkpoint
 
-ROOT = Path(__file__).parents[2]
 COUNTS: dict[str, int] = {}  # what happened how often; conftest.py prints it
-
-SERVER = """
-import json, os, random, resource, runpy, signal, sys, time, traceback
-import labs.jobs.preflight, sklearn.datasets, torch._dynamo
-
-def hinder(order):
-    if limit := order.get("largest_file"):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    if room := order.get("memory"):
-        pages = int(open("/proc/self/statm").read().split()[0])
-        limit = pages * resource.getpagesize() + room
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    if order.get("jumping_clock"):
-        honest = time.time
-        time.time = lambda: honest() + random.choice([-1e9, -3600, 0, 3600, 1e9])
-
-for order in map(json.loads, sys.stdin):
-    if (child := os.fork()) == 0:
-        code = 0
-        try:
-            os.setsid()
-            os.chdir(order["folder"])
-            for descriptor, name in ((1, "out"), (2, "err")):
-                os.dup2(os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
-            hinder(order)
-            sys.argv = ["train.py", *order["arguments"]]
-            runpy.run_path("train.py", run_name="__main__")
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else int(end.code is not None)
-            if isinstance(end.code, str):
-                print(end.code, file=sys.stderr)
-        except BaseException:
-            traceback.print_exc()
-            code = 1
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    print(child, flush=True)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
 
 
 def count(what: str, times: int = 1) -> None:
@@ -90,10 +50,7 @@ class Commands:
 
     def __init__(self, scratch: Path) -> None:
         self.scratch = scratch
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        self.server = subprocess.Popen(
-            [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
+        self.server = forking.forker(OMP_NUM_THREADS="1")
 
     def folder(self, name: str) -> Path:
         """A new folder to run in."""
@@ -110,20 +67,15 @@ class Commands:
 
         Args:
             once_there_is: the seconds begin when the folder holds a file of this pattern.
-            hindered: see `hinder` above.
+            hindered: see `hinder` in forking.py.
         """
-        assert self.server.stdin is not None
-        assert self.server.stdout is not None
         out, err = self.scratch / "out", self.scratch / "err"
-        order = {"folder": str(folder), "arguments": arguments, "out": str(out), "err": str(err), **hindered}
         started = time.monotonic()
-        self.server.stdin.write(json.dumps(order) + "\n")
-        self.server.stdin.flush()
-        child = int(self.server.stdout.readline())
+        child = forking.begin(self.server, folder, "train.py", arguments, out=str(out), err=str(err), session=True, **hindered)
         if kill_after is not None:
             with suppress(ProcessLookupError):  # it has ended
                 kill(child, folder, once_there_is, kill_after)
-        code = int(self.server.stdout.readline())
+        code = forking.number(self.server)
         return Ended(code, out.read_text(errors="replace"), err.read_text(errors="replace"), time.monotonic() - started)
 
     def close(self) -> None:

@@ -23,9 +23,13 @@ class Killed(BaseException):
     """In place of SIGKILL: nothing catches it."""
 
 
-def train(cfg: DictConfig, cell: Path, seeds: tuple[int, ...] = (0,)) -> list[dict[str, Any]]:
+def train(cfg: DictConfig, cell: Path, seeds: tuple[int, ...] = (0,), show_progress: bool = False) -> list[dict[str, Any]]:
     cell.mkdir(parents=True, exist_ok=True)
-    return run.train(Cell.of(cfg, cell), list(seeds), show_progress=False)
+    return run.train(Cell.of(cfg, cell), list(seeds), show_progress=show_progress)
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def kill_at(monkeypatch: pytest.MonkeyPatch, epoch: int, step: int) -> None:

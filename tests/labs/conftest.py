@@ -1,11 +1,11 @@
-"""What the tests of sweeps share: the configuration that Hydra composes before the first job."""
+"""What the tests share: what Hydra composes before the first job, a process that forks, and checkpoints at every epoch."""
 
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import forking
 import pytest
-from forked import forking
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
@@ -15,6 +15,7 @@ from labs import cells, config
 from labs.jobs import grid, rerun
 from labs.jobs.overrides import as_typed
 from labs.jobs.plan import Job
+from labs.training import saving
 
 CONF = Path(__file__).parents[2] / "conf"
 Multirun = Callable[..., DictConfig]
@@ -42,6 +43,12 @@ def multirun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Multir
 
 
 @pytest.fixture
+def every_epoch_is_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No wait between two checkpoints."""
+    monkeypatch.setattr(saving, "LONGEST_WAIT", 0.0)
+
+
+@pytest.fixture
 def expand(multirun: Multirun) -> Callable[..., list[Job]]:
     """The jobs of a sweep with these overrides."""
 
@@ -55,5 +62,5 @@ def expand(multirun: Multirun) -> Callable[..., list[Job]]:
 @pytest.fixture(scope="session")
 def forker() -> Iterator[subprocess.Popen[str]]:
     """A process that has imported torch, for `forked.Project`."""
-    with forking() as process:
+    with forking.forker() as process:
         yield process

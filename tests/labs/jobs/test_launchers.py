@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import joblib
@@ -14,7 +13,6 @@ from labs.cells import Cell
 from labs.errors import UserError
 from labs.jobs import launchers, preflight, sweep
 from labs.jobs.plan import Job
-from labs.training import machine
 
 Compose = Callable[..., DictConfig]
 SLURM = {"_target_": "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher", "array_parallelism": 4}
@@ -81,51 +79,6 @@ def test_a_plan_for_another_machine_is_not_timed_on_this_one(
     assert (head.split(), job.split()[:3]) == (["job", "status", "parameters", "disk"], ["model.depth=2", "missing", "17,610"])
     assert disk.startswith("disk: at most ")
     assert last == ("1 job, not timed, as they run elsewhere, with 64 at a time; nothing was run")
-
-
-# ── several GPUs ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_workers_take_gpus_in_turn_and_anything_else_the_first() -> None:
-    assert [machine.gpu_of_worker(f"LokyProcess-{i}", 3) for i in range(1, 8)] == [0, 1, 2, 0, 1, 2, 0]
-    assert [machine.gpu_of_worker(name, 3) for name in ("MainProcess", "LokyProcess-x")] == [0, 0]
-
-
-def worker_name(folder: Path) -> str:
-    import multiprocessing
-    import time
-
-    name = multiprocessing.current_process().name
-    (folder / name).touch()
-    ends = time.monotonic() + 300
-    while len(list(folder.iterdir())) < 2 and time.monotonic() < ends:  # until the other worker has taken a task
-        time.sleep(0.01)
-    return name
-
-
-def test_workers_of_joblib_have_the_names_that_decide(tmp_path: Path) -> None:
-    names = set(joblib.Parallel(n_jobs=2, backend="loky")(joblib.delayed(worker_name)(tmp_path) for _ in range(4)))
-    assert sorted(machine.gpu_of_worker(name, 2) for name in names) == [0, 1]
-
-
-@pytest.mark.parametrize(
-    ("count", "name", "device"),
-    [
-        (0, "auto", "cpu"),
-        (1, "auto", "cuda"),
-        (2, "auto", "cuda:1"),
-        (2, "cuda", "cuda"),
-        (2, "cuda:0", "cuda:0"),
-        (2, "cpu", "cpu"),
-    ],
-)
-def test_auto_spreads_workers_over_gpus_and_a_named_device_is_taken_as_it_is(
-    monkeypatch: pytest.MonkeyPatch, count: int, name: str, device: str
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
-    monkeypatch.setattr(machine.multiprocessing, "current_process", lambda: SimpleNamespace(name="LokyProcess-2"))
-    assert machine.choose_device(name) == torch.device(device)
 
 
 # ── what is missing ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -2,14 +2,15 @@
 
 import itertools
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import networks
 import pytest
 import torch
-from breaking_off import SHORT, refusal, resumes
+from breaking_off import refusal, resumes
+from networks import Own, own
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
@@ -18,124 +19,11 @@ from labs.errors import UserError
 from labs.jobs import plan, preflight, sweep
 from labs.models import custom
 from labs.seeding import stream_seed
-from labs.training import saving
 from labs.training.run import build_model
 
+pytestmark = pytest.mark.usefixtures("every_epoch_is_saved")
+MODULE = networks.__name__
 Compose = Callable[..., DictConfig]
-
-
-@pytest.fixture(autouse=True)
-def every_epoch_is_saved(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(saving, "LONGEST_WAIT", 0.0)
-
-
-class Own(nn.Module):
-    """Lazy layers, and an output that `kind` turns into something else."""
-
-    def __init__(self, input_shape: tuple[int, int, int], num_classes: int, kind: str = "logits") -> None:
-        super().__init__()
-        self.body = nn.Sequential(nn.Flatten(), nn.LazyLinear(8), nn.LazyBatchNorm1d(), nn.ReLU(), nn.LazyLinear(num_classes))
-        self.kind = kind
-
-    def forward(self, x: Tensor) -> Any:
-        if self.kind == "batch of 64":
-            x = x.reshape(64, -1)
-        if self.kind.startswith("reads") and x.sum().item() > 1e30:
-            x = x / 2
-        if (self.kind.endswith("up to 4") and len(x) > 4) or (self.kind.endswith("never 17") and len(x) == 17):
-            raise ValueError(f"not for {len(x)}")
-        hidden = self.body[:-1](x)
-        logits = self.body[-1](hidden)
-        if self.kind == "in place":
-            hidden += 1
-        if self.kind == "late":
-            self.late = nn.Linear(10, 10)
-        return {
-            "tuple": (logits, x), "auxiliary": [logits, logits] if self.training else logits, "dict": {"logits": logits},
-            "none": None, "few": logits[:, :5], "many": logits.repeat(1, 2), "4-D": logits[..., None, None],
-            "images": logits[:1], "integers": logits.long(), "half": logits.half(), "detached": logits.detach(),
-            "three": logits[:3], "merged": logits.reshape(-1, 20) if len(x) % 2 == 0 else logits, "squeezed": logits.squeeze(),
-            "nan": logits * float("nan"),
-            "softmax": logits.softmax(1), "double": logits.double(), "evaluation": logits if self.training else logits[0],
-        }.get(self.kind, logits)  # fmt: skip
-
-
-class Sparse(nn.Module):
-    """Rows of a table, of which only those that were looked up have a gradient."""
-
-    def __init__(self, input_shape: tuple[int, int, int], num_classes: int, rows: int = 10) -> None:
-        super().__init__()
-        self.table = nn.Embedding(rows, num_classes, sparse=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.table((x.flatten(1)[:, 20] * 10).clamp(0, 9).long())
-
-
-class Ends(nn.Module):
-    def __init__(self, input_shape: tuple[int, int, int], num_classes: int, by: str, late: bool = False) -> None:
-        super().__init__()
-        self.head, self.by = nn.Linear(64, num_classes), by
-        if not late:
-            self.end()
-
-    def end(self) -> None:
-        if self.by == "interrupt":
-            raise KeyboardInterrupt
-        sys.exit(None if self.by == "exit" else self.by)
-
-    def forward(self, x: Tensor) -> None:
-        self.end()
-
-
-class Raises:
-    def __init__(self, **arguments: Any) -> None:
-        raise ValueError("inner\ntrouble")
-
-
-class Holds(nn.Module):
-    def __init__(self, input_shape: Any, num_classes: int, block: Any) -> None:
-        super().__init__()
-
-
-class Twice(nn.Module):
-    """A module that is used twice, and so has two names."""
-
-    def __init__(self, input_shape: Any, num_classes: int) -> None:
-        super().__init__()
-        self.first = nn.Linear(64, 64)
-        self.norm = nn.BatchNorm1d(64)
-        self.again, self.norm_again, self.head = self.first, self.norm, nn.Linear(64, num_classes)
-
-    def forward(self, x: Any) -> Any:
-        return self.head(self.norm_again(self.again(self.norm(self.first(x.flatten(1))))))
-
-
-class Tied(nn.Module):
-    def __init__(self, input_shape: tuple[int, int, int], num_classes: int) -> None:
-        super().__init__()
-        self.first, self.second, self.head = nn.Linear(64, 64), nn.Linear(64, 64), nn.Linear(64, num_classes)
-        self.second.weight = self.first.weight
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.second(self.first(x.flatten(1)).relu()).relu())
-
-
-class Frozen(nn.Module):
-    def __init__(self, input_shape: tuple[int, int, int], num_classes: int, parameters: bool = True) -> None:
-        super().__init__()
-        if parameters:
-            self.head = nn.Linear(64, num_classes).requires_grad_(False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.flatten(1)[:, :10]
-
-
-def own(compose_config: Compose, target: str = "Own", **arguments: Any) -> DictConfig:
-    cfg = compose_config(*[word for word in SHORT if not word.startswith("model.")])
-    cfg.model = OmegaConf.create({"_target_": f"{__name__}.{target}", **arguments})
-    return cfg
-
-
 RETURNS = {
     "tuple": "a tuple ((3, 10), (3, 1, 8, 8)) for 3 images",
     "auxiliary": "a list ((3, 10), (3, 10)) for 3 images",
@@ -156,7 +44,7 @@ RETURNS = {
 @pytest.mark.parametrize("kind", RETURNS)
 def test_what_is_no_logits_is_refused(compose_config: Compose, kind: str) -> None:
     assert refusal(own(compose_config, kind=kind)) == (
-        f"model._target_={__name__}.Own: returns {RETURNS[kind]}; it must return their logits alone, "
+        f"model._target_={MODULE}.Own: returns {RETURNS[kind]}; it must return their logits alone, "
         "a float32 tensor of shape (3, 10), a number for each of the 10 classes"
     )
 
@@ -173,7 +61,7 @@ def test_what_is_no_logits_is_refused(compose_config: Compose, kind: str) -> Non
 ])  # fmt: skip
 def test_what_cannot_be_trained_is_one_line(compose_config: Compose, target: str, arguments: dict[str, Any], line: str) -> None:
     said = refusal(own(compose_config, target, **arguments))
-    assert said.startswith(line.format(__name__))
+    assert said.startswith(line.format(MODULE))
     assert "\n" not in said
 
 
@@ -188,7 +76,7 @@ def test_what_cannot_be_trained_is_one_line(compose_config: Compose, target: str
 def test_what_fails_for_the_batches_of_a_run_is_refused(compose_config: Compose, kind: str, line: str) -> None:
     cfg = own(compose_config, kind=kind)
     cfg.trainer.batch_size = 64
-    assert refusal(cfg).startswith(f"model._target_={__name__}.Own: {line}")
+    assert refusal(cfg).startswith(f"model._target_={MODULE}.Own: {line}")
 
 
 @pytest.mark.parametrize(("kind", "trainer", "fails"), [
@@ -205,7 +93,7 @@ def test_the_last_batches_count_too(compose_config: Compose, kind: str, trainer:
     if fails is None:
         preflight.check_networks([cfg])
     else:
-        assert refusal(cfg).startswith(f"model._target_={__name__}.Own: {fails}")
+        assert refusal(cfg).startswith(f"model._target_={MODULE}.Own: {fails}")
 
 
 def test_the_batches_are_those_of_a_run(compose_config: Compose) -> None:
@@ -247,21 +135,21 @@ def test_sparse_gradients_are_refused(compose_config: Compose, here: bool) -> No
     with pytest.raises(UserError) as caught:
         preflight.check_networks([own(compose_config, "Sparse")], here=here)
     assert str(caught.value) == (
-        f"model._target_={__name__}.Sparse: table.weight has sparse gradients, which are not trained here; set sparse=False"
+        f"model._target_={MODULE}.Sparse: table.weight has sparse gradients, which are not trained here; set sparse=False"
     )
 
 
 def test_what_fails_with_numbers_alone_is_refused(compose_config: Compose) -> None:
     said = refusal(own(compose_config, "Sparse", rows=1))
     assert said == (
-        f"model._target_={__name__}.Sparse: its forward fails for 3 images of shape (1, 8, 8) (index out of range in self)"
+        f"model._target_={MODULE}.Sparse: its forward fails for 3 images of shape (1, 8, 8) (index out of range in self)"
     )
 
 
 def test_what_is_not_finite_from_the_start_is_said(compose_config: Compose, caplog: pytest.LogCaptureFixture) -> None:
     preflight.check_networks([own(compose_config, kind=kind) for kind in ("nan", "logits")])
     assert caplog.messages == [
-        f"model._target_={__name__}.Own: returns NaN or infinity before the first step, so that its run will be diverged"
+        f"model._target_={MODULE}.Own: returns NaN or infinity before the first step, so that its run will be diverged"
     ]
 
 
@@ -273,9 +161,9 @@ def test_a_network_that_ends_the_program_is_refused(
 ) -> None:
     monkeypatch.setattr(signal, "default_int_handler", None)  # as where labs.signals handles Ctrl-C
     line = f"ends the program, by {said}"
-    assert refusal(own(compose_config, "Ends", by=by)) == f"model._target_={__name__}.Ends: {line}"
+    assert refusal(own(compose_config, "Ends", by=by)) == f"model._target_={MODULE}.Ends: {line}"
     late = refusal(own(compose_config, "Ends", by=by, late=True))
-    assert late == f"model._target_={__name__}.Ends: its forward fails for 3 images of shape (1, 8, 8) ({line})"
+    assert late == f"model._target_={MODULE}.Ends: its forward fails for 3 images of shape (1, 8, 8) ({line})"
 
 
 def test_ctrl_c_ends_the_program_where_nothing_handles_it(compose_config: Compose) -> None:
@@ -284,13 +172,13 @@ def test_ctrl_c_ends_the_program_where_nothing_handles_it(compose_config: Compos
 
 
 def test_what_is_made_inside_of_a_network_is_named(compose_config: Compose) -> None:
-    cfg = own(compose_config, "Holds", block={"_target_": f"{__name__}.Raises"})
-    assert refusal(cfg) == f"model._target_={__name__}.Holds (model.block): inner trouble"
+    cfg = own(compose_config, "Holds", block={"_target_": f"{MODULE}.Raises"})
+    assert refusal(cfg) == f"model._target_={MODULE}.Holds (model.block): inner trouble"
 
 
 def test_what_a_network_needs_is_named(compose_config: Compose) -> None:
     said = refusal(own(compose_config, "Ends", late=True))
-    assert said == f"model._target_={__name__}.Ends: needs by; add +model.by=…"
+    assert said == f"model._target_={MODULE}.Ends: needs by; add +model.by=…"
 
 
 def test_text_with_a_reference_in_it_reaches_the_network_as_it_is(compose_config: Compose) -> None:

@@ -1,0 +1,48 @@
+"""Composed configurations to change, and the line with which one is refused."""
+
+import copy
+import functools
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf
+
+from labs import cells, config
+from labs.errors import UserError
+
+CONF = Path(__file__).parents[2] / "conf"
+FOLDER = "dataset.folder=pictures"
+
+
+@functools.cache
+def composed(*overrides: str) -> DictConfig:
+    config.register()
+    cells.register()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("config", overrides=list(overrides))
+
+
+def base_for(key: str) -> DictConfig:
+    """A good configuration that holds `key`."""
+    choices = [
+        [],
+        ["model=cnn", "optimizer=sgd", "scheduler=cosine", "dataset=imagefolder", FOLDER, "logger=all"],
+        ["scheduler=constant"],
+        ["scheduler=warmup_cosine"],
+        ["dataset=any/target", "dataset._target_=a.B"],
+    ]
+    for overrides in choices:
+        group, _, leaf = key.rpartition(".")
+        cfg = composed(*overrides)
+        if leaf in (OmegaConf.select(cfg, group) if group else cfg):
+            return copy.deepcopy(cfg)
+    raise AssertionError(f"no configuration holds {key}")
+
+
+def refusal(cfg: DictConfig) -> str:
+    with pytest.raises(UserError) as caught:
+        config.check(cfg)
+    return str(caught.value)

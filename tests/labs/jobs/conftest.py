@@ -1,0 +1,145 @@
+"""What the tests of jobs share: one job as Hydra calls it, a study, and what runs the jobs of a sweep."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from forked import Ended, Project, new_project
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from launching import CLUSTER, SACCT, SBATCH, SCONTROL, SRUN, Launcher, environment, need, processes_with
+from omegaconf import DictConfig, open_dict
+from one_job import result
+from sweeping import STUDY
+
+from labs import cells, config
+from labs.cells import Cell
+
+CONF = Path(__file__).parents[3] / "conf"
+Start = Callable[..., DictConfig]
+
+
+@pytest.fixture
+def cell(tmp_path: Path) -> Path:
+    return tmp_path / "multirun" / "s" / "cell"
+
+
+@pytest.fixture
+def start(cell: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    """The configuration of one job, with everything set that Hydra sets before it calls the job."""
+    config.register()
+    cells.register()
+    GlobalHydra.instance().clear()
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
+    monkeypatch.chdir(cell.parents[2])
+    Path("train.py").symlink_to(CONF.parent / "train.py")
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+
+        def compose(*overrides: str, sweep: bool = True) -> DictConfig:
+            hydra = GlobalHydra.instance().hydra
+            assert hydra is not None
+            cfg = hydra.compose_config("config", [*overrides], RunMode.RUN, with_log_configuration=False)
+            with open_dict(cfg):
+                cfg.hydra.mode = RunMode.MULTIRUN if sweep else RunMode.RUN
+                cfg.hydra.runtime.output_dir = str(cell)
+                HydraConfig.instance().set_config(cfg.copy())
+                del cfg["hydra"]
+            return cfg
+
+        yield compose
+
+
+@pytest.fixture
+def training(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """In place of the training: the seeds of each call, with a result for each."""
+    calls: list[list[int]] = []
+
+    def train(cell: Cell, seeds: list[int], *, show_progress: bool) -> None:
+        calls.append(seeds)
+        for seed in seeds:
+            result(cell.directory, cell.cfg, seed, val_acc=90.0 + seed)
+
+    monkeypatch.setattr("labs.training.run.train", train)
+    return calls
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def joblib(home: Path) -> Launcher:
+    return ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"], environment(home)
+
+
+@pytest.fixture(scope="module")
+def submitit_local(home: Path) -> Launcher:
+    need("submitit", "slurm")
+    return ["hydra/launcher=submitit_local"], environment(home)
+
+
+@pytest.fixture(scope="module")
+def slurm(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Launcher:
+    need("submitit", "slurm")
+    folder = tmp_path_factory.mktemp("slurm")
+    for name, text in (("sbatch", SBATCH), ("srun", SRUN), ("scontrol", SCONTROL), ("sacct", SACCT)):
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    env = environment(home)
+    return ["hydra/launcher=slurm"], env | {"STAND_IN": str(folder), "PATH": f"{folder}:{env['PATH']}"}
+
+
+@pytest.fixture(scope="module")
+def ray(home: Path) -> Iterator[Launcher]:
+    """A cluster of two nodes with a core each; when it ends, none of its processes is left."""
+    need("ray", "ray")
+    env = environment(home) | {"RAY_USAGE_STATS_ENABLED": "0"}
+    with tempfile.TemporaryDirectory(prefix="r", ignore_cleanup_errors=True) as temporary:  # a socket's path must be short
+        code = CLUSTER.replace("TEMPORARY", repr(temporary))
+        with subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", code],
+            env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        ) as cluster:  # fmt: skip
+            assert cluster.stdout is not None
+            address = next((line.strip() for line in cluster.stdout if re.fullmatch(r"[\d.]+:\d+\n", line)), None)
+            assert address, "the cluster did not start"
+            yield ["hydra/launcher=ray", f"hydra.launcher.address={address}"], env
+            cluster.communicate("\n", timeout=300)
+        deadline = time.monotonic() + 300
+        while (left := processes_with(temporary)) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert left == []
+
+
+@pytest.fixture
+def launcher(request: pytest.FixtureRequest) -> Launcher:
+    found: Launcher = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture
+def project(tmp_path: Path, forker: subprocess.Popen[str]) -> Project:
+    return new_project(tmp_path / "project", forker)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, forker: subprocess.Popen[str]) -> tuple[Project, Ended]:
+    """A study of two depths and two seeds after its first start."""
+    project = new_project(tmp_path_factory.mktemp("finished") / "project", forker)
+    return project, project.train(*STUDY)
+
+
+@pytest.fixture
+def study(finished: tuple[Project, Ended], tmp_path: Path) -> Project:
+    """A copy of that study, to be changed."""
+    shutil.copytree(finished[0].folder, tmp_path / "project", symlinks=True)
+    return Project(tmp_path / "project", finished[0].forker)
