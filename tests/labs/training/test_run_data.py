@@ -93,7 +93,7 @@ def test_the_images_of_both_parts_are_recorded(compose_config: Compose, tmp_path
         assert result["data"] == f"{datasets.load(cfg.dataset, train=True).fingerprint():08x}"
         assert result["test_data"] == f"{datasets.load(cfg.dataset, train=False).fingerprint():08x}"
         recorded.append((result["data"], result["test_data"]))
-        test_images = {path for path, _ in imagefolder._parts(imagefolder._find(cfg.dataset), cfg.dataset)[1]}
+        test_images = {path for path, _ in ImageFolder(cfg.dataset).parts()[1]}
         changed = PIL.Image.open(min(test_images))
         changed.putpixel((0, 0), (1, 2, 3))
         changed.save(min(test_images))
