@@ -201,8 +201,8 @@ def first_step(cfg: DictConfig) -> dict[str, float]:
 
     Images: the largest difference of a normalised pixel; labels must be equal. Loss and gradient, from the same images and in
     double precision, where no near tie of a ReLU or a max-pool is decided by rounding: relative differences. The gradients in
-    single precision, by the engines stacked and fused: how far from that. Lightning's contender shares network, loaders and loss
-    with the recipe.
+    single precision, by the engines stacked and fused: how far from that. Lightning's contender has the recipe's network,
+    loaders and loss.
     """
     images, labels = next(iter(loaders(cfg, 0)[0]))
     training, _ = data.split_validation(datasets.load(cfg.dataset, train=True), cfg.dataset.val_size, cfg.dataset.split_seed)
