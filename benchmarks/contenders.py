@@ -23,7 +23,6 @@ import torch.nn.functional as F
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
 import terminal
@@ -208,8 +207,9 @@ def first_step(cfg: DictConfig) -> dict[str, float]:
     """How far the first step of the plain recipe is from this project's.
 
     Images: the largest difference of a normalised pixel; labels must be equal. Loss and gradient, from the same images and in
-    double precision, where no near tie of a ReLU or a max-pool is decided by rounding: relative differences. Counts the
-    operations of this project's step, too. Lightning's contender shares network, loaders and loss with the recipe.
+    double precision, where no near tie of a ReLU or a max-pool is decided by rounding: relative differences. The gradients in
+    single precision, by the engines stacked and fused: how far from that. Lightning's contender has the recipe's network,
+    loaders and loss.
     """
     images, labels = next(iter(loaders(cfg, 0)[0]))
     training, _ = split_validation(datasets.load(cfg.dataset, train=True), cfg.dataset.val_size, cfg.dataset.split_seed)
@@ -223,29 +223,28 @@ def first_step(cfg: DictConfig) -> dict[str, float]:
     model = build_model(cfg, cfg.seed).double()
     loss = F.cross_entropy(model(batch[0].double()), labels)
     theirs = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.parameters()))])
-    ours = Replicas([build_model(cfg, cfg.seed).double()], [cfg.seed])
-    ours.begin_epoch(1)
-    optimizer = torch.optim.Adam(ours.parameters_of(0, flat=True), fused=True)
-    with Operations() as operations:
-        our_loss = ours.step(batch.double(), batch_labels)[0] / len(labels)
-        optimizer.step()
-    gradient = torch.cat([values.flatten() for values in ours.views(ours.gradients).values()])
+    exact = torch.cat([values.flatten() for values in stepped(cfg, batch.double(), batch_labels, torch.float64)[1]])
+    found = {
+        name: torch.cat([values.flatten() for values in stepped(cfg, batch, batch_labels, torch.float32, engine)[1]])
+        for name, engine in (("rounded", "stacked"), ("fused", "auto"))
+    }
+    our_loss = stepped(cfg, batch.double(), batch_labels, torch.float64)[0]
     return {
         "images": (batch[0] - images).abs().max().item(),
-        "loss": abs(our_loss.item() - loss.item()) / loss.item(),
-        "gradient": ((gradient - theirs).norm() / theirs.norm()).item(),
-        "operations": operations.count,
+        "loss": abs(our_loss - loss.item()) / loss.item(),
+        "gradient": ((exact - theirs).norm() / theirs.norm()).item(),
+        **{name: ((gradient - theirs).norm() / theirs.norm()).item() for name, gradient in found.items()},
     }
 
 
-class Operations(TorchDispatchMode):
-    """Counts the operations that PyTorch dispatches, views not counted, since they compute nothing."""
-
-    count = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += not func.is_view
-        return func(*args, **(kwargs or {}))
+def stepped(
+    cfg: DictConfig, batch: Tensor, labels: Tensor, dtype: torch.dtype, engine: str = "auto"
+) -> tuple[float, list[Tensor]]:
+    """Mean loss and gradients of this project's first step."""
+    replicas = Replicas([build_model(cfg, cfg.seed).to(dtype)], [cfg.seed], engine=engine)
+    replicas.begin_epoch(1)
+    losses, _ = replicas.step(batch, labels)
+    return losses.item() / labels.shape[1], list(replicas.views(replicas.gradients).values())
 
 
 def main() -> None:

@@ -31,6 +31,13 @@ def sgemm_gflops(threads: int, size: int = 2048) -> float:
     return 2 * size**3 / fastest(lambda: a @ b) / 1e9
 
 
+def small_gflops(count: int = 64) -> float:
+    """Rate of many products of 32x32 with 32x128 matrices, which most layers are made of, 10^9 operations a second."""
+    torch.set_num_threads(1)
+    a, b = torch.randn(count, 32, 32), torch.randn(count, 32, 128)
+    return 2 * count * 32 * 32 * 128 / fastest(lambda: torch.bmm(a, b), 50) / 1e9
+
+
 def copy_gbytes(size: int = 2**26) -> float:
     """Bandwidth of a copy that no cache holds, 10^9 bytes a second, reading and writing counted."""
     source, target = torch.ones(size), torch.empty(size)
@@ -87,6 +94,7 @@ def measure() -> dict[str, object]:
     return {
         "machine": machine(),
         "sgemm_gflops": gemm,
+        "small_gflops": small_gflops(),
         "copy_gbytes": copy_gbytes(),
         "eager_us": eager_microseconds(),
         "convolutions_ms": convolution_milliseconds(),

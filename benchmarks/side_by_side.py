@@ -1,11 +1,11 @@
-"""This project beside a plain PyTorch recipe and Lightning, and many seeds at once beside one at a time.
+"""This project beside a plain PyTorch recipe, Lightning and JAX, and many seeds at once beside one at a time.
 
     python -m benchmarks.side_by_side [--pairs 3] [--only mlp seeds diagnostics cnn] [--write benchmarks/results.md]
 
-Needs MNIST and CIFAR-10, `pip install -c constraints.txt -e '.[bench]'` for Lightning (left out where it is not installed),
-and a machine with nothing else to do: about 25 minutes on two cores. Before anything is timed the first step of the plain
-recipe must agree with this project's, loss and gradient. Each figure is from a fresh process; contenders take turns, and a
-ratio is the median over pairs of neighbours in time, with the smallest and the largest.
+Needs MNIST and CIFAR-10, `pip install -c constraints.txt -e '.[bench]'` for Lightning and JAX (left out where they are not
+installed), and a machine with nothing else to do: about 25 minutes on two cores. Before anything is timed the first step of the
+plain recipe must agree with this project's, loss and gradient. Each figure is from a fresh process; contenders take turns, and
+a ratio is the median over pairs of neighbours in time, with the smallest and the largest.
 """
 
 import argparse
@@ -30,6 +30,9 @@ CNN = ["model=cnn", "dataset=cifar10", "dataset.val_size=256", "trainer.batch_si
 PARTS = ("mlp", "seeds", "diagnostics", "cnn")
 SAME_IMAGES = 1e-4  # of a pixel of standard deviation 1; torchvision rounds otherwise
 SAME_STEP = 1e-6  # relative, in double precision; plain gradients grow by 10^8 over 100 layers, and rounding with them
+
+
+ROUNDED = 10  # times as far from double precision as the stacked engine may the fused one be
 
 
 def mlp(depth: int, residual: bool, *extra: str, epochs: int = 3) -> list[str]:
@@ -77,58 +80,68 @@ def table(header: list[str], rows: list[list[str]]) -> list[str]:
     return ["| " + " | ".join(line) + " |" for line in (header, ["---"] * len(header), *rows)]
 
 
-def gate() -> tuple[list[str], dict[str, int]]:
-    """Whether plain recipe and project do the same, and how many operations a step takes here.
-
-    Stops the benchmark if they do not.
-    """
-    rows, operations = [], {}
+def gate() -> list[str]:
+    """Whether plain recipe and project do the same, and how far single precision is from it. Stops the benchmark if not."""
+    rows = []
     for name, overrides in (
         *((f"MLP, depth {d}, {'residual' if r else 'plain'}", mlp(d, r)) for d in DEPTHS for r in (False, True)),
         ("CNN", [*CNN, "dataset.augment=none", "model.dropout=0"]),
     ):
         apart = finish(start(overrides, name="first_step"))
-        operations[name] = apart["operations"]
-        if apart["images"] > SAME_IMAGES or max(apart["loss"], apart["gradient"]) > SAME_STEP:
+        same = apart["images"] <= SAME_IMAGES and max(apart["loss"], apart["gradient"]) <= SAME_STEP
+        if not same or apart["fused"] > ROUNDED * max(apart["rounded"], SAME_STEP):
             raise SystemExit(f"{name}: the first steps differ, so there is nothing to compare: {apart}")
-        rows.append([name, *(f"{apart[what]:.0e}" for what in ("images", "loss", "gradient"))])
-    return table(["first step, differences in", "pixels", "loss", "gradient"], rows), operations
+        rows.append([name, *(f"{apart[what]:.0e}" for what in ("images", "loss", "gradient", "rounded", "fused"))])
+    return table(["first step, differences in", "pixels", "loss", "gradient", "in float32, stacked", "in float32, fused"], rows)
 
 
-def one_seed(floors: dict[str, Any], operations: dict[str, int], pairs: int) -> list[str]:
-    """One network at a time against the plain recipe, Lightning and the floors of the machine."""
+def one_seed(floors: dict[str, Any], pairs: int, jax: str | None) -> list[str]:
+    """One network at a time against the stacked engine, plain recipe, Lightning, JAX and the floor of the machine."""
     cores = os.cpu_count() or 1
     rivals: dict[str, dict[str, Any]] = {
+        "stacked": {"name": "project"},
         "plain": {"name": "plain", "workers": 2, "threads": cores},
         "plain, tuned": {"name": "plain", "workers": 2, "persistent": True},
         "Lightning": {"name": "lightning", "workers": 2, "persistent": True, "threads": cores},
+        "JAX": {"name": "jax"},
     }
     if not find_spec("lightning"):
         del rivals["Lightning"]
+    if jax is None:
+        del rivals["JAX"]
     rows = []
     for depth in DEPTHS:
         for residual in (False, True):
-            overrides = mlp(depth, residual, epochs=2)
             ours: list[float] = []
             theirs: dict[str, list[float]] = {rival: [] for rival in rivals}
             for _ in range(pairs):
                 ours.append(milliseconds(mlp(depth, residual, epochs=4), STEPS, name="project"))
                 for rival, how in rivals.items():
-                    theirs[rival].append(milliseconds(overrides, STEPS, **how))
-            kind = "residual" if residual else "plain"
-            calls = operations[f"MLP, depth {depth}, {kind}"]
+                    if rival == "JAX":
+                        theirs[rival].append(jax_milliseconds(str(jax), depth, residual))
+                    elif rival == "stacked":
+                        stacked = mlp(depth, residual, "trainer.engine=stacked", epochs=4)
+                        theirs[rival].append(milliseconds(stacked, STEPS, **how))
+                    else:
+                        theirs[rival].append(milliseconds(mlp(depth, residual, epochs=2), STEPS, **how))
             floor = arithmetic_floor(depth, floors)
-            both = floor + calls * floors["eager_us"] / 1e3
-            row = [str(depth), kind, f"{median(ours):.2f}", f"{median(ours) / floor:.1f}x", str(calls)]
-            row.append(f"{median(ours) / both:.1f}x")
+            row = [str(depth), "residual" if residual else "plain", f"{median(ours):.2f}", f"{median(ours) / floor:.1f}x"]
             for rival in rivals:
-                row += [f"{median(theirs[rival]):.1f}", ratio(ours, theirs[rival])]
+                row += [f"{median(theirs[rival]):.2f}", ratio(ours, theirs[rival])]
             rows.append(row)
             say(" | ".join(row))
-    header = ["depth", "", "here, ms a step", "over arithmetic", "operations a step", "over arithmetic and calls"]
+    header = ["depth", "", "here, ms a step", "over arithmetic"]
     for rival in rivals:
         header += [f"{rival}, ms a step", f"{rival} / here"]
     return table(header, rows)
+
+
+def jax_milliseconds(python: str, depth: int, residual: bool) -> float:
+    """Milliseconds a step of the same network in JAX, without compilation, validation or anything else."""
+    how = {"depth": depth, "residual": residual, "batch": BATCH, "steps": STEPS, "epochs": 4}
+    command = [python, str(Path(__file__).with_name("jax_scan.py")), json.dumps(how)]
+    epochs = json.loads(subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout)["epochs"]
+    return float(median(epochs[1:]) / STEPS * 1e3)
 
 
 def arithmetic_floor(depth: int, floors: dict[str, Any]) -> float:
@@ -216,6 +229,9 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--write", type=Path)
+    parser.add_argument(
+        "--jax", metavar="PYTHON", default=sys.executable if find_spec("jax") else None, help="a Python that has jax"
+    )
     options = parser.parse_args()
 
     floors = json.loads(subprocess.run(
@@ -223,7 +239,7 @@ def main() -> None:
     ).stdout)  # fmt: skip
     say(floors["machine"])
     convolutions = floors["convolutions_ms"]
-    agreement, operations = gate()
+    agreement = gate()
     page = [
         "# Side by side", "",
         f"Measured on {date.today().isoformat()} by `python -m benchmarks.side_by_side --pairs {options.pairs}`. "
@@ -231,7 +247,8 @@ def main() -> None:
         "",
         "Floors, from the same run: SGEMM " + ", ".join(f"{rate:.0f} GFLOP/s with {threads} thread{'s' * (threads != '1')}"
         for threads, rate in floors["sgemm_gflops"].items())
-        + f"; copy {floors['copy_gbytes']:.1f} GB/s; {floors['eager_us']:.2f} µs for the smallest eager operation. Four 3x3 "
+        + f"; 32x32 times 32x128 {floors['small_gflops']:.0f} GFLOP/s; copy "
+        f"{floors['copy_gbytes']:.1f} GB/s; {floors['eager_us']:.2f} µs for the smallest eager operation. Four 3x3 "
         f"convolutions of 32 channels: {convolutions['one after another']:.1f} ms one after another, "
         f"{convolutions['grouped']:.1f} ms as one grouped convolution.",
         "", "## Do they do the same?", "", *agreement, "",
@@ -242,8 +259,9 @@ def main() -> None:
             f"MLP on MNIST, batch {BATCH}, {STEPS} steps an epoch, 1,000 validation images; all of an epoch is counted, here "
             "with gradient diagnostics, TensorBoard and checkpoints on, one thread. plain: two loader workers and torch's own "
             "threads, as such recipes are written. plain, tuned: workers that stay from epoch to epoch, one computing thread. "
-            "Lightning: workers that stay, its own default threads; no logger, checkpoints, progress bar.", "",
-            *one_seed(floors, operations, options.pairs), "",
+            "Lightning: workers that stay, its own default threads; no logger, checkpoints, bar. JAX: the steps alone, one "
+            "jitted scan on one thread, not compiling. Over arithmetic: over the matrix products at SGEMM's rate.", "",
+            *one_seed(floors, options.pairs, options.jax), "",
         ]  # fmt: skip
     if "seeds" in options.only:
         page += [

@@ -13,7 +13,8 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from labs.cells import Cell
-from labs.data import datasets, imagefolder
+from labs.data import datasets
+from labs.data.imagefolder import ImageFolder
 from labs.data.images import Images
 from labs.errors import UserError
 from labs.jobs import preflight
