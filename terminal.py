@@ -1,12 +1,12 @@
-"""Standard output and standard error that never end the work: full, closed, at a reader that has gone, or without an ü.
+"""Standard output and standard error that never end the program: full, closed, without a reader, or without an ü.
 
     if __name__ == "__main__":
         with terminal.lasting_output():
             main()
 
-What cannot be written is lost, and whatever was to be done is done. The exit status says it afterwards: 1, with a line on
-standard error, where standard output was the answer and could not be written, and 141, without a word, where its reader had
-seen enough (`| head`). A program that has more to show for itself than its output says so by `output_is_optional()`.
+What cannot be written is lost, and the work is finished all the same. The exit status tells afterwards: 1, with a line on
+standard error, if standard output was the result and could not be written, and 141, silently, if its reader had seen enough
+(`| head`). A program that does more than print calls `output_is_optional()`.
 """
 
 import errno
@@ -19,14 +19,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-READER_GONE = 128 + getattr(signal, "SIGPIPE", 13)  # as a shell reports a program that ends by it
-_lost: OSError | None = None  # why something of standard output could not be written
+READER_GONE = 128 + getattr(signal, "SIGPIPE", 13)  # as a shell reports a program killed by it
+_lost: OSError | None = None  # why some of standard output could not be written
 _optional = False
 
 
 @contextmanager
 def lasting_output() -> Iterator[None]:
-    """Around a whole program, as its outermost context."""
+    """The outermost context manager of a program."""
     _read_ascii_as_utf8()
     keep()
     status: Any = 0
@@ -45,7 +45,7 @@ def lasting_output() -> Iterator[None]:
 
 
 def keep() -> None:
-    """Have nothing that this process prints raise an error from here on; in workers, `lasting_output` without its exit status.
+    """From here on, printing never raises in this process; for workers, `lasting_output` without its exit status.
 
     Standard streams that somebody has replaced, as pytest does, are left alone.
     """
@@ -57,7 +57,7 @@ def keep() -> None:
 
 
 def output_is_optional() -> None:
-    """The exit status is no longer to depend on whether standard output could be written."""
+    """Make the exit status independent of whether standard output could be written."""
     global _optional
     _optional = True
 
@@ -71,7 +71,7 @@ def tell(text: str) -> None:
 
 
 class _Lasting(io.RawIOBase):
-    """Hands bytes on to a standard stream, and drops what that does not take."""
+    """Passes bytes on to a standard stream, and drops what it does not take."""
 
     def __init__(self, raw: Any, name: str) -> None:
         self._raw, self.name, self.mode = raw, f"<{name}>", "wb"
@@ -84,7 +84,7 @@ class _Lasting(io.RawIOBase):
             except OSError as error:
                 self.lose(error)
                 return len(data)
-            select.select([], [self._raw], [])  # a pipe that would rather not block, and is full
+            select.select([], [self._raw], [])  # a non-blocking pipe that is full
 
     def lose(self, error: OSError) -> None:
         global _lost
@@ -102,7 +102,7 @@ class _Lasting(io.RawIOBase):
 
 
 def _lasting(stream: Any, name: str) -> io.TextIOWrapper:
-    if stream is None:  # closed when the program began: whatever is written goes nowhere
+    if stream is None:  # closed when the program began: output goes nowhere
         raw = _Lasting(open(os.devnull, "wb", buffering=0), name)  # noqa: SIM115
         raw.lose(OSError(errno.EBADF, os.strerror(errno.EBADF)))
         return io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", errors="replace")
@@ -122,7 +122,7 @@ def _flush() -> None:
 
 
 def _fill_closed_descriptors() -> None:
-    """Open what is closed of 0, 1 and 2: a file of ours, or of a program that this one starts, would take the number."""
+    """Open those of descriptors 0, 1 and 2 that are closed: a file of ours or of a child process would take the number."""
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
@@ -137,7 +137,7 @@ def _fill_closed_descriptors() -> None:
 
 
 def _read_ascii_as_utf8() -> None:
-    """Start anew in Python's UTF-8 mode where names of files are taken for ASCII.
+    """Restart in Python's UTF-8 mode if file names are read as ASCII.
 
     Python does so by itself in the C locale, unless told not to. A folder called ü has no name in ASCII, and would have
     another name in `.hydra/config.yaml`, another hash and another order among the classes.

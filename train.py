@@ -21,7 +21,7 @@ cells.register()
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(cfg: DictConfig) -> float:
-    """Run one job; what it returns is the objective of a Hydra sweeper."""
+    """Run one job, and return the objective of a Hydra sweeper."""
     return job.run(cfg)
 
 

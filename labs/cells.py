@@ -1,4 +1,4 @@
-"""Names on disk: where a run lives follows from what its configuration says, never from a clock or a job number.
+"""Names on disk: a cell's directory follows from its configuration, never from a clock or a job number.
 
 multirun/<study>/<cell>/seed=<s>/        with a study
 outputs/<date>/<time>/seed=<s>/          a single run without one
@@ -36,19 +36,19 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
 
 
 def folder_name(text: str) -> str:
-    """One name for a folder however it is spelled, and through whatever link: from where the program was started, or absolute.
+    """One name for a folder, however it is spelled or linked to: relative to where the program was started, or absolute.
 
-    The first if it lies below, as then the name stays what it is where both are moved.
+    Relative if it lies below, so that the name survives when both are moved.
     """
     try:
         start, folder = (Path(os.path.realpath(user_path(path))) for path in (".", text))
-    except ValueError:  # no system has a folder of such a name, as is said when it is read
+    except ValueError:  # no system has a folder of this name; reading it will say so
         return text
     return (folder.relative_to(start) if folder.is_relative_to(start) else folder).as_posix()
 
 
 def literal(node: Any) -> Any:
-    """Resolved values for OmegaConf to hold as they are: a `${` that is left in them was typed as text, and is no reference."""
+    """Resolved values that OmegaConf keeps as they are: a remaining `${` was typed as text and is not a reference."""
     if isinstance(node, dict):
         return {key: literal(value) for key, value in node.items()}
     if isinstance(node, list):
@@ -62,7 +62,7 @@ def config_hash(cfg: DictConfig) -> str:
 
 
 def digest(configuration: dict[str, Any]) -> str:
-    """`config_hash` of a configuration in plain Python, such as config.json holds, taken as it is."""
+    """`config_hash` of a configuration in plain Python, such as the one in config.json, taken as is."""
     decisive: dict[str, Any] = json.loads(json.dumps(configuration))
     for key in (*NOT_IN_HASH, *ADDED):
         *groups, leaf = key.split(".")
@@ -104,12 +104,12 @@ def sweep_dir(cfg: DictConfig, now: str) -> str:
 
 
 def run_dir(cfg: DictConfig, now: str) -> str:
-    """Where a single run goes: its cell of the study, or Hydra's habit of outputs/<date>/<time>."""
+    """Where a single run goes: its cell of the study, or Hydra's default outputs/<date>/<time>."""
     return f"{sweep_dir(cfg, now)}/{cell_name(cfg)}" if cfg.study else f"outputs/{now}"
 
 
 def seeds(cfg: DictConfig) -> list[int]:
-    """The seeds one job trains: seed, seed+1, …, one a replica."""
+    """The seeds one job trains: seed, seed+1, …, one per replica."""
     return list(range(cfg.seed, cfg.seed + cfg.replicas))
 
 
@@ -137,7 +137,7 @@ class Cell:
 
     @cached_property
     def hash(self) -> str:
-        """What the results of this configuration carry, and those of another do not."""
+        """Identifies the configuration; each of its results carries it."""
         return digest(self.values)
 
     @cached_property
@@ -156,7 +156,7 @@ class Cell:
 
 
 def register() -> None:
-    """Make the names available to conf/config.yaml as resolvers. Once a process, before composing."""
+    """Make the names available to conf/config.yaml as resolvers. Once per process, before composing."""
     OmegaConf.register_new_resolver("cell_name", lambda *, _root_: cell_name(_root_), replace=True)
     OmegaConf.register_new_resolver("sweep_dir", lambda now, *, _root_: sweep_dir(_root_, now), replace=True)
     OmegaConf.register_new_resolver("run_dir", lambda now, *, _root_: run_dir(_root_, now), replace=True)

@@ -1,4 +1,4 @@
-"""What a configuration may hold: for each option a schema, where a setting has its type and range, and the checks across keys.
+"""What a configuration may hold: a schema per option, with the type and range of each setting, and checks across keys.
 
 The values themselves live in `conf/`, where each file takes its schema from here (`/schema/… @_here_`). The schemas sit in a
 group of their own, so `model=glob(*)` never picks one up. Nothing here imports torch: `--help` and `--cfg job` answer at once.
@@ -16,10 +16,10 @@ from labs import cells
 from labs.errors import UserError
 from labs.ranges import Range, each, integer, one_of, optional, real, setting, text
 
-Text = Any  # of names and folders: as `str`, OmegaConf makes text of the number that 2026_11_25 is in a file, without a word
+Text = Any  # names and folders; with `str`, OmegaConf silently turns the number 2026_11_25 of a file into text
 NOT_STUDIES = ("checkpoints", "report", "tensorboard", "wandb")  # multirun_analysis.collect.SKIPPED
-NAME_ANYWHERE = r"(?!(?i:con|prn|aux|nul|com\d|lpt\d)(\.|$))[^\W_][\w.-]{0,99}(?<!\.)"  # of a directory, on any system
-PART = math.nextafter(1, 2)  # just above 1, which is still a part
+NAME_ANYWHERE = r"(?!(?i:con|prn|aux|nul|com\d|lpt\d)(\.|$))[^\W_][\w.-]{0,99}(?<!\.)"  # of a directory on any system
+PART = math.nextafter(1, 2)  # an exclusive bound that allows 1
 
 ABOVE_0 = real(0, above=True, allowed="a finite number above 0")
 AT_LEAST_0 = real(0, allowed="a finite number of at least 0")
@@ -73,7 +73,7 @@ class Dataset:
         optional(integer(1, 10_000)), default=None
     )
     normalize: bool = True  # per channel, by mean and standard deviation of the training images
-    augment: str = setting(  # standard: crop_padding and horizontal_flip as below | none: neither, whatever they say
+    augment: str = setting(  # standard: crop_padding and horizontal_flip as below | none: neither, whatever their values
         one_of("standard", "none")
     )
     crop_padding: int = setting(integer(0, 1_000))  # pixels of zeros around a training image before its random crop; 0: none
@@ -195,7 +195,7 @@ STUDY = text(
 
 @dataclass
 class Config:
-    """The whole tree. A user's own model, optimizer, … may be any node with a `_target_`, hence the untyped groups."""
+    """The configuration. A user's own model, optimizer, … may be any node with a `_target_`, hence the untyped groups."""
 
     model: Any = MISSING
     dataset: Any = MISSING
@@ -217,7 +217,7 @@ class Config:
     plan: bool = False
 
 
-# Where Hydra finds each: the group below `schema/`, which is also the key of its node, and the name in it.
+# Where Hydra finds each: the group below `schema/` (also the key of its node) and the name in that group.
 SCHEMAS: dict[tuple[str, str], type] = {
     ("", "config"): Config, ("", "dataset"): Dataset, ("", "imagefolder"): ImageFolder, ("", "own"): OwnDataset,
     ("", "trainer"): Trainer, ("", "logger"): Logger, ("logger", "wandb"): WandbLogger,
@@ -232,7 +232,7 @@ WANDB_MODES = ("offline", "online", "disabled")
 
 
 def register() -> None:
-    """Make the schemas known to Hydra. Once a process, before composing."""
+    """Register the schemas with Hydra. Once per process, before composing."""
     for (group, name), schema in SCHEMAS.items():
         ConfigStore.instance().store(name=name, group=f"schema/{group}".rstrip("/"), node=schema)
 
@@ -240,8 +240,8 @@ def register() -> None:
 def ranges() -> dict[str, Range]:
     """The range of each key that has one, from the schemas.
 
-    The configuration may lack the key, where another model has it. The arguments of a model, optimizer or scheduler that is
-    neither ours nor torch's have none, as the same name may mean something else there.
+    A configuration may lack the key if another model has it. Arguments of a model, optimizer or scheduler that is neither ours
+    nor torch's have no range: the same name may mean something else there.
     """
     nodes = {
         "dataset": "dataset",
@@ -279,7 +279,7 @@ def check(cfg: DictConfig) -> None:
 
 
 def check_values(values: dict[str, Any]) -> None:
-    """The same for the values of a configuration whose keys have been checked, as those of another job of its sweep.
+    """Like `check`, for values whose keys are already checked, such as those of another job of the same sweep.
 
     Args:
         values: the configuration in plain Python, as `cells.resolved` returns it.
@@ -291,7 +291,7 @@ def check_values(values: dict[str, Any]) -> None:
     for key in FREE_TEXT:
         group, _, leaf = key.rpartition(".")
         _check_text(key, nodes[group].get(leaf))
-    known = {group for group, node in nodes.items() if _is_known(node) or group == "dataset"}  # whose arguments are apart
+    known = {group for group, node in nodes.items() if _is_known(node) or group == "dataset"}  # with arguments apart
     for key, allowed in RANGES.items():
         group, _, leaf = key.rpartition(".")
         if group in known and leaf in nodes[group] and not allowed.test(value := nodes[group][leaf]):
@@ -308,7 +308,7 @@ def _is_known(node: dict[str, Any]) -> bool:
 
 
 def _check_text(key: str, value: Any) -> None:
-    """Text that was not quoted in a file, or in code, may read as something else there."""
+    """Refuse values that are not text; unquoted text may be read as another type."""
     if isinstance(value, bool | int | float):
         raise UserError(
             f"{key}={value}: is text, and was read as a {'number' if type(value) is not bool else 'truth value'}; "
@@ -364,7 +364,7 @@ def _check_training(
 
 
 def _check_tree(cfg: DictConfig) -> None:
-    """Every group is there, nothing lacks a value, and nothing was added that no code would read."""
+    """Check that all groups exist, all keys have values, and no key was added that no code reads."""
     known = [entry.name for entry in fields(Config)]
     for key in map(str, cfg):
         if key not in known and key != "hydra":
@@ -378,10 +378,10 @@ def _check_tree(cfg: DictConfig) -> None:
         node = cfg[group]
         if not isinstance(node, DictConfig):
             raise UserError(f"{group}={_show(node)}: must be one of the files in conf/{group}, without .yaml")
-        if "???" in str(OmegaConf.to_container(node)) and (missing := sorted(OmegaConf.missing_keys(node))):  # which is slow
+        if "???" in str(OmegaConf.to_container(node)) and (missing := sorted(OmegaConf.missing_keys(node))):  # slow
             raise UserError(f"{missing[0]} has no value: give it one, {missing[0]}=…")
         schema = OmegaConf.get_type(node)
-        if "_target_" not in node and is_dataclass(schema):  # what has a target is checked by the target's own signature
+        if "_target_" not in node and is_dataclass(schema):  # a target's signature checks its arguments
             read = [entry.name for entry in fields(schema)]
             for key in map(str, node):
                 if key not in read:

@@ -1,7 +1,7 @@
-"""Norms of gradients, weights and updates by layer, measured between `backward()` and the optimizer's step.
+"""Norms of gradients, weights and updates per layer, measured between `backward()` and the optimizer's step.
 
-Only what training has computed anyway is read: no extra forward pass, which would move BatchNorm's statistics, no random draw,
-and no synchronisation before the end of the epoch.
+Reads only what training computes anyway: no extra forward pass (it would change BatchNorm's statistics), no random draw, and no
+synchronisation before the end of the epoch.
 """
 
 import math
@@ -13,10 +13,10 @@ from labs.replicas.replicas import Replicas
 
 SAMPLES_AN_EPOCH, MIN_SPACING = 8, 10
 
-# What layers.jsonl holds, by layer from the input to the head.
+# What layers.jsonl holds, per layer from the input to the head.
 #     grad_norm: Euclidean norm of the loss's gradient with respect to the layer's weight.
 #     weight_norm: Euclidean norm of the weight.
-#     update_ratio: norm of the step's change of the weight over the weight's norm before it.
+#     update_ratio: norm of the weight's update over the norm of the weight before it.
 BEFORE_STEP, AFTER_STEP = ("grad_norm", "weight_norm"), ("update_ratio",)
 QUANTITIES = (*BEFORE_STEP, *AFTER_STEP)
 
@@ -36,7 +36,7 @@ def sampled_steps(mode: str, every: int, steps: int) -> range:
 class LayerNorms:
     """Collects one epoch of measurements for S replicas with L layers each.
 
-    Call `before_step` after the backward pass and `after_step` after the optimizer's, both at sampled steps only.
+    Call `before_step` after the backward pass and `after_step` after the optimizer step, both at sampled steps only.
     """
 
     def __init__(self, replicas: Replicas) -> None:
@@ -45,7 +45,7 @@ class LayerNorms:
         gradients = replicas.views(replicas.gradients).values()
         self._all_gradients = [values[i] for i in range(len(replicas)) for values in gradients]
         self._before: Tensor = torch.empty(0)
-        self._samples: dict[str, list[Tensor]] = {name: [] for name in QUANTITIES}  # (S, L) a sampled step
+        self._samples: dict[str, list[Tensor]] = {name: [] for name in QUANTITIES}  # (S, L) per sampled step
         self._mean_grad_norm: list[Tensor] = []
 
     @torch.no_grad()
@@ -63,17 +63,17 @@ class LayerNorms:
         self._samples["update_ratio"].append(moved / self._samples["weight_norm"][-1])
 
     def first(self) -> list[dict[str, list[float] | None]]:
-        """What `epoch` gives, of the first sampled step alone: in epoch 1, at initialisation, where there is no update yet."""
+        """Like `epoch`, for the first sampled step only: in epoch 1 that is initialisation, before any update."""
         lists = {name: self._samples[name][0].tolist() for name in BEFORE_STEP}
         return [{name: lists[name][i] if name in lists else None for name in QUANTITIES} for i in range(len(self._replicas))]
 
     def epoch(self) -> list[dict[str, list[float]]]:
-        """For each replica the quantities of each layer, as means over the epoch's sampled steps."""
+        """Each replica's quantities per layer, averaged over the epoch's sampled steps."""
         lists = {name: torch.stack(samples).mean(0).tolist() for name, samples in self._samples.items()}
         return [{name: values[i] for name, values in lists.items()} for i in range(len(self._replicas))]
 
     def mean_grad_norm(self) -> list[float]:
-        """For each replica the gradient norm, averaged over all parameter tensors and over the epoch's sampled steps."""
+        """Each replica's gradient norm, averaged over all parameter tensors and the epoch's sampled steps."""
         return torch.stack(self._mean_grad_norm).mean(0).tolist()
 
     def _by_layer(self, buffer: Tensor) -> list[Tensor]:
@@ -82,6 +82,6 @@ class LayerNorms:
         return [views[f"{layer}.weight"][i] for i in range(len(self._replicas)) for layer in self._replicas.layers]
 
     def _norms(self, tensors: list[Tensor]) -> Tensor:
-        """Euclidean norms of S equally long runs of tensors, as (S, length)."""
-        norms = torch.stack(torch._foreach_norm(tensors)) if tensors else torch.empty(0)  # one call where a loop makes hundreds
+        """Euclidean norms of S equally long lists of tensors, shape (S, length)."""
+        norms = torch.stack(torch._foreach_norm(tensors)) if tensors else torch.empty(0)  # one call instead of hundreds
         return norms.view(len(self._replicas), -1)

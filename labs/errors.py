@@ -19,29 +19,29 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-EXTRAS = {"hydra/launcher=submitit_slurm": "slurm", "hydra/launcher=submitit_local": "slurm"}  # options, by what brings them
+EXTRAS = {"hydra/launcher=submitit_slurm": "slurm", "hydra/launcher=submitit_local": "slurm"}  # the extra behind each option
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 MISPLACED = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG, errno.ELOOP)
-REFUSALS = (*NO_ROOM, *MISPLACED, errno.EACCES, errno.EPERM, errno.EIO)  # by which a disk or a folder says no
+REFUSALS = (*NO_ROOM, *MISPLACED, errno.EACCES, errno.EPERM, errno.EIO)  # how a disk or a folder refuses
 OUT_OF_MEMORY = "not enough memory|allocate memory|failed to map segment|bad_alloc|can't start new thread"
-# What a terminal obeys, and what turns the order of letters round; not tab and newline.
+# Characters that control a terminal or the writing direction, except tab and newline.
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 SHOW_TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
 class UserError(Exception):
-    """Something the user can mend. The message is one line, whatever names it holds, and is all they need to see."""
+    """An error the user can fix. The message is one line, whatever names it holds, and is all they need to see."""
 
     def __init__(self, message: str) -> None:
         super().__init__(one_line(message))
 
 
 class Interrupted(KeyboardInterrupt):
-    """Stopped by a signal, before the end.
+    """Stopped by a signal.
 
     Args:
         number: of the signal.
-        message: one line that says how to go on.
+        message: one line that says how to resume.
     """
 
     def __init__(self, number: int, message: str = "interrupted; the same command goes on from there") -> None:
@@ -53,25 +53,25 @@ class Interrupted(KeyboardInterrupt):
 
 
 class VisibleFormatter(logging.Formatter):
-    """Of a log's lines: what a name or a message holds is shown, and not obeyed by the terminal."""
+    """Log formatter that shows control characters, so that the terminal does not obey them."""
 
     def format(self, record: logging.LogRecord) -> str:
         return visible(super().format(record))
 
 
 def visible(text: str) -> str:
-    r"""Text over several lines, with each character that is not there to be read shown as Python writes it, such as `\x1b`."""
+    r"""Multi-line text with each control character shown as Python escapes it, such as `\x1b`."""
     return CONTROL.sub(lambda found: ascii(found[0])[1:-1], text.replace("\r\n", "\n"))
 
 
 def one_line(text: str) -> str:
-    """As `visible`, with a space for each line's end."""
+    """Like `visible`, with a space for each line break."""
     return re.sub(r"\s*\n\s*", " ", visible(text)).strip()
 
 
 @contextmanager
 def contained(passing: type[BaseException] = Interrupted) -> Iterator[None]:
-    """Around code of the user's own: what it raises to end the program, as `sys.exit` does, is an exception like any other.
+    """Around the user's own code: what it raises to end the program, as `sys.exit` does, becomes an ordinary exception.
 
     Signals pass: a SIGINT is an `Interrupted` where `labs.signals` handles it, and a KeyboardInterrupt where Python does.
     """
@@ -86,21 +86,21 @@ def contained(passing: type[BaseException] = Interrupted) -> Iterator[None]:
 
 
 def reason(error: BaseException) -> str:
-    """What an exception says, in one line; its kind where it says nothing."""
+    """An exception's message in one line, or its type if it has none."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
 def take_over_from_hydra() -> None:
-    """Have Hydra raise its errors, for `one_line_errors` to show, where it would print them over several lines."""
+    """Have Hydra raise its errors for `one_line_errors` instead of printing them over several lines."""
     os.environ["HYDRA_FULL_ERROR"] = "1"
 
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """End the program with one line on standard error, and status 1, for whatever the user can mend.
+    """End the program with one line on standard error and status 1 on any error the user can fix.
 
-    After a signal the status is 128 and its number: 130 for Ctrl-C, 143 for SIGTERM. Other errors keep their traceback, and
-    all do if the user has set HYDRA_FULL_ERROR=1.
+    After a signal the status is 128 plus its number: 130 for Ctrl-C, 143 for SIGTERM. Other errors keep their traceback, and
+    all do with HYDRA_FULL_ERROR=1.
     """
     try:
         yield
@@ -109,7 +109,7 @@ def one_line_errors() -> Iterator[None]:
         print(f"\n{one_line(stop.message)}", file=sys.stderr)
         sys.exit(128 + stop.number)
     except Exception as error:
-        if Interrupted.__name__ in str(error) and type(error).__module__.startswith("submitit"):  # a job's end, as text
+        if Interrupted.__name__ in str(error) and type(error).__module__.startswith("submitit"):  # a job's error, as text
             print("\na job was interrupted; the same command goes on from there", file=sys.stderr)
             sys.exit(128 + signal.SIGTERM)
         if SHOW_TRACEBACKS:
@@ -130,9 +130,9 @@ def one_line_errors() -> Iterator[None]:
 
 
 def disk_refuses(error: BaseException | None) -> OSError | None:
-    """The error at the root of this one by which the disk refuses; None if there is no such error.
+    """The disk's refusal at the root of this error, or None.
 
-    It is full, over a quota, read-only, not ours or broken, has a folder where a file belongs, or the name is too long.
+    The disk is full, over quota, read-only, not ours or broken, has a folder in a file's place, or the name is too long.
     """
     refusals = [number for number in REFUSALS if not (isinstance(error, UserError) and number in MISPLACED)]
     seen: list[BaseException] = []  # a cause raised again is its own context's context
@@ -145,17 +145,17 @@ def disk_refuses(error: BaseException | None) -> OSError | None:
 
 
 def culprit(error: OSError) -> str:
-    """The file that is refused; empty where it is not known. Of a file that was to be moved, where to."""
+    """The refused file, or the destination of a refused move; empty if unknown."""
     return str(error.filename2 or error.filename or "")
 
 
 def refusal(error: OSError) -> str:
-    """What a disk that refuses leaves undone, and why."""
+    """What the disk does not allow, and why."""
     return f"cannot be {'written' if error.errno in NO_ROOM else 'used'} ({error.strerror})"
 
 
 def explain(error: Exception) -> str:
-    """One line for an error, with the closest name that exists where a name was wrong."""
+    """One line for an error, with the closest existing name if a name was wrong."""
     chain: list[Exception] = []
     cause: BaseException | None = error
     while isinstance(cause, Exception) and cause not in chain:
@@ -200,7 +200,7 @@ def explain(error: Exception) -> str:
 
 
 def _fixed(error: Exception, key: str, node: Any) -> str:
-    """What to do where a key of a file with a schema was to be removed."""
+    """What to do instead of removing a key that a schema fixes."""
     group, _, name = key.rpartition(".")
     defaults = _local(error, "defaults_list", "overrides")
     choice = defaults.overrides.known_choices.get(group) if defaults is not None else None
@@ -213,7 +213,7 @@ def _fixed(error: Exception, key: str, node: Any) -> str:
 
 
 def _options(error: Exception, group: str) -> str:
-    """The files of a group, as far as Hydra had them at hand; nothing for what is no group."""
+    """The options of a group, as far as Hydra listed them; empty if it is not a group."""
     for variable in ("repo", "self"):
         repository = _local(error, variable, "get_group_options")
         if repository is not None and (names := repository.get_group_options(group)):
@@ -222,7 +222,7 @@ def _options(error: Exception, group: str) -> str:
 
 
 def _local(error: Exception, name: str, attribute: str) -> Any:
-    """The variable of this name and with this attribute in the code that an exception has passed through; or None."""
+    """The local variable with this name and attribute in an exception's traceback, or None."""
     variables = (frame.f_locals.get(name) for frame, _ in traceback.walk_tb(error.__traceback__))
     return next((variable for variable in variables if hasattr(variable, attribute)), None)
 
@@ -233,7 +233,7 @@ def _closest(name: str, options: Sequence[str]) -> str:
 
 
 def _quoted(override: str) -> str:
-    """How to write an override whose value is text with letters, spaces or brackets that Hydra's grammar lacks; or nothing."""
+    """How to quote an override whose text has letters, spaces or brackets that Hydra's grammar lacks; or nothing."""
     key, _, value = override.partition("=")
     if not value or "," in value or re.match(r"""['"[{(]|\w+\(""", value):  # a list, a mapping, a function: not meant as text
         return ""
@@ -246,12 +246,12 @@ def _quoted(override: str) -> str:
 
 
 def _lost_a_job(error: Exception) -> bool:
-    """Whether a launcher has seen a job end without an answer: killed, out of memory, or on a node that is gone."""
+    """Whether a launcher lost a job: killed, out of memory, or on a node that is gone."""
     return type(error).__name__ in ("TerminatedWorkerError", "UncompletedJobError", "FailedJobError")
 
 
 def _about_configuration(error: Exception) -> bool:
-    """Whether Hydra or OmegaConf refused something, by an exception of theirs or from within their own code."""
+    """Whether Hydra or OmegaConf raised this, as their own exception or from within their code."""
     if isinstance(error, HydraException | OmegaConfBaseException):
         return True
     frames = list(traceback.walk_tb(error.__traceback__))

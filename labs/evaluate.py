@@ -1,13 +1,13 @@
 """Test saved weights again.
 
-    python -m labs.evaluate multirun/my_study/<cell>/seed=0                 the best epoch's, which result.json tells of
+    python -m labs.evaluate multirun/my_study/<cell>/seed=0                 the best epoch, as in result.json
     python -m labs.evaluate multirun/my_study/<cell>/seed=0/checkpoints/last.pt
     python -m labs.evaluate RUN_DIR device=cpu dataset.data_dir=/somewhere  on another machine
 
-Prints loss, accuracy, the accuracy of each class and the confusion matrix; the exit status is 1 where result.json does not
-say the same, to the last bit or, with overrides, up to rounding, or tells of other images. A directory from somebody else is
-safe to open from outside of it: the checkpoint is read with `weights_only=True`, the configuration beside it may build networks
-only, of modules that can be imported, and a data set's own code runs only where dataset._target_=… names it again.
+Prints loss, accuracy, per-class accuracy and the confusion matrix. The exit status is 1 if result.json differs (to the last bit
+or, with overrides, beyond rounding) or is about other images. A directory from somebody else is safe to open from outside of
+it: the checkpoint is read with `weights_only=True`, its configuration may only build networks, from importable modules, and a
+data set's own code runs only if dataset._target_=… names it again.
 """
 
 import sys
@@ -52,7 +52,7 @@ ROUNDING = 1e-5  # of the loss, relative: sums in another order, or another devi
 
 @dataclass(frozen=True)
 class Tested:
-    """Per-sample mean loss in nats, accuracy in percent, and `confusion[i, j]`: images of class i taken for class j.
+    """Per-sample mean loss in nats, accuracy in percent, and `confusion[i, j]`: images of class i classified as class j.
 
     `images` are the fingerprints of the training images (by which all are normalised) and the test images, as in result.json.
     """
@@ -116,7 +116,7 @@ def runs_of(path: Path) -> list[Path]:
 
 
 def lacks_best(run: Path) -> bool:
-    """Whether a run that is finished, as its result.json says, has lost the weights that it tested."""
+    """Whether a finished run has lost the weights that it tested."""
     result = read_json(run / "result.json")
     return isinstance(result, dict) and "status" in result and results.without_best(run, result)
 
@@ -139,11 +139,11 @@ def checkpoints(path: Path) -> list[Path]:
 
 
 def configuration(run: Path, overrides: list[str]) -> DictConfig:
-    """What config.json says was trained, with overrides of what decides no number.
+    """The configuration in config.json, with overrides that change no result.
 
     Raises:
-        UserError: if there is no such file, if an override would change the network or the data, or if the file asks for
-            anything but a network to be made.
+        UserError: if there is no such file, if an override would change the network or the data, or if the file would build
+            anything but a network.
     """
     content = read_json(run / "config.json")
     if not isinstance(content, dict) or not isinstance(content.get("config"), dict):
@@ -161,7 +161,7 @@ def configuration(run: Path, overrides: list[str]) -> DictConfig:
             raise UserError(f"{override}: {run} was not trained on a folder of images; leave it out")
     try:
         for key, _, value in (override.partition("=") for override in overrides):
-            if key in config.FREE_TEXT:  # as typed: 2024_01 is a folder, and no number
+            if key in config.FREE_TEXT:  # as typed: 2024_01 is a folder, not a number
                 OmegaConf.update(cfg, key, value)
             else:
                 cfg.merge_with_dotlist([f"{key}={value}"])
@@ -171,7 +171,7 @@ def configuration(run: Path, overrides: list[str]) -> DictConfig:
     for target in targets(OmegaConf.to_container(cfg.model)):
         try:
             found = pkgutil.resolve_name(target)
-        except Exception as error:  # whatever the import of such a name may raise
+        except Exception as error:  # importing such a name may raise anything
             raise UserError(f"{run}/config.json: model._target_={target}: cannot be imported ({error})") from error
         if not (isinstance(found, type) and issubclass(found, nn.Module)):
             raise UserError(f"{run}/config.json: model._target_={target}: is not a torch.nn.Module, and is not called")
@@ -179,7 +179,7 @@ def configuration(run: Path, overrides: list[str]) -> DictConfig:
 
 
 def refuse_code(run: Path, cfg: DictConfig, trusted: list[str]) -> None:
-    """Raise UserError for a data set of somebody's own, whose code runs only where the command line names it too."""
+    """Raise UserError for a data set that is not ours, unless the command line names it too: its code would run."""
     own = f"dataset._target_={cfg.dataset._target_}" if "_target_" in cfg.dataset else None
     if own and own not in trusted:
         raise UserError(f"{run}/config.json: {own}: is code of that name; if you trust it, add {own} to this command")
@@ -224,13 +224,13 @@ def test(cfg: DictConfig, weights: dict[str, Tensor], engine: str) -> Tested:
 
 @torch.inference_mode()
 def confusion(replica: Replicas, batches: EvaluationBatches, classes: int) -> Tensor:
-    """How many images of each class (rows) were taken for each class (columns), int64, shape (classes, classes)."""
+    """Number of images of each class (rows) classified as each class (columns), int64, shape (classes, classes)."""
     pairs = [labels * classes + replica.forward_same(images)[0].argmax(-1) for images, labels in batches]
     return torch.bincount(torch.cat(pairs), minlength=classes**2).view(classes, classes).cpu()
 
 
 def text(tested: Tested) -> str:
-    """Loss and accuracy, then a row a class: its accuracy, and what its images were taken for."""
+    """Loss and accuracy, then one row per class: its accuracy and how its images were classified."""
     table, names = tested.confusion, [one_line(name)[:12] for name in tested.classes]
     width, column = max(map(len, [*names, "class"])), max(len(str(int(table.max()))), *map(len, names)) + 2
     lines = [f"test loss {tested.loss:.4f}  accuracy {tested.accuracy:.2f} %  ({int(table.sum())} images)"]
@@ -242,7 +242,7 @@ def text(tested: Tested) -> str:
 
 
 def compare(tested: Tested, result: dict[str, Any], *, exact: bool) -> str:
-    """Whether result.json says the same, to the last bit or, unless `exact`, up to rounding."""
+    """Say whether result.json agrees, to the last bit if `exact`, else up to rounding."""
     if result.get("test_acc") is None:
         return "result.json: no test yet"
     if other := other_images(tested, result):
@@ -257,7 +257,7 @@ def compare(tested: Tested, result: dict[str, Any], *, exact: bool) -> str:
 
 
 def other_images(tested: Tested, result: dict[str, Any]) -> list[str]:
-    """What was done on images that are not those of now; what result.json does not tell is not known to differ."""
+    """What was done on other images than today's; a fingerprint that result.json lacks counts as equal."""
     did = {"data": "trained on", "test_data": "tested on"}
     return [did[key] for key, value in tested.images.items() if (result.get(key) or value) != value]
 

@@ -1,4 +1,4 @@
-"""Where a user's files are, and small files that are either whole or absent: JSON and JSON lines."""
+"""Paths that users give, and small files that are whole or absent: JSON and JSON lines."""
 
 import errno
 import json
@@ -13,14 +13,14 @@ DEEPEST = 100  # levels of lists and mappings; what this program writes has five
 
 
 def user_path(text: str) -> Path:
-    """The file or folder that a user means: seen from where the program was started, also with `hydra.job.chdir=true`."""
+    """The path a user means: relative to where the program was started, also with `hydra.job.chdir=true`."""
     started = Path(HydraConfig.get().runtime.cwd) if HydraConfig.initialized() else Path.cwd()
-    path = Path(os.path.expanduser(text))  # which leaves ~nobody as it is, where Path raises
+    path = Path(os.path.expanduser(text))  # leaves ~nobody as it is, where Path raises
     return path if started == Path.cwd() else started / path
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace `path` by `content`: a reader, or a crash at any moment, sees the old file or the new one and never a part."""
+    """Replace `path` by `content`: at any moment, also after a crash, the old file or the new one is there, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -39,14 +39,14 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of a file. Raises OSError, also for a pipe or a device, from which reading might wait for ever."""
+    """The content of a file. Raises OSError, also for a pipe or a device, which might block forever."""
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise OSError(errno.EINVAL, "Is no file", str(path))
     return path.read_bytes()
 
 
 def read_json(path: Path) -> Any:
-    """The content of `path`, or None where there is none or it is damaged."""
+    """The content of `path`, or None if it is absent or damaged."""
     try:
         return parse_json(read_bytes(path))
     except (OSError, ValueError):
@@ -57,7 +57,7 @@ def parse_json(content: bytes) -> Any:
     """JSON as Python.
 
     Raises:
-        ValueError: if it is none, or nested so deeply that what walks through it would not come back.
+        ValueError: if it is not JSON, or nested too deeply to walk through.
     """
     try:
         value = json.loads(content.decode())

@@ -1,7 +1,7 @@
-"""A limit on the address space (`ulimit -v`) under which PyTorch cannot even be loaded, told before it is tried.
+"""Report a limit on the address space (`ulimit -v`) that is too low to load PyTorch, before loading it.
 
-The libraries that meet such a limit end the process from within C++ ("std::bad_alloc", "OpenBLAS error"), where nothing can be
-caught; so a process of its own tries it. Without a limit, or on a system without them, this costs nothing.
+Libraries that hit such a limit end the process from within C++ ("std::bad_alloc", "OpenBLAS error"), where nothing can be
+caught, so a child process tries first. Without a limit, or on a system without limits, this costs nothing.
 """
 
 import subprocess

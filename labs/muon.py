@@ -1,4 +1,4 @@
-"""Muon for the hidden weights of a network, AdamW for all else, as one optimizer."""
+"""Muon for the hidden weights of a network and AdamW for the rest, as one optimizer."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,7 +11,7 @@ from labs.errors import UserError
 
 
 class MuonWithAdamW(Optimizer):
-    """`torch.optim.Muon`, which orthogonalises the updates of matrices, beside `torch.optim.AdamW`.
+    """`torch.optim.Muon`, which orthogonalises matrix updates, combined with `torch.optim.AdamW`.
 
     As its author advises (https://kellerjordan.github.io/posts/muon/), Muon updates hidden weights only, a convolution's as a
     matrix of shape (out_channels, in_channels * height * width). AdamW updates biases, BatchNorms, and the weights of the first
@@ -19,7 +19,7 @@ class MuonWithAdamW(Optimizer):
     learning rate and one weight decay serve both.
 
     Args:
-        params: of one network, in its order: the first and the last of two or more dimensions belong to the first layer and the
+        params: of one network, in order: the first and the last with two or more dimensions belong to the first layer and the
             head.
         lr: learning rate of both.
         momentum, nesterov: Muon's.
@@ -49,13 +49,13 @@ class MuonWithAdamW(Optimizer):
         self._share_groups()
 
     def _share_groups(self) -> None:
-        """What a scheduler changes in `param_groups`, the two read."""
+        """Share `param_groups`, so that a scheduler changes both."""
         self.param_groups = [*self._muon.param_groups, *self._adamw.param_groups]
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Update every parameter from its gradient."""
-        for matrix, parameter in zip(self._matrices, self._hidden, strict=True):  # their memory may be another by now
+        for matrix, parameter in zip(self._matrices, self._hidden, strict=True):  # their storage may have changed
             matrix.data = as_matrix(parameter.detach())
             matrix.grad = None if parameter.grad is None else as_matrix(parameter.grad)
         self._muon.step()
@@ -71,5 +71,5 @@ class MuonWithAdamW(Optimizer):
 
 
 def as_matrix(weight: Tensor) -> Tensor:
-    """(out, …) as (out, the rest), a view also where channels lie last: the order of the columns is all the same to Muon."""
+    """(out, …) as (out, rest), a view even in channels-last memory: the order of columns does not matter to Muon."""
     return (weight if weight.is_contiguous() else weight.movedim(1, -1)).view(len(weight), -1)

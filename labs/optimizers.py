@@ -1,4 +1,4 @@
-"""Optimizers of the configuration: torch's or anybody's, if they need the gradients and nothing else."""
+"""Optimizers of the configuration: torch's or any other that needs only the gradients."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from labs import targets
 from labs.errors import UserError, contained, reason
 
-# Those that treat every number alike, so that one vector of all parameters is the same as many tensors.
+# Optimizers that treat all numbers alike: one vector of all parameters is the same as many tensors.
 ELEMENTWISE = {
     torch.optim.Adam, torch.optim.AdamW, torch.optim.NAdam, torch.optim.RAdam, torch.optim.Adamax, torch.optim.SGD,
     torch.optim.ASGD, torch.optim.RMSprop, torch.optim.Rprop, torch.optim.Adagrad, torch.optim.Adadelta,
@@ -39,13 +39,13 @@ def build(node: DictConfig, parameters: Sequence[nn.Parameter]) -> Optimizer:
 
 
 def _hint(node: DictConfig) -> str:
-    """What to choose in place of one that takes matrices only."""
+    """The alternative to an optimizer that takes only matrices."""
     muon = str(node._target_).startswith("torch.optim.") and str(node._target_).endswith(".Muon")
     return "; optimizer=muon gives Muon the hidden weights and AdamW all else" if muon else ""
 
 
 def check(node: DictConfig, network: nn.Module) -> None:
-    """Refuse an optimizer that the network's parameters do not suit; only their shapes are looked at.
+    """Refuse an optimizer that does not suit the shapes of the network's parameters.
 
     Raises:
         UserError: the optimizer's own, in one line.
@@ -56,11 +56,11 @@ def check(node: DictConfig, network: nn.Module) -> None:
 
 
 def try_step(node: DictConfig, *, on_cpu: bool) -> Optimizer:
-    """Build the optimizer for three small weights, and take a step with gradients of zero, on the CPU.
+    """Build the optimizer for three small weights, and take a step with zero gradients, on the CPU.
 
     Args:
         node: the `optimizer` node of the configuration.
-        on_cpu: whether the job runs there too. One for GPUs may refuse, and only a step that asks for more is wrong then.
+        on_cpu: whether the job runs there too. If not, an optimizer for GPUs may fail, and only a TypeError counts.
 
     Raises:
         UserError: if the optimizer cannot take the step.

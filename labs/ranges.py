@@ -1,4 +1,4 @@
-"""The values that a setting may have: a test, and the words that say what passes it."""
+"""The allowed values of a setting: a test, and words for what passes it."""
 
 import math
 import re
@@ -21,12 +21,12 @@ class Range:
 
 
 def setting(allowed: Range, default: Any = MISSING) -> Any:
-    """The field of a schema that has this range; its value is in conf/ unless there is a default."""
+    """A schema field with this range; its value is in conf/ unless there is a default."""
     return field(default=default, metadata={"range": allowed})
 
 
 def integer(low: int, high: int | None = None, allowed: str = "") -> Range:
-    """From `low` to `high`, both included; without `high` as large as 32 bits hold."""
+    """Integers from `low` to `high` inclusive, or to the largest of 32 bits."""
 
     def test(value: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool) and low <= value <= (LARGEST if high is None else high)
@@ -35,7 +35,7 @@ def integer(low: int, high: int | None = None, allowed: str = "") -> Range:
 
 
 def real(low: float, high: float = math.inf, *, allowed: str, above: bool = False) -> Range:
-    """From `low`, or with `above` from just above it, to below `high`."""
+    """Numbers from `low` (exclusive with `above`) to below `high`."""
 
     def test(value: Any) -> bool:
         number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -56,12 +56,12 @@ def text(pattern: str, allowed: str) -> Range:
 
 
 def optional(inner: Range, allowed: str = "") -> Range:
-    """That, or null."""
+    """`inner` or null."""
     return Range(lambda value: value is None or inner.test(value), allowed or f"null or {inner.allowed}")
 
 
 def each(inner: Range, allowed: str) -> Range:
-    """A list of one or more of that."""
+    """A list of one or more `inner`."""
     return Range(
         lambda values: isinstance(values, list | ListConfig) and len(values) > 0 and all(map(inner.test, values)), allowed
     )

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: torch's or anybody's, moved once an epoch, and built inside one another where they are nested."""
+"""Learning-rate schedules: torch's or any other, stepped once per epoch; they may be nested."""
 
 import inspect
 import math
@@ -55,7 +55,7 @@ def build(cfg: DictConfig, optimizer: Optimizer) -> LRScheduler:
     """The configuration's schedule of this optimizer.
 
     Raises:
-        UserError: if it cannot be built, or if an argument contradicts that it moves once an epoch.
+        UserError: if it cannot be built, or if an argument conflicts with one step per epoch.
     """
     node, rate = cfg.scheduler, optimizer.param_groups[0].get("lr")
     if rate is None:
@@ -63,7 +63,7 @@ def build(cfg: DictConfig, optimizer: Optimizer) -> LRScheduler:
     target = targets.locate("scheduler", str(node._target_))
     plateau = isinstance(target, type) and issubclass(target, ReduceLROnPlateau)
     monitor = monitored(cfg)
-    apart = ["monitor"] if plateau else []  # of the arguments, what the loop reads
+    apart = ["monitor"] if plateau else []  # not an argument: the loop reads it
     targets.check_arguments("scheduler", node, apart=apart, **_called_with(target, "scheduler"))
     plain = OmegaConf.to_container(node, resolve=True)
     assert isinstance(plain, dict)
@@ -89,10 +89,10 @@ def monitored(cfg: DictConfig) -> str:
 
 
 def rehearse(cfg: DictConfig, optimizer: Optimizer, scheduler: LRScheduler) -> str | None:
-    """Move the schedule through the run's epochs, without training.
+    """Step the schedule through the run's epochs, without training.
 
     Returns:
-        What its user may not have meant, in one line; None if nothing looks odd.
+        A one-line warning; None if nothing looks odd.
 
     Raises:
         UserError: if it fails, or sets a rate that no optimizer can take.
@@ -125,7 +125,7 @@ def rehearse(cfg: DictConfig, optimizer: Optimizer, scheduler: LRScheduler) -> s
 
 
 def _built(key: str, node: Any, optimizer: Optimizer, *, epochs: int, rate: float) -> Any:
-    """A node of the configuration, as plain Python, with every `_target_` in it made; schedulers are given the optimizer."""
+    """A configuration node in plain Python with every `_target_` built; schedulers get the optimizer."""
     if isinstance(node, list):
         return [_built(f"{key}.{i}", item, optimizer, epochs=epochs, rate=rate) for i, item in enumerate(node)]
     if not isinstance(node, dict):
@@ -154,7 +154,7 @@ def _built(key: str, node: Any, optimizer: Optimizer, *, epochs: int, rate: floa
 
 
 def _called_with(target: Callable[..., Any], key: str) -> dict[str, Any]:
-    """How it is given the optimizer: by that name, or else first, if it is the outermost; empty if it is not to be."""
+    """How the target takes the optimizer: by that name, or else first if it is the outermost; empty if not at all."""
     try:
         by_name = "optimizer" in inspect.signature(target).parameters
     except (TypeError, ValueError):
@@ -165,7 +165,7 @@ def _called_with(target: Callable[..., Any], key: str) -> dict[str, Any]:
 
 
 def _refuse_per_batch(key: str, target: Callable[..., Any], node: dict[str, Any], epochs: int, rate: float) -> None:
-    """Raise UserError for arguments that count batches, replace the optimizer's rate, or place a run in its middle."""
+    """Raise UserError for arguments that count batches, replace the optimizer's rate, or start mid-run."""
     if node.get("last_epoch", -1) != -1:
         raise UserError(f"{key}.last_epoch={node['last_epoch']}: leave it out; a run goes on from its checkpoint by itself")
     if not epochs or not isinstance(target, type):

@@ -1,4 +1,4 @@
-"""Where randomness comes from: each generator follows from (seed, purpose, epoch), whatever else has been drawn."""
+"""Random generators: each depends only on (seed, purpose, epoch), whatever else has been drawn."""
 
 import hashlib
 
@@ -6,7 +6,7 @@ import torch
 
 
 def stream(seed: int, purpose: str, epoch: int = 0) -> torch.Generator:
-    """A generator of its own for each seed, purpose ("init", "order", "augment", …) and epoch."""
+    """A separate generator for each seed, purpose ("init", "order", "augment", …) and epoch."""
     return torch.Generator().manual_seed(stream_seed(seed, purpose, epoch))
 
 

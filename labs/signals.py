@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM, SIGHUP and the signals of a cluster: training is stopped between two steps, anything else at once.
+"""Ctrl-C, SIGTERM, SIGHUP and the signals of a cluster: training stops between two steps, anything else at once.
 
     with taken_over():        # in every job: what arrives from here on raises Interrupted
         …
@@ -24,7 +24,7 @@ Handler = Callable[[int, FrameType | None], Any]
 # Windows has the first two, and nothing sends it the second.
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR2") if hasattr(signal, name)]
 ONLY_IF_HEARD = getattr(signal, "SIGUSR2", None)
-SAME_SIGNAL_SECONDS = 2.0  # Ctrl-C reaches a whole group of processes, and a sweep passes it on to its workers: once is meant
+SAME_SIGNAL_SECONDS = 2.0  # Ctrl-C reaches a whole group of processes, and a sweep passes it on to its workers: it counts once
 
 
 @dataclass
@@ -49,7 +49,7 @@ def taken_over(handler: Handler | None = None) -> Iterator[None]:
     if threading.current_thread() is threading.main_thread():
         for number in SIGNALS:
             present = signal.getsignal(number)
-            if present is signal.SIG_IGN:  # as by nohup: stays so
+            if present is signal.SIG_IGN:  # as under nohup: kept
                 continue
             if number == signal.SIGTERM and str(getattr(present, "__module__", "")).startswith("submitit"):
                 continue  # Slurm sends it beside SIGUSR2, which is the one that submitit acts on
@@ -76,7 +76,7 @@ def _give_back(before: dict[int, Any]) -> None:
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Let a signal wait for the end of the block, which `pending` may bring about earlier; then raise Interrupted."""
+    """Hold a signal until the end of the block, which may ask `pending` to end early; then raise Interrupted."""
     _state.deferring = True
     try:
         yield
@@ -92,10 +92,10 @@ def pending() -> bool:
 
 
 def first(number: int) -> bool:
-    """Note a signal; False for one that says again what another has just said.
+    """Note a signal; False if it only repeats one that has just arrived.
 
     Raises:
-        Interrupted: for one that follows another after a while, and means it.
+        Interrupted: for one that follows another after a while.
     """
     if _state.number is None:
         _state.number, _state.since = number, time.monotonic()

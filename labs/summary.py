@@ -1,4 +1,4 @@
-"""Print what a network is made of: its layers, their shapes, parameters and operations.
+"""Summarize a network: its layers, their shapes, parameters and operations.
 
     python -m labs.summary model=cnn dataset=cifar10 model.residual=true
 

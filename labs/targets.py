@@ -1,4 +1,4 @@
-"""What a `_target_` of the configuration is, and whether it takes the arguments that stand beside it."""
+"""The `_target_` of a configuration node, and whether it takes the arguments beside it."""
 
 import inspect
 import pkgutil
@@ -28,7 +28,7 @@ def locate(key: str, path: str) -> Callable[..., Any]:
     try:
         with contained():
             found = pkgutil.resolve_name(path)
-    except Exception as error:  # whatever the import of a module of the user's own may raise
+    except Exception as error:  # importing the user's own module may raise anything
         raise UserError(f"{key}._target_={path}: cannot be imported ({reason(error)}){_closest(path)}") from error
     if not callable(found):
         raise UserError(f"{key}._target_={path}: is not a class or a function")
@@ -36,10 +36,10 @@ def locate(key: str, path: str) -> Callable[..., Any]:
 
 
 def make(key: str, node: Mapping[Any, Any], *arguments: Any, **named: Any) -> Any:
-    """What the target returns for the arguments that stand beside it, and further ones.
+    """Call the target with the arguments beside it and further ones.
 
     Raises:
-        UserError: its own, or a line for whatever else it raises, but for a lack of memory.
+        UserError: its own, or one line for anything else it raises except lack of memory.
     """
     plain = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else dict(node)
     try:
@@ -59,14 +59,14 @@ def make(key: str, node: Mapping[Any, Any], *arguments: Any, **named: Any) -> An
 def check_arguments(
     key: str, node: Mapping[Any, Any], *, passed: Sequence[str] = (), positional: int = 0, apart: Sequence[str] = ()
 ) -> None:
-    """Refuse arguments that the target does not take, and the lack of those it needs.
+    """Refuse arguments that the target does not take, and missing ones.
 
     Args:
         key: of the node in the configuration, such as `optimizer`.
         node: the target and its arguments.
         passed: the names of further arguments that it is called with.
-        positional: how many more it is called with, without a name.
-        apart: keys beside them that are no arguments.
+        positional: number of further arguments passed by position.
+        apart: keys beside them that are not arguments.
 
     Raises:
         UserError: one line with what to type.
@@ -95,13 +95,13 @@ def check_arguments(
 
 
 def _fields(node: Mapping[Any, Any]) -> list[str]:
-    """The keys that a schema fixes: nobody can remove them from the node."""
+    """The keys that a schema fixes: they cannot be removed."""
     schema = OmegaConf.get_type(node) if isinstance(node, DictConfig) else None
     return [entry.name for entry in fields(schema)] if is_dataclass(schema) else []
 
 
 def _without(group: str, path: str, node: Mapping[Any, Any], unknown: list[str]) -> str:
-    """What to type for the same target with the arguments that it does take."""
+    """What to type for the same target with only the arguments it takes."""
     plain = OmegaConf.to_container(node) if isinstance(node, DictConfig) else dict(node)  # ${…} stay as they are
     assert isinstance(plain, dict)
     kept = {str(name): value for name, value in plain.items() if name not in (*HYDRA_KEYS, *unknown)}
@@ -114,7 +114,7 @@ def _without(group: str, path: str, node: Mapping[Any, Any], unknown: list[str])
 
 
 def _typed(value: Any) -> str:
-    """A value as one types it."""
+    """A value as typed."""
     if isinstance(value, list):
         return f"[{','.join(map(_typed, value))}]"
     if isinstance(value, bool):
@@ -123,7 +123,7 @@ def _typed(value: Any) -> str:
 
 
 def _closest(path: str) -> str:
-    """A name in the same module that is nearly the one that was typed."""
+    """The closest name in the same module, if any is close."""
     parent, _, name = path.rpartition(".")
     try:
         with contained():

@@ -1,7 +1,7 @@
-"""`hydra/sweeper=grid`, the default: every combination of the values given, less the jobs that are finished.
+"""`hydra/sweeper=grid`, the default: every combination of the given values, without finished jobs.
 
-Hydra's own BasicSweeper is not used: it composes every job, a tenth of a second each, only to see that it can, and has the
-launcher run finished jobs too. Here the jobs that are planned and checked are those that are launched.
+Hydra's own BasicSweeper is not used: it composes every job, a tenth of a second each, only to see that it can, and launches
+finished jobs too. Here the jobs that are planned and checked are those that are launched.
 """
 
 import sys
@@ -33,7 +33,7 @@ class GridSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> list[JobReturn]:
-        """Plan the jobs, launch those that are not finished, and say what came out; exit status 1 if any failed."""
+        """Plan the jobs, launch the unfinished ones, and print a summary; exit status 1 if any failed."""
         from labs.jobs import sweep
 
         assert self.config is not None
@@ -52,13 +52,13 @@ class GridSweeper(Sweeper):
                     results = self.launcher.launch([job.overrides for job in batch], initial_job_idx=batch[0].number)
                     returned += results
                     for result in results:
-                        _ = result.return_value  # raises what ended the job, if that was no failure of the job's own
+                        _ = result.return_value  # raises what ended the job, unless the job itself failed
                 progress.stop()
             if status := sweep.summarize(self.config, jobs, directory):
                 sys.exit(status)
         return returned
 
     def batches(self, jobs: Sequence[Job]) -> Iterator[Sequence[Job]]:
-        """At most so many jobs at a time."""
+        """The jobs in batches to launch."""
         size = self.max_batch_size or len(jobs)
         return (jobs[start : start + size] for start in range(0, len(jobs), size))

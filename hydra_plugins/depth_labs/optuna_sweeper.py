@@ -37,7 +37,7 @@ class OptunaSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> None:
-        """Run the trials, n_jobs at a time, with a line for each; then say which was the best, and what failed."""
+        """Run the trials, n_jobs at a time, with one line each; then print the best and what failed."""
         import optuna
 
         from labs.jobs.sweep import stopped_gently, summarize
@@ -64,7 +64,7 @@ class OptunaSweeper(Sweeper):
                 for trial, job, values, returned in zip(trials, batch, proposed, returns, strict=True):
                     value = float(returned.return_value)
                     found = not math.isnan(value)
-                    # Without a number a trial counts as worse than any with one: what diverges is not proposed again.
+                    # A trial without a value counts as worse than any with one: what diverges is not proposed again.
                     study.tell(trial, value if found else None, state=None if found else optuna.trial.TrialState.PRUNED)
                     record.append({"overrides": values, "val_acc": value if found else None, "dir": job.cell.name})
                     outcome = f"validation accuracy {value:6.2f} %" if found else job.status()
@@ -80,10 +80,10 @@ def search_space(overrides: Sequence[Override]) -> tuple[list[str], dict[str, An
     """What stays fixed, as overrides, and what Optuna may choose, by key.
 
     `interval(a,b)` is any number from a to b (an integer where both are), on a logarithmic scale with `tag(log,interval(a,b))`;
-    `a,b,c` and `range(…)` are one of these.
+    `a,b,c` and `range(…)` are choices.
 
     Raises:
-        UserError: where there is nothing to search, or seeds are.
+        UserError: if there is nothing to search, or seeds are.
     """
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 

@@ -1,7 +1,7 @@
 """`hydra/launcher=ray`: every job of a sweep is a Ray task, on this machine or on a Ray cluster.
 
-hydra-ray-launcher 1.2.2 is not used: it wants cloudpickle below 3 where joblib 1.6 wants 3, so that pip cannot install both,
-and one worker that dies ends its sweep.
+hydra-ray-launcher 1.2.2 is not used: it needs cloudpickle below 3 where joblib 1.6 needs 3, so that pip cannot install both,
+and one dead worker ends its sweep.
 """
 
 import logging
@@ -20,7 +20,7 @@ from omegaconf import DictConfig, open_dict
 from labs.errors import UserError
 
 log = logging.getLogger(__name__)
-OBJECT_STORE_BYTES = 100_000_000  # of a local cluster: only configurations travel, and Ray would take 30 % of memory
+OBJECT_STORE_BYTES = 100_000_000  # of a local cluster: only configurations are sent; Ray would take 30 % of memory
 
 
 class RayLauncher(Launcher):
@@ -34,7 +34,7 @@ class RayLauncher(Launcher):
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run the jobs and wait for all of them. One whose process dies for good returns NaN, and the others go on."""
+        """Run the jobs and wait for all of them. One whose process dies for good returns NaN, and the others continue."""
         import ray
 
         setup_globals()
@@ -65,7 +65,7 @@ def connect(address: str) -> None:
     import ray
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anyone
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")  # num_gpus=0 hides the GPUs; unsaid, Ray warns
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")  # num_gpus=0 hides the GPUs; unset, Ray warns
     local: dict[str, Any] = (
         {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES} if address == "local" else {}
     )
@@ -82,10 +82,10 @@ def run_task(
     directory: str, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig, singletons: Any,
     overrides: list[str], number: int,
 ) -> JobReturn:  # fmt: skip
-    """Run one job in a worker of Ray. `hydra.job.id` says on which node."""
+    """Run one job in a Ray worker. `hydra.job.id` says on which node."""
     import ray
 
-    os.chdir(directory)  # relative directories mean those of who started the sweep
+    os.chdir(directory)  # paths are relative to where the sweep was started
     setup_globals()
     Singleton.set_state(singletons)
     job = hydra_context.config_loader.load_sweep_config(config, overrides)

@@ -1,10 +1,9 @@
 """From images in memory to batches: the order of a seed's epoch, augmentation and normalisation.
 
-Everything random is drawn from a generator that (seed, purpose, epoch) determines, for a whole epoch at once: the order of a
-seed's images and their crops and flips do not depend on who else is trained, on what was drawn before, or on where a run was
-interrupted.
+All random numbers of an epoch are drawn at once, from a generator that depends only on (seed, purpose, epoch): the order of a
+seed's images and their crops and flips do not depend on other replicas, on earlier draws, or on where a run was interrupted.
 
-Shapes: S replicas, B images a batch, N images, C channels, H and W stored pixels, h and w pixels the network sees.
+Shapes: S replicas, B images per batch, N images, C channels, H and W stored pixels, h and w pixels the network sees.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from torch import Tensor
 from labs.data.images import Images
 from labs.seeding import stream
 
-Gather = Callable[..., Tensor]  # makes a batch, to the same bits as torch's operations, in one pass: labs/replicas/batches.py
+Gather = Callable[..., Tensor]  # makes a batch in one pass, bit-identical to torch's operations: labs/replicas/batches.py
 
 
 class Normalizer:
@@ -26,12 +25,12 @@ class Normalizer:
         channels = training.images.shape[1]
         values = torch.arange(256, dtype=torch.float64)
         mean, std = torch.zeros(channels, dtype=torch.float64), torch.full((channels,), 255.0, dtype=torch.float64)
-        # From the histogram: exact, and independent of any order of summation.
+        # From the histogram: exact, and independent of the order of summation.
         for c in range(channels if enabled else 0):
             share = torch.bincount(training.images[:, c].flatten(), minlength=256).double().cpu()
             share /= share.sum()
             mean[c] = (share * values).sum()
-            std[c] = (share * (values - mean[c]) ** 2).sum().sqrt().clamp(min=1.0)  # one colour only: stays finite
+            std[c] = (share * (values - mean[c]) ** 2).sum().sqrt().clamp(min=1.0)  # a constant channel stays finite
         device = training.images.device
         self.shift = mean.float().view(-1, 1, 1).to(device)
         self.scale = (1 / std).float().view(-1, 1, 1).to(device)
@@ -42,7 +41,7 @@ class Normalizer:
 
 
 class TrainingBatches:
-    """The batches of S seeds: every image once an epoch, in each seed's own order, cropped and flipped a sample at a time.
+    """The batches of S seeds: every image once per epoch, in each seed's own order, each with its own crop and flip.
 
     Args:
         training: the training images, on the device that trains.
@@ -50,7 +49,7 @@ class TrainingBatches:
         crop_padding: pixels of zeros around an image before its random crop; with 0 and (h, w) = (H, W) nothing is cropped.
         flip: mirror each image with probability one half.
         augment: False takes the centre crop of every image and never flips.
-        gather: what makes a batch, in place of torch's operations.
+        gather: makes a batch in place of torch's operations.
     """
 
     def __init__(
@@ -89,7 +88,7 @@ class TrainingBatches:
             yield self.normalize(images), labels[:, start:stop]
 
     def _draw(self, seeds: list[int], epoch: int) -> tuple[Tensor, Tensor, Tensor]:
-        """For each seed and each place in its order: the crop's first row and column and whether to mirror, shape (S, N)."""
+        """For each seed and each position in its order: the crop's first row and column and whether to mirror, shape (S, N)."""
         rows, columns = self._crops.shape[2:4]
         drawn = []
         for seed in seeds:
@@ -104,7 +103,7 @@ class TrainingBatches:
 
 
 class EvaluationBatches:
-    """Images that never change: centre-cropped and normalised, in their own order. The same for every replica."""
+    """Fixed images: centre-cropped and normalised, in their own order. The same for every replica."""
 
     def __init__(
         self, held_out: Images, normalize: Normalizer, size: tuple[int, int], batch_size: int, gather: Gather | None = None

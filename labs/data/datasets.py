@@ -2,10 +2,10 @@
 
     digits                                     scikit-learn's bundled 8x8 digits, no download (labs/data/digits.py)
     mnist fashion_mnist cifar10 cifar100       downloaded if missing, every file checked (labs/data/published.py)
-    imagefolder                                any folder with one folder of images a class (labs/data/imagefolder.py)
+    imagefolder                                any folder with one folder of images per class (labs/data/imagefolder.py)
     any/target                                 an object of your own (labs/data/own.py)
 
-The test part is loaded by a call of its own, after training.
+The test part is loaded by a separate call, after training.
 """
 
 from dataclasses import dataclass
@@ -26,10 +26,9 @@ NAMES = ("digits", *PUBLISHED, "imagefolder")
 
 
 class DataSet(Protocol):
-    """What a data set is, with what is known without reading its images.
+    """A data set; its properties are known without reading images.
 
-    `shape` is their (C, H, W), and `num_images` how many there are for training (those for validation among them) and for the
-    test.
+    `shape` is an image's (C, H, W), and `num_images` the number for training (validation included) and for the test.
     """
 
     @property
@@ -46,7 +45,7 @@ def build(cfg: DictConfig) -> DataSet:
     """The data set that the `dataset` node names.
 
     Raises:
-        UserError: if there is none of that name, or if it is not one.
+        UserError: if the name is unknown, or the object is not one.
     """
     if "_target_" in cfg:
         return OwnDataSet(cfg)
@@ -97,7 +96,7 @@ def load(cfg: DictConfig, *, train: bool) -> Images:
 
 @dataclass(frozen=True)
 class Split:
-    """The images that a data set gives for training, split, and how images are normalised.
+    """The training images of a data set, split, and how images are normalised.
 
     Attributes:
         training, validation: the two parts, on the device that trains.
@@ -115,7 +114,7 @@ def split(cfg: DictConfig, device: torch.device) -> Split:
     """Read the training part, hold out the validation images, and move both to the device. Call `prepare` first.
 
     Raises:
-        UserError: if `dataset.val_size` leaves too few images on one of the sides.
+        UserError: if `dataset.val_size` leaves too few images in one part.
     """
     everything = load(cfg, train=True)
     training, validation = split_validation(everything, cfg.val_size, cfg.split_seed)
@@ -124,13 +123,13 @@ def split(cfg: DictConfig, device: torch.device) -> Split:
 
 
 def files_of(cfg: DictConfig) -> int:
-    """What tells whether the same files are there: 0 unless it is a folder of images, whose files nobody else checks."""
+    """A checksum of the files of a folder of images; 0 for other data sets, whose files are checked elsewhere."""
     dataset = build(cfg)
     return dataset.files() if isinstance(dataset, ImageFolder) else 0
 
 
 def account(cfg: DictConfig) -> tuple[list[str], list[str]]:
-    """What the user should know of the data before training: lines of what was read as what, and lines of warnings."""
+    """What the user should know of the data before training: lines on what was read as what, and warnings."""
     dataset = build(cfg)
     if not isinstance(dataset, ImageFolder):
         return [], []

@@ -33,7 +33,7 @@ class Digits:
 
 
 def _table() -> "np.ndarray[Any, np.dtype[np.float64]]":
-    """The file that scikit-learn brings, read without importing scikit-learn, which takes longer than many a training."""
+    """scikit-learn's own file, read without importing scikit-learn, which can take longer than training."""
     package = find_spec("sklearn")
     file = Path(str(package and package.origin)).parent / "datasets" / "data" / "digits.csv.gz"
     if file.is_file():

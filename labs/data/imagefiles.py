@@ -1,11 +1,11 @@
-"""Which files of a folder are the images of which class, in training and in test: names and links, never a pixel.
+"""Which files of a folder are images of which class, for training and test: by names and links, never pixels.
 
-A folder holds a folder of images a class, or two such folders under the usual names of a training and a test part. Everything
-it holds is either used or counted with the reason why not. Each image is used once, whatever links lead to it:
+A folder holds one folder of images per class, or two such folders under the usual names of a training and a test part. Every
+file is either used or counted with the reason why not. Each image is used once, whatever links lead to it:
 
-- a link to a file or a folder that lies elsewhere stands for what it leads to;
-- a link to what is used anyway, or to a folder above, is passed over, so that no image is there twice or in a wrong class;
-- two links to one place elsewhere, from two classes or from both parts, contradict each other and are refused.
+- a link to a file or folder elsewhere stands for its target;
+- a link to what is used anyway, or to a folder above, is skipped, so that no image appears twice or in a wrong class;
+- two links to one target elsewhere, from two classes or both parts, contradict each other and are refused.
 
 What systems leave behind (hidden folders, __MACOSX, Thumbs.db, …) is neither a class nor counted.
 """
@@ -31,9 +31,9 @@ class ImageFiles:
     Attributes:
         classes: their names, sorted.
         training: path and label of each image, in an order that depends on names alone.
-        test: the same, or None where there is no folder of test images and a share is to be held out.
+        test: the same, or None if there is no folder of test images and a share is held out.
         parts: the names of the folders of training and of test images, if there are such.
-        skipped: how many files were passed over, by reason.
+        skipped: number of skipped files, by reason.
         unread: folders beside those of the two parts.
         nested: classes that hold folders of the same names, and these names: parts of a data set look like that too.
     """
@@ -48,7 +48,7 @@ class ImageFiles:
 
 
 def find(root: Path) -> ImageFiles:
-    """Look through a folder of images.
+    """Search a folder of images.
 
     Raises:
         UserError: the folder that cannot be read, or that does not say which images are of which class and part.
@@ -94,15 +94,15 @@ class _Search:
     """What has been found so far. `roots` are the real paths of the folder and of its parts."""
 
     roots: list[str]
-    found: dict[str, _Place] = field(default_factory=dict)  # images, by their real path
-    folders: dict[str, _Place] = field(default_factory=dict)  # those that were looked into, by their real path
+    found: dict[str, _Place] = field(default_factory=dict)  # images by real path
+    folders: dict[str, _Place] = field(default_factory=dict)  # searched folders by real path
     classes: dict[Path, set[str]] = field(default_factory=dict)
     links: deque[tuple[str, tuple[Path, str], bool]] = field(default_factory=deque)
     skipped: Counter[str] = field(default_factory=Counter)
     suffixes: set[str] = field(default_factory=readable_suffixes)
 
     def look_into(self, part: Path) -> None:
-        """Find the classes of a part and the images in them; links wait until all that lies here is known."""
+        """Find the classes of a part and the images in them; links wait until everything here is known."""
         self.classes[part] = set()
         found = entries(part)
         for entry in filter(is_folder, found):
@@ -116,7 +116,7 @@ class _Search:
         self.count([entry for entry in found if not is_folder(entry)])
 
     def follow_links(self) -> None:
-        """Take up what links lead to, where that is neither here nor above."""
+        """Use the targets of links, if they lie neither here nor above."""
         while self.links:
             path, owner, is_class = self.links.popleft()
             try:
@@ -136,7 +136,7 @@ class _Search:
                 self.walk(path, target, owner, linked=True)
 
     def walk(self, folder: str, real: str, owner: tuple[Path, str], *, linked: bool) -> None:
-        """Look through a folder and those below it, each once."""
+        """Search a folder and those below it, each once."""
         waiting = [(folder, real)]
         while waiting:
             folder, real = waiting.pop()
@@ -154,7 +154,7 @@ class _Search:
                         self.skipped["a pipe, socket or device"] += 1
 
     def take(self, path: str, real: str, owner: tuple[Path, str], *, linked: bool) -> None:
-        """Use a file if it is an image of a type that can be read, and was not met before."""
+        """Use a file if it is an image of a readable type and was not found before."""
         suffix = os.path.splitext(path)[1].lower()
         if suffix in self.suffixes:
             self.is_new(self.found, path, real, owner, linked)
@@ -164,10 +164,10 @@ class _Search:
             self.skipped["without a suffix"] += 1
 
     def is_new(self, met: dict[str, _Place], path: str, real: str, owner: tuple[Path, str], linked: bool) -> bool:
-        """Note this place, or count it if it was met before.
+        """Note this place, or count it if it was found before.
 
         Raises:
-            UserError: if links alone lead there, from two classes or two parts.
+            UserError: if only links lead there, from two classes or two parts.
         """
         before = met.setdefault(real, _Place(path, owner, linked))
         if before.path == path:

@@ -1,8 +1,8 @@
-"""Your own images: `dataset=imagefolder dataset.folder=path`, a folder with one folder of images a class.
+"""Your own images: `dataset=imagefolder dataset.folder=path`, a folder with one folder of images per class.
 
-With folders of training and of test images inside, those are the two parts; otherwise a fixed, stratified share
-(`dataset.test_fraction`) is held out as the test set. Images are resized to `dataset.resize` on the shorter side and cut to the
-centre square; of several frames the first is taken. Which files count as images, and of what, `labs/data/imagefiles.py` says.
+Folders of training and test images inside it are the two parts; otherwise a fixed, stratified share
+(`dataset.test_fraction`) is held out as the test set. Images are resized to `dataset.resize` on the shorter side and cropped to
+the centre square; of several frames the first is used. `labs/data/imagefiles.py` says which files are images of which class.
 """
 
 import os
@@ -26,11 +26,11 @@ from labs.errors import UserError
 from labs.files import user_path
 
 SPLIT_SEED = 0
-SHOWN = 5  # reasons why files were skipped, and classes that are too rare; more of them are counted
+SHOWN = 5  # reasons for skipped files, and classes that are too rare; the rest is counted
 
 
 class ImageFolder:
-    """The images below `cfg.folder`, which is looked through once per object.
+    """The images below `cfg.folder`, which is searched once per object.
 
     Args:
         cfg: the `dataset` node.
@@ -47,20 +47,20 @@ class ImageFolder:
 
     @property
     def num_classes(self) -> int:
-        """How many folders of classes there are."""
+        """The number of class folders."""
         return len(self.found.classes)
 
     @property
     def num_images(self) -> tuple[int, int]:
-        """How many training and test images there are."""
+        """The numbers of training and test images."""
         training, test = self.parts()
         return len(training), len(test)
 
     def parts(self) -> tuple[list[Sample], list[Sample]]:
-        """The training and the test images; without a folder of its own the test set is held out.
+        """The training and test images; without a test folder, the test set is held out.
 
         Raises:
-            UserError: if that would leave no image of a class to train on.
+            UserError: if that leaves a class without a training image.
         """
         files, cfg = self.found, self.cfg
         if files.test is not None:
@@ -76,7 +76,7 @@ class ImageFolder:
         return [files.training[i] for i in rest.tolist()], [files.training[i] for i in held_out.tolist()]
 
     def files(self) -> int:
-        """CRC-32 of the names of all images, by part and class: another one where an image was added, removed or moved."""
+        """CRC-32 of the names of all images, by part and class: it changes if an image is added, removed or moved."""
         files, root = self.found, self.root
         names = [
             f"{label} {os.path.relpath(path, root)}" for part in (files.training, files.test or []) for path, label in part
@@ -92,7 +92,7 @@ class ImageFolder:
         files = self.found
         for path, _ in files.training + (files.test or []):
             with _readable(path), Image.open(path) as image:
-                ImageOps.exif_transpose(image)  # reads to the last pixel: a damaged test image must not be found after training
+                ImageOps.exif_transpose(image)  # reads every pixel: a damaged test image must not turn up after training
                 mode = image.mode
             if mode.startswith(("I", "F")):
                 raise UserError(f"{path}: has more than 8 bits a channel ({mode}); convert it to 8 bits")
@@ -105,7 +105,7 @@ class ImageFolder:
         return Images(images, _labels(samples), files.classes)
 
     def account(self) -> tuple[str, list[str]]:
-        """What is read as what, and how many files were passed over and why, in a line; and a line for each warning."""
+        """One line on what is read as what and how many files are skipped and why; and one line per warning."""
         files, root = self.found, self.root
         training, test = self.parts()
         if files.parts:
@@ -171,10 +171,10 @@ def _read(path: Path, size: int, channels: int) -> Tensor:
 
 @contextmanager
 def _readable(path: str | Path) -> Iterator[None]:
-    """Raise UserError for an image that cannot be read: Pillow's formats raise nearly any exception there is."""
+    """Raise UserError for an image that cannot be read: Pillow's formats raise nearly any exception."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # it is read, large as it is
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # large images are read
             yield
     except MemoryError:
         raise

@@ -1,4 +1,4 @@
-"""What lies in a folder of images, by name: which files may be images, and what other programs and systems left there."""
+"""The content of a folder of images, by name: possible images, and what other programs and systems left there."""
 
 import os
 import re
@@ -17,16 +17,16 @@ LEFT_BEHIND = {
     "__macosx", "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r", "@eadir", "#recycle", "$recycle.bin",
     "system volume information", "lost+found", "__pycache__", ".ds_store", "._.ds_store",
 }  # fmt: skip
-# Of an office program or an editor that has a file open, of a download that goes on or was given up, and copies from before.
+# Lock and swap files of office programs and editors, unfinished downloads, and backup copies.
 TEMPORARY = re.compile(
     r"~\$.*|#.*#|.*(~|\.(part|partial|filepart|crdownload|opdownload|download|tmp|temp|sw[a-p]))", re.IGNORECASE | re.DOTALL
 )
 
 
 def entries(folder: Path | str) -> list[os.DirEntry[str]]:
-    """What a folder holds, by name, without hidden folders and what systems leave behind.
+    """The entries of a folder by name, without hidden folders and what systems leave behind.
 
-    Of hidden files those stay that have a suffix, as an image has: they are counted, see `is_leftover`.
+    Hidden files with a suffix, as images have, stay: they are counted, see `is_leftover`.
 
     Raises:
         UserError: if it cannot be read.
@@ -74,7 +74,7 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def is_leftover(name: str) -> bool:
-    """Whether a file of this name is hidden or temporary (`._cat.png`, `~$cat.png`), and no image whatever its suffix."""
+    """Whether a file of this name is hidden or temporary (`._cat.png`, `~$cat.png`), and not an image, whatever its suffix."""
     return name.startswith(".") or TEMPORARY.fullmatch(name) is not None
 
 
@@ -92,5 +92,5 @@ def readable_suffixes() -> set[str]:
 
 
 def normal(name: str) -> str:
-    """The name in the one form (NFC) of those in which Unicode can compose it: macOS and Linux write é differently."""
+    """The name in Unicode's composed form (NFC): macOS and Linux write é differently."""
     return unicodedata.normalize("NFC", name)

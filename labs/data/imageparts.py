@@ -1,4 +1,4 @@
-"""Which folders within a folder of images are parts of the data set, training and test, and which are classes: by names alone.
+"""Which folders in a folder of images are parts of the data set (training, test) and which are classes, by names alone.
 
 train/ and test/, under any of their usual names, are the parts. What only looks like one is refused, never taken for a class.
 """
@@ -15,7 +15,7 @@ PARTS = {
     "train": "train", "training": "train", "test": "test", "testing": "test",
     "val": "val", "valid": "val", "validation": "val",
 }  # fmt: skip
-# Names that a part may have, but a class as well: what such folders hold decides.
+# Names that a part or a class may have: what such folders hold decides.
 SHORT = {"tr": "train", "trn": "train", "te": "test", "tst": "test", "dev": "val", "eval": "test", "evaluation": "test",
          "holdout": "test", "heldout": "test"}  # fmt: skip
 NUMBERED = {"fold", "kfold", "cv", "split", "part", "partition", "subset", "half", "portion", "batch", "chunk", "shard"}
@@ -23,7 +23,7 @@ MANY_SHOWN = 3  # names in a message
 
 
 def part_folders(root: Path) -> tuple[Path | None, Path | None]:
-    """The folders of the training and of the test images; both None where `root` holds a folder a class.
+    """The folders of training and test images; both None if `root` holds one folder per class.
 
     Raises:
         UserError: if one is there without the other, twice, or under a name that only looks like one.
@@ -33,7 +33,7 @@ def part_folders(root: Path) -> tuple[Path | None, Path | None]:
     for name in names:
         if part := PARTS.get(name.casefold()):
             named.setdefault(part, []).append(name)
-    if len(named) == 1:  # one that holds images is a class of that name, railway trains for one
+    if len(named) == 1:  # one that holds images is a class, such as railway trains
         named = {part: same for part, same in named.items() if any(folders(root / name, all_links=True) for name in same)}
     for part, same in named.items():
         if len(same) > 1:
@@ -62,9 +62,9 @@ def part_folders(root: Path) -> tuple[Path | None, Path | None]:
 
 
 def nested_alike(folder: Path) -> dict[str, list[str]]:
-    """Of the folders in this one those that are divided like others: into folders of images, most of which have the same names.
+    """The folders in this one that are divided like others: into folders of images, most of which have the same names.
 
-    Such are the parts of a data set, with the same classes in each, as well as classes with, say, a folder a camera in each.
+    They may be parts of a data set, with the same classes in each, or classes with, say, one folder per camera in each.
 
     Returns:
         The names that each shares with others, or with the folders beside it.
@@ -81,7 +81,7 @@ def nested_alike(folder: Path) -> dict[str, list[str]]:
 
 
 def refuse_parts_alike(folder: Path) -> dict[str, list[str]]:
-    """`nested_alike`, which are classes if nothing else is known.
+    """`nested_alike`, which are classes unless a name says more.
 
     Raises:
         UserError: if one of them has a name that parts have, such as tr, eval or fold1.
@@ -98,7 +98,7 @@ def refuse_parts_alike(folder: Path) -> dict[str, list[str]]:
 
 
 def refuse_parts_within(folder: str) -> None:
-    """Raise UserError for the parts in the class, cats/train and cats/test, where the classes belong in the parts."""
+    """Raise UserError for parts inside classes (cats/train, cats/test): classes belong inside parts."""
     names = [entry.name for entry in folders(folder, all_links=True)]
     known = [PARTS, SHORT] if all(name.casefold() in PARTS | SHORT for name in names) else [PARTS]
     inside = {part: name for name in names for words in known if (part := words.get(name.casefold()))}
@@ -112,7 +112,7 @@ def refuse_parts_within(folder: str) -> None:
 
 
 def _refuse_a_data_set_below(root: Path) -> None:
-    """Raise UserError where the one folder in which there are images holds the parts or the classes, and name it."""
+    """Raise UserError if the only folder with images in it holds the parts or the classes, and name it."""
     alone, folder, met = True, root, set[str]()
     while len(inner := [entry for entry in folders(folder) if holds_images(entry.path)]) == 1:
         if (real := os.path.realpath(folder)) in met:  # links lead in a circle
@@ -148,13 +148,13 @@ def _looks_like(name: str) -> str | None:
 
 
 def _may_be_part(name: str) -> bool:
-    """Whether this name says nothing else, as tr, eval_set, hold-out, fold1 and splitB do."""
+    """Whether this name says nothing else, like tr, eval_set, hold-out, fold1 and splitB."""
     word = "".join(word for word in _words(name) if len(word) > 1)
     return word in SHORT or word in NUMBERED
 
 
 def _words(name: str) -> list[str]:
-    """Its words in lower case, without what says that it is of a data set."""
+    """Its words in lower case, without endings such as set and images."""
     words = re.findall(r"[A-Z]*[a-z]+|[A-Z]+", name)
     return [re.sub(r"(set|data|dataset|images|imgs)$", "", word.casefold()) for word in words]
 

@@ -1,4 +1,4 @@
-"""Images in memory, and the split of them into training and validation part."""
+"""Images in memory, and their split into a training and a validation part."""
 
 import zlib
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Images:
     Attributes:
         images: uint8, shape (N, C, H, W).
         labels: int64, shape (N,), from 0 to len(classes) - 1.
-        classes: a name a class.
+        classes: their names.
     """
 
     images: Tensor
@@ -28,7 +28,7 @@ class Images:
         return len(self.labels)
 
     def fingerprint(self) -> int:
-        """CRC-32 of images and labels, in this order: the same for the same data set, on whatever machine."""
+        """CRC-32 of images and labels, in this order: the same for the same data set, on any machine."""
         return zlib.crc32(self.labels.cpu().numpy().data, zlib.crc32(self.images.cpu().contiguous().numpy().data))
 
     def part(self, indices: Tensor) -> "Images":
@@ -64,14 +64,14 @@ def stratified_split(labels: Tensor, size: int, seed: int) -> tuple[Tensor, Tens
 
 
 def split_validation(everything: Images, val_size: int | float, seed: int) -> tuple[Images, Images]:
-    """The training and the validation part of the images a data set gives for training.
+    """Split a data set's training images into the training and the validation part.
 
     Args:
         val_size: number of validation images, or their fraction if below 1.
         seed: `dataset.split_seed`.
 
     Raises:
-        UserError: if a class would be left without an image to train on, or there are fewer validation images than classes
+        UserError: if a class would be left without a training image, or there are fewer validation images than classes
             (as many may still hold none of a rare class).
     """
     size = validation_size(len(everything), val_size)

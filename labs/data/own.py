@@ -20,7 +20,7 @@ from labs.errors import UserError, one_line
 
 
 class OwnDataSet:
-    """The user's object, checked whenever it gives something.
+    """The user's object; whatever it returns is checked.
 
     Args:
         cfg: the `dataset` node, with `_target_` and `arguments`.
@@ -46,11 +46,11 @@ class OwnDataSet:
 
     @property
     def num_images(self) -> tuple[int, int]:
-        """How many images the two parts have, which are read for it."""
+        """How many images the two parts have; both are read."""
         return len(self.load(train=True)), len(self.load(train=False))
 
     def prepare(self) -> None:
-        """What the object does before its images are read, and whether both parts are what they should be."""
+        """Call the object's own `prepare`, if it has one, and check both parts."""
         if hasattr(self._object, "prepare"):
             self._call("prepare() fails", self._object.prepare)
         for train in (True, False):

@@ -1,8 +1,8 @@
-"""The published data sets: which files they consist of, by MD5, and how these are found, unpacked, downloaded and read.
+"""The published data sets: the MD5 of their files, and how these are found, unpacked, downloaded and read.
 
-Images are read from the very bytes whose MD5 was compared, and from nothing else that lies beside them: neither the processed
-files that torchvision left there years ago, which it would still prefer, nor what has been unpacked from an archive. Of an
-archive the MD5 of what it holds counts, where that is published, so that one which was packed anew is as good.
+Images are read only from the bytes whose MD5 was compared: neither from the processed files of old torchvision versions, which
+torchvision would still prefer, nor from what was unpacked from an archive. Of an archive, the MD5 of its content counts where
+it is published, so that a repacked archive is as good.
 """
 
 import gzip
@@ -34,13 +34,13 @@ class Published:
     """A data set torchvision downloads.
 
     Attributes:
-        torchvision_class: its class there.
+        torchvision_class: its class.
         shape: of an image, (C, H, W).
         num_classes: how many there are.
         folder: where its files lie, below `dataset.data_dir`.
         files: the MD5 of each.
         archives: the MD5 of each archive that holds them, as they are published.
-        unpacked: to how many bytes an archive unpacks at most; none is unpacked further.
+        unpacked: most bytes to unpack from an archive.
         num_images: for training and for the test.
     """
 
@@ -66,7 +66,7 @@ PUBLISHED = {
         "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
         "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
     }, unpacked=16 + 60_000 * 28 * 28),
-    # Of these the archives alone have a published checksum, so that they are what is read.
+    # Of these only the archives have a published checksum, so they are what is read.
     "fashion_mnist": Published("FashionMNIST", (1, 28, 28), 10, "FashionMNIST/raw", {
         "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
         "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
@@ -108,7 +108,7 @@ class Downloaded:
 
 
 def prepare(name: str, data_dir: str, *, download: bool) -> None:
-    """Make sure that all files are there and intact: unpack archives that lie there, and download what is missing then.
+    """Make sure that all files are there and intact: unpack archives found there, then download what is missing.
 
     Raises:
         UserError: what is missing or damaged, its MD5, and where to put it.
@@ -153,7 +153,7 @@ def _idx(content: bytes) -> np.ndarray:
     """The array in a file of MNIST's format: two zeros, the type (8: uint8), the number of axes, their lengths, the numbers."""
     axes = content[3]
     shape = np.frombuffer(content, ">u4", axes, offset=4)
-    return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape).copy()  # torch wants memory it may write to
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape).copy()  # torch needs writable memory
 
 
 def _load_cifar(published: Published, root: Path, train: bool) -> Images:
@@ -173,10 +173,10 @@ def _unpickled(published: Published, root: Path, file: str) -> dict[str, Any]:
 
 
 def _verified(published: Published, root: Path, file: str) -> bytes:
-    """The content of a file, unpacked if it is an archive, of which the MD5 has been compared.
+    """The content of a file whose MD5 has been compared, unpacked if it is an archive.
 
     Raises:
-        UserError: if it cannot be read, or is another.
+        UserError: if it cannot be read, or its MD5 differs.
     """
     path, expected = root / published.folder / file, published.files[file]
     content = _content(path, f"it must be a file of MD5 {expected}")
@@ -228,17 +228,17 @@ def _archives(name: str, published: Published, root: Path) -> dict[str, dict[str
             md5 = _md5_of(path, f"it must be a file of MD5 {expected}")
             if held := _held(path, published, missing):
                 found[archive] = held
-            elif md5 not in (expected, *others):  # Fashion-MNIST's archives have the names of MNIST's
+            elif md5 not in (expected, *others):  # Fashion-MNIST's archives are named like MNIST's
                 reason = f"its MD5 is {md5} and must be {expected}, and it does not unpack to the published files"
                 print(one_line(f"{name}: {path} is not used: {reason}"), flush=True)
     return found
 
 
 def _held(path: Path, published: Published, missing: list[str]) -> dict[str, bytes]:
-    """The missing files that an archive holds, each of the published MD5; none if it unpacks to more than the published one."""
+    """The missing files that an archive holds, with the published MD5; none if it unpacks to more than the published one."""
     try:
         if path.name in missing:
-            contents = {path.name: path.read_bytes()}  # is itself what is read
+            contents = {path.name: path.read_bytes()}  # read as it is
         else:
             with path.open("rb") if path.suffix == ".tar" else gzip.open(path) as file:
                 unpacked = file.read(published.unpacked + 1)
@@ -251,7 +251,7 @@ def _held(path: Path, published: Published, missing: list[str]) -> dict[str, byt
 
 
 def _members(content: bytes, wanted: list[str]) -> dict[str, bytes]:
-    """The files of these names in a tar, in whichever folder. Nothing is followed that leads elsewhere, and none has gaps."""
+    """The files of these names in a tar, in any folder. Links and sparse files are skipped."""
     with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
         members = {PurePosixPath(member.name).name: member for member in archive if member.isreg() and not member.issparse()}
         files = {name: archive.extractfile(members[name]) for name in wanted if name in members}
@@ -259,7 +259,7 @@ def _members(content: bytes, wanted: list[str]) -> dict[str, bytes]:
 
 
 def _fetch(name: str, published: Published, root: Path, archives: dict[str, dict[str, bytes]], *, download: bool) -> None:
-    """Write what archives hold into the data set's folder, and download the whole data set where a file is missing still."""
+    """Write what archives hold into the data set's folder, and download the whole data set if a file is still missing."""
     step, folder = "unpacking" if archives else "download", root / published.folder
     try:
         root.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What is refused before the first job without building a network: settings that are ignored, directories that cannot be used.
+"""Checks before the first job that need no network: settings that are ignored, directories that cannot be used.
 
 Nothing here imports torch, and nothing is written.
 """
@@ -16,7 +16,7 @@ from labs.training.results import FINISHED
 
 
 def refuse_ignored(jobs: list[Job]) -> None:
-    """Raise UserError for an override that changes nothing in any of the jobs, as another value takes its place in all."""
+    """Raise UserError for an override that has no effect in any job because another value takes its place."""
     for key, reads, instead in (
         ("model.depth", reads_depth, "beside model.widths; give one of the two"),
         ("trainer.diagnostics_every", lambda cfg: cfg.trainer.diagnostics == "every_n", "without trainer.diagnostics=every_n"),
@@ -27,7 +27,7 @@ def refuse_ignored(jobs: list[Job]) -> None:
 
 
 def reads_depth(cfg: DictConfig) -> bool:
-    """Whether `model.depth` decides anything; what a network of somebody's own does with it is not known."""
+    """Whether `model.depth` has any effect; for the user's own network this is unknown."""
     return cfg.model.get("widths") is None or cfg.model.get("_target_") != "labs.models.mlp.MLP"
 
 
@@ -44,9 +44,9 @@ def check_directories(jobs: list[Job], study: str | None, directory: Path) -> No
 
 
 def refuse_shared_runs(jobs: list[Job]) -> None:
-    """Raise UserError if two jobs that differ would write the same run: the second would take the first's result for its own.
+    """Raise UserError if two different jobs would write the same run: the second would take the first's result as its own.
 
-    Jobs that are the same to the last value, such as those of `model.depth=5,5`, are one run, and pass.
+    Identical jobs, such as those of `model.depth=5,5`, are one run and pass.
     """
     first: dict[tuple[Path, int], Job] = {}
     for job in jobs:
@@ -60,7 +60,7 @@ def refuse_shared_runs(jobs: list[Job]) -> None:
 
 
 def how_to_part(jobs: list[Job]) -> str:
-    """What keeps the jobs of one cell from each other: seeds further apart where replicas overlap, else other directories."""
+    """How to keep the jobs of one cell apart: seeds further apart if replicas overlap, else other directories."""
     seeds, replicas = sorted({job.cell.values["seed"] for job in jobs}), {job.cell.values["replicas"] for job in jobs}
     if len(seeds) == len(jobs) and len(replicas) == 1:
         [step] = replicas
@@ -70,7 +70,7 @@ def how_to_part(jobs: list[Job]) -> str:
 
 
 def check_run(job: Job) -> None:
-    """Raise UserError where a single run cannot have its directory, or another configuration's run is in it."""
+    """Raise UserError if a single run cannot use its directory, or it holds another configuration's run."""
     if reason := unusable(job.cell.directory):
         raise UserError(reason)
     for run in sorted(job.cell.directory.glob("seed=*")):
@@ -82,5 +82,5 @@ def check_run(job: Job) -> None:
 
 
 def unusable(cell: Path) -> str:
-    """Why the directory of a cell cannot hold what Hydra and a job write there, as one line; empty where it can."""
+    """One line on why Hydra and a job cannot write to a cell's directory; empty if they can."""
     return blocked(cell) or misplaced(cell, CELL_FILES, CELL_FOLDERS)

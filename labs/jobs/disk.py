@@ -1,6 +1,6 @@
-"""What a job's checkpoints and JSON lines take on the disk, measured by writing the very checkpoints to nowhere.
+"""Disk space of a job's checkpoints and JSON lines, measured by writing checkpoints and counting bytes.
 
-TensorBoard's and W&B's files are left out: how much they hold is theirs to decide.
+TensorBoard's and W&B's files are not counted: their size is theirs to decide.
 """
 
 import io
@@ -20,20 +20,20 @@ from labs.replicas.replicas import Replicas
 from labs.training import checkpoint
 from labs.training.saving import epochs_between
 
-LINE, NUMBER = 250, 22  # bytes: of a line of metrics.jsonl, and of a number in layers.jsonl
-REST = 2000  # bytes of what else last.pt says
+LINE, NUMBER = 250, 22  # bytes per line of metrics.jsonl and per number in layers.jsonl
+REST = 2000  # bytes of all else in last.pt
 
 
 @dataclass(frozen=True)
 class Disk:
-    """Bytes that a run leaves behind, and the most that it has while it trains."""
+    """Bytes that a run keeps, and its peak while it trains."""
 
     kept: int
     most: int
 
 
 class _Counter(io.BytesIO):
-    """A file that keeps nothing but its length."""
+    """A file that stores only its length."""
 
     length = 0
 
@@ -43,7 +43,7 @@ class _Counter(io.BytesIO):
 
 
 def of_jobs(jobs: list[Job], *, in_sweep: bool) -> list[Disk]:
-    """At most what the runs of each job take, if no early stop ends them; measured once a configuration."""
+    """Upper bounds for the runs of each job, without early stopping; measured once per configuration."""
     known: dict[str, Disk] = {}
     for job in jobs:
         if job.cell.hash not in known:
@@ -52,7 +52,7 @@ def of_jobs(jobs: list[Job], *, in_sweep: bool) -> list[Disk]:
 
 
 def told(needs: list[Disk], workers: int, directory: Path) -> str:
-    """What all of them take in this directory with so many at a time, and a second line where it does not fit."""
+    """A line on the space they need here with this many workers, and a second one if it does not fit."""
     kept = sum(need.kept for need in needs)
     most = kept + sum(sorted((need.most - need.kept for need in needs), reverse=True)[:workers])
     line = f"disk: at most {shown(kept)}, and {shown(most)} while they run, without files of TensorBoard and W&B"
@@ -65,7 +65,7 @@ def told(needs: list[Disk], workers: int, directory: Path) -> str:
 
 
 def of_run(cfg: DictConfig, *, in_sweep: bool) -> Disk:
-    """What one seed takes, from checkpoints of its network and its optimizer after a step."""
+    """The needs of one seed, from checkpoints of its network and optimizer after one step."""
     replica = Replicas([build_model(cfg, cfg.seed)], [cfg.seed])
     weights = replica.state_of(0)
     best = written({"model": weights})
@@ -86,7 +86,7 @@ def lines_of(cfg: DictConfig, replica: Replicas) -> int:
 
 
 def optimizer_state(cfg: DictConfig, replica: Replicas) -> object:
-    """What the optimizer holds after a step; where it refuses to take one on this machine, as much as Adam's."""
+    """The optimizer's state after a step; if it cannot take one on this machine, as much as Adam's."""
     try:
         optimizer = optimizers.build(cfg.optimizer, replica.parameters_of(0, flat=optimizers.elementwise(cfg.optimizer)))
         optimizer.step()
@@ -96,20 +96,20 @@ def optimizer_state(cfg: DictConfig, replica: Replicas) -> object:
 
 
 def written(state: dict[str, object]) -> int:
-    """How many bytes a checkpoint with this state has."""
+    """Size in bytes of a checkpoint with this state."""
     counter = _Counter()
     torch.save({"format": checkpoint.FORMAT, **state}, counter)
     return counter.length
 
 
 def free(directory: Path) -> int:
-    """Bytes that are free where the directory is, or is to be."""
+    """Free bytes where the directory is or will be."""
     existing = next(place for place in (directory.absolute(), *directory.absolute().parents) if place.is_dir())
     return shutil.disk_usage(existing).free
 
 
 def shown(size: float) -> str:
-    """Bytes as one reads them, in decimal units as disks are sold."""
+    """Human-readable bytes, in decimal units as disks are sold."""
     for unit in ("B", "kB", "MB", "GB"):
         if size < 999.5:
             return f"{size:.3g} {unit}"

@@ -23,8 +23,8 @@ from labs.jobs.overrides import TEXT, as_typed, key_of, parse
 from labs.jobs.plan import Job
 from labs.jobs.rerun import raw, typed
 
-VALUES = {entry.name for entry in fields(config.Config)} - set(config.GROUPS)  # keys without a dot that are no group of files
-# What Hydra reads of a sweep before it composes the first job.
+VALUES = {entry.name for entry in fields(config.Config)} - set(config.GROUPS)  # top-level keys that are not config groups
+# What Hydra reads before it composes a sweep's first job.
 READ_BEFORE = ("sweeper", "launcher", "callbacks", "hydra_logging", "sweep.dir")
 
 
@@ -33,10 +33,10 @@ def overrides(params: Mapping[str, Any], arguments: Sequence[str]) -> list[list[
 
     Args:
         params: `hydra.sweeper.params`, the axes that a file gives.
-        arguments: of the command line; they take the place of axes of the same key.
+        arguments: of the command line; they replace axes of the same key.
 
     Raises:
-        UserError: for an interval, from which only a search can take values.
+        UserError: for an interval, which only a search can sample.
     """
     axis = {key: _written(key, value) for key, value in params.items()}
     lines = [*as_typed([f"{key}={value}" for key, value in axis.items()]), *arguments]
@@ -48,13 +48,13 @@ def overrides(params: Mapping[str, Any], arguments: Sequence[str]) -> list[list[
         elif override.is_sweep_override():
             raise UserError(f"{line}: is for a search; list the values, or add hydra/sweeper=optuna")
         else:
-            merges = key in axes and isinstance(override.value(), dict)  # with what an override before it says, as Hydra has it
+            merges = key in axes and isinstance(override.value(), dict)  # with an earlier override, as in Hydra
             axes[f"{key} {len(axes)}" if merges else key] = [line]
     return [list(job) for job in itertools.product(*axes.values())]
 
 
 def _written(key: str, value: Any) -> str:
-    """A value of a file as one types it on the command line."""
+    """A value of a file as typed on the command line."""
     if key in TEXT and isinstance(value, bool | int | float):
         raise UserError(
             f'hydra.sweeper.params: {key}: {value}: is text, and was read as a number; put it in quotes, {key}: "…"'
@@ -66,7 +66,7 @@ def _written(key: str, value: Any) -> str:
 def compose(master: DictConfig, jobs: Sequence[Sequence[str]], first: int = 0) -> list[Job]:
     """The jobs of these lists of overrides.
 
-    Composing takes Hydra a tenth of a second. Of jobs that differ in plain values only, as those of a grid do, one is composed,
+    Hydra takes a tenth of a second to compose a job. Of jobs that differ only in plain values, as in a grid, one is composed,
     and the others are copies of it with their own values.
 
     Args:
@@ -75,9 +75,9 @@ def compose(master: DictConfig, jobs: Sequence[Sequence[str]], first: int = 0) -
         first: the number of the first of them in the sweep.
 
     Raises:
-        UserError: if one of several files sets what Hydra has read before, such as a grid of its own.
+        UserError: if a file that a job chooses sets what Hydra has read before, such as a grid.
     """
-    given = typed(master.hydra.overrides.task)  # tells no job apart: of a single one, what a sweep or a search has chosen does
+    given = typed(master.hydra.overrides.task)  # shared by all jobs, so left out of the name of a single one
     common = set.intersection(*map(set, jobs)) if len(jobs) > 1 else set(given)
     models: dict[tuple[str, ...], _Model] = {}
     planned = []
@@ -97,7 +97,7 @@ def compose(master: DictConfig, jobs: Sequence[Sequence[str]], first: int = 0) -
 
 
 def are_numbered(master: DictConfig) -> bool:
-    """Whether the directories of a sweep's jobs depend on something of Hydra's, such as a job's number."""
+    """Whether the directories of a sweep's jobs depend on Hydra's own values, such as the job number."""
     return "hydra" in str(raw(master.hydra.sweep))
 
 
@@ -106,9 +106,9 @@ Composed = tuple[dict[str, Any], str, str]  # a job's configuration in plain Pyt
 
 @dataclass
 class _Model:
-    """A job that Hydra composed, whose configuration is given the values of others, one after the other.
+    """A job that Hydra composed, whose configuration takes on the values of others, one after another.
 
-    `cfg` has the values of `lines`, and `directory` is where it goes. Checked are its keys; another's are the same.
+    `cfg` has the values of `lines`, and goes to `directory`. Its keys are checked; the others' are the same.
     """
 
     lines: Sequence[str]
@@ -116,7 +116,7 @@ class _Model:
     directory: str
 
     def with_values_of(self, lines: Sequence[str], master: DictConfig) -> Composed | None:
-        """What Hydra would compose of these lines; None where Hydra itself must say it.
+        """What Hydra would compose from these lines; None if only Hydra can tell.
 
         Raises:
             UserError: if a value is not allowed.
@@ -132,7 +132,7 @@ class _Model:
                 OmegaConf.update(self.cfg, override.key_or_group, override.value(), merge=True)
             values = cells.resolved(self.cfg)
         except OmegaConfBaseException:
-            self.lines = [""] * len(lines)  # how many of the values it has got is not known: the next job sets all of them
+            self.lines = [""] * len(lines)  # it may have got only some of the values: the next job sets all
             return None
         OmegaConf.copy_cache(from_config=self.cfg, to_config=master)
         config.check_values(values)
@@ -142,7 +142,7 @@ class _Model:
 
 
 def by_hydra(master: DictConfig, lines: list[str], number: int) -> tuple[Composed, _Model | None]:
-    """What Hydra composes for a job and where it puts it, and a model for others if that depends on the values alone.
+    """What Hydra composes for a job and where it goes, and a model for others if that depends only on the values.
 
     Raises:
         UserError: if a key or a value is not allowed.
@@ -155,7 +155,7 @@ def by_hydra(master: DictConfig, lines: list[str], number: int) -> tuple[Compose
     with _as_in_the_job(cfg):
         directory, name = str(cfg.hydra.sweep.dir), str(cfg.hydra.sweep.subdir)
         refers = re.search(r"\$\{[^}]*hydra", OmegaConf.to_yaml(OmegaConf.masked_copy(cfg, own_keys(cfg)))) is not None
-        if refers:  # to what is not there when this configuration is read again
+        if refers:  # to what is gone when this configuration is read again
             _resolve(cfg)
         config.check(cfg)
         values = cells.resolved(cfg)
@@ -170,7 +170,7 @@ def by_hydra(master: DictConfig, lines: list[str], number: int) -> tuple[Compose
 
 
 def _are_apart(lines: Sequence[str]) -> bool:
-    """Whether no override sets what another sets too, so that their order decides nothing; a choice of files comes first."""
+    """Whether no two overrides set the same key, so that their order does not matter; choices of files come first."""
     keys = [key_of(line) for line in lines if "." in key_of(line) or not isinstance(parse(line).value(), str)]
     return not any(one == other or other.startswith(f"{one}.") for one, other in itertools.permutations(keys, 2))
 
@@ -181,7 +181,7 @@ def own_keys(cfg: DictConfig) -> list[str]:
 
 
 def sets_a_value(line: str) -> bool:
-    """Whether an override only gives a plain value to a key, and chooses no file and adds or deletes nothing."""
+    """Whether an override only sets a key to a plain value: it chooses no file and adds or deletes nothing."""
     override = parse(line)
     key, value = override.key_or_group, override.value()
     plain = value is None or isinstance(value, bool | int | float | str) or (
@@ -221,7 +221,7 @@ def _resolve(cfg: DictConfig) -> None:
 
 @contextmanager
 def _as_in_the_job(cfg: DictConfig) -> Iterator[None]:
-    """Let `${hydra:…}` mean this job's, as when it runs."""
+    """Let `${hydra:…}` refer to this job, as when it runs."""
     before = HydraConfig.instance().cfg
     HydraConfig.instance().set_config(cfg)
     try:

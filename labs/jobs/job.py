@@ -1,6 +1,6 @@
-"""One job: skip the seeds that are finished, hold the others' directories, train them, and keep what failed on disk.
+"""One job: skip finished seeds, lock the directories of the others, train them, and record failures on disk.
 
-Imports torch only if there is something to train, so that a sweep passes over finished jobs at once.
+Imports torch only if there is something to train, so that a sweep skips finished jobs at once.
 """
 
 import logging
@@ -31,21 +31,21 @@ log = logging.getLogger(__name__)
 def run(cfg: DictConfig) -> float:
     """Run the job that Hydra composed.
 
-    In a sweep an error is recorded and the sweep goes on; in a single run it is raised.
+    In a sweep an error is recorded and the sweep continues; in a single run it is raised.
 
     Returns:
-        The objective for a Hydra sweeper: best validation accuracy in percent, the mean over the job's seeds; NaN if it failed.
+        The objective for a Hydra sweeper: best validation accuracy in percent, averaged over the job's seeds; NaN if it failed.
 
     Raises:
-        Interrupted: if a signal asked for it, with all that is needed to go on written.
+        Interrupted: on a signal, once all that is needed to resume is written.
     """
-    logging.raiseExceptions = False  # a line of the log that finds the disk full is not worth a traceback
-    terminal.keep()  # in a worker, which has streams of its own
+    logging.raiseExceptions = False  # a log line lost to a full disk is not worth a traceback
+    terminal.keep()  # a worker has its own streams
     hydra = HydraConfig.get()
     cell = cells.Cell.of(cfg, Path(hydra.runtime.output_dir))
     in_sweep = hydra.mode == RunMode.MULTIRUN
     if not in_sweep:
-        terminal.output_is_optional()  # what counts is that the run was trained: its directory has all that is shown
+        terminal.output_is_optional()  # the trained run is what counts: its directory has all that is shown
     seeds = cells.seeds(cfg)
     training = False
     try:
@@ -60,7 +60,7 @@ def run(cfg: DictConfig) -> float:
                 directory = cell.run(seed)
                 if not found.finished:
                     locks.enter_context(rundir.lock(directory))
-                    found = rundir.look(directory, seed, cell.hash)  # finished, maybe, while this process waited for the lock
+                    found = rundir.look(directory, seed, cell.hash)  # perhaps finished while this process waited for the lock
                 if found.finished:
                     tell_finished(directory, seed, found)
                 else:
@@ -71,7 +71,7 @@ def run(cfg: DictConfig) -> float:
                 training = True
                 with failures_recorded(cell, todo):
                     memory.refuse_low_limit()
-                    from labs.training import run as training_run  # torch and all
+                    from labs.training import run as training_run  # imports torch
 
                     with contained(KeyboardInterrupt):
                         training_run.train(cell, todo, show_progress=not in_sweep)
@@ -86,7 +86,7 @@ def run(cfg: DictConfig) -> float:
             if isinstance(error, UserError):
                 sys.exit(f"error: {error}")  # Hydra adds a line of its own to an exception
             raise
-        level = logging.INFO if training else logging.WARNING  # what no result.json tells, the terminal does
+        level = logging.INFO if training else logging.WARNING  # the terminal shows what no result.json does
         log.log(level, "failed: %s", error, exc_info=not isinstance(error, UserError))
         return math.nan
     return objective(cell, seeds)
@@ -94,7 +94,7 @@ def run(cfg: DictConfig) -> float:
 
 @contextmanager
 def failures_recorded(cell: Cell, seeds: list[int]) -> Iterator[None]:
-    """Write what ends the training of these seeds to the result.json of those that have none, and raise it."""
+    """Record what ends training in the result.json of each seed that has none, and raise it."""
     try:
         yield
     except KeyboardInterrupt as interrupted:
@@ -115,7 +115,7 @@ def failures_recorded(cell: Cell, seeds: list[int]) -> Iterator[None]:
 
 
 def unwritable(cell: Path, error: Exception) -> UserError | None:
-    """What to say where the disk refuses; None for any other error."""
+    """What to raise if the disk refuses; None for any other error."""
     if (refused := disk_refuses(error)) is None:
         return None
     return UserError(f"{culprit(refused) or cell}: {refusal(refused)}; the epochs so far are kept, mend that and start again")
@@ -127,7 +127,7 @@ def unfinished(cell: Cell, seeds: list[int]) -> list[int]:
 
 
 def tell_finished(directory: Path, seed: int, found: rundir.Found) -> None:
-    """Say in one line that a run is left as it is, and what it has lost."""
+    """Say that a finished run is left as it is, and what it has lost."""
     lost = results.lost(directory, found.result) if found.result else {}
     if not lost:
         log.info("seed %d is finished already, nothing to do: %s", seed, directory)
@@ -137,7 +137,7 @@ def tell_finished(directory: Path, seed: int, found: rundir.Found) -> None:
 
 
 def epochs_run(directory: Path) -> int:
-    """How many epochs `metrics.jsonl` holds."""
+    """Number of epochs in `metrics.jsonl`."""
     try:
         return (directory / "metrics.jsonl").read_bytes().count(b"\n")
     except OSError:
@@ -145,18 +145,18 @@ def epochs_run(directory: Path) -> int:
 
 
 def prepare(cell: Cell, seed: int) -> None:
-    """Note what is about to run, and clear the outcome of an earlier attempt; one that is not believed is set aside."""
+    """Note what is about to run, and clear the result of an earlier attempt; an invalid one is set aside."""
     directory = cell.run(seed)
     path = directory / "result.json"
     if flaw := results.read(directory, seed, cell.hash)[1]:
         log.warning("%s: %s; it is set aside as result.json.unusable, and the run goes on without it", path, flaw)
         path.replace(directory / "result.json.unusable")
     path.unlink(missing_ok=True)
-    for part in directory.rglob(".*.part"):  # of a process that was killed while it wrote
+    for part in directory.rglob(".*.part"):  # of a process killed while it wrote
         part.unlink(missing_ok=True)
     hydra = HydraConfig.get()
     overrides = [*rerun.without_seed(rerun.typed(hydra.overrides.task)), f"seed={seed}"]
-    if cell.cfg.replicas != 1:  # which a file in conf/experiment/ may say, and would again
+    if cell.cfg.replicas != 1:  # a file in conf/experiment/ may set it, and would again
         overrides.append("replicas=1")
     write_json(
         directory / "config.json",
@@ -178,7 +178,7 @@ def write_failure(cell: Cell, seed: int, status: str, error: dict[str, str]) -> 
 
 
 def objective(cell: Cell, seeds: list[int]) -> float:
-    """Mean of the runs' best validation accuracies, percent; NaN where one has none or diverged in the end."""
+    """Mean of the runs' best validation accuracies, percent; NaN if one has none or diverged."""
     found = [results.read(cell.run(seed), seed, cell.hash)[0] for seed in seeds]
     accuracies = [float(result["val_acc"]) if result and result["status"] == "done" else math.nan for result in found]
     return sum(accuracies) / len(accuracies)

@@ -1,4 +1,4 @@
-"""What runs the jobs of a sweep: how many at a time, on this machine or another, and what it needs before the first."""
+"""Launchers of a sweep: how many jobs they run at a time, on which machine, and what they need before the first."""
 
 import re
 import shutil
@@ -11,7 +11,7 @@ from labs.jobs.rerun import typed
 
 
 def check(master: DictConfig) -> None:
-    """Raise UserError where the launcher or the sweeper of a multirun cannot work here."""
+    """Raise UserError if the launcher or sweeper of a multirun cannot work here."""
     kind = _kind(master)
     if kind == "SlurmLauncher" and not (shutil.which("sbatch") and shutil.which("srun")):
         raise UserError("hydra/launcher=slurm: there is no sbatch here; start from a login node of the cluster")
@@ -23,19 +23,19 @@ def check(master: DictConfig) -> None:
 
 
 def refuse_in_single_run(master: DictConfig) -> None:
-    """Raise UserError if the command line chooses a launcher or a sweeper for a run that has neither."""
+    """Raise UserError if the command line chooses a launcher or sweeper for a single run."""
     for override in typed(master.hydra.overrides.hydra):
         if re.match(r"\+*hydra[./](launcher|sweeper)\b", override):
             raise UserError(f"{override}: is for a sweep, and this is a single run; add -m, or leave it out")
 
 
 def searches(master: DictConfig) -> bool:
-    """Whether the sweeper of a multirun decides its jobs as it goes, and not all of them before the first."""
+    """Whether the sweeper of a multirun chooses jobs as it goes, rather than all before the first."""
     return not str(master.hydra.sweeper._target_).endswith(".GridSweeper")
 
 
 def num_workers(master: DictConfig, jobs: int) -> int:
-    """How many of so many jobs the launcher runs at a time; a cluster is taken to have room for all that it is given."""
+    """How many of `jobs` jobs the launcher runs at a time; a cluster is assumed to have room for all."""
     launcher, kind = master.hydra.launcher, _kind(master)
     workers = jobs
     if kind == "BasicLauncher":

@@ -1,7 +1,7 @@
-"""Overrides as they are typed: text stays text, and what one override changes can be told from its line.
+"""Overrides as typed: text stays text, and each override tells which key it changes.
 
-Hydra reads `study=2026_11_25` as the number 20261125 and `study=12e3000` as infinity, before anybody can say that a study has a
-name. Where text belongs, such a value is put into Hydra's quotes first.
+Hydra reads `study=2026_11_25` as the number 20261125 and `study=12e3000` as infinity, before any schema says that it is text.
+Where text belongs, such a value is first put into Hydra's quotes.
 """
 
 import re
@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 
 from labs import config
 
-# Keys whose values are text, of ours and of Hydra's, and the groups, whose values are the names of files.
+# Our and Hydra's keys with text values, and the groups, whose values are file names.
 TEXT = {
     *config.FREE_TEXT, *config.GROUPS, "experiment", "hydra/launcher", "hydra/sweeper",
     "hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.job.name",
@@ -22,7 +22,7 @@ TEXT = {
 
 
 def as_typed(arguments: Sequence[str]) -> list[str]:
-    """The arguments of a command line, with quotes around what Hydra would read as a number where text belongs.
+    """The arguments of a command line, quoted where Hydra would read text as a number.
 
     Args:
         arguments: options and overrides, such as `["-m", "study=2026_11_25", "seed=1,2"]`.
@@ -34,9 +34,9 @@ def _text_in_quotes(argument: str) -> str:
     key, equals, value = argument.partition("=")
     if not equals or key.lstrip("+") not in TEXT:
         return argument
-    if re.search(r"""['"()\[\]{}\\$]""", value):  # quoted, grouped or a reference: what it means is said already
+    if re.search(r"""['"()\[\]{}\\$]""", value):  # quoted, grouped or a reference: its meaning is clear
         return argument
-    return f"{key}={','.join(map(_quoted_number, value.split(',')))}"  # a comma parts the values of a sweep
+    return f"{key}={','.join(map(_quoted_number, value.split(',')))}"  # a comma separates the values of a sweep
 
 
 def _quoted_number(value: str) -> str:
@@ -54,5 +54,5 @@ def key_of(override: str) -> str:
 
 @cache
 def parse(override: str) -> Override:
-    """What Hydra reads in one override."""
+    """Parse one override as Hydra does."""
     return OverridesParser.create().parse_override(override)

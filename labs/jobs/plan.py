@@ -1,6 +1,6 @@
-"""The jobs of a multirun, known before the first one starts, and what is on disk of each.
+"""The jobs of a multirun, known before the first one starts, and what each has on disk.
 
-A job is one configuration with its seeds; jobs that differ in their seeds alone share a cell. Nothing here imports torch.
+A job is one configuration with its seeds; jobs that differ only in their seeds share a cell. Nothing here imports torch.
 """
 
 import os
@@ -19,8 +19,8 @@ from labs.training import results
 class Job:
     """One job: seeds of a cell.
 
-    `overrides` are those Hydra composes it with, `name` is what sets it apart from the sweep's other jobs, and `number` its
-    place among them.
+    Hydra composes it with `overrides`, `name` distinguishes it from the sweep's other jobs, and `number` is its place among
+    them.
     """
 
     overrides: list[str]
@@ -30,24 +30,24 @@ class Job:
     number: int = 0
 
     def found(self) -> list[tuple[Path, Found]]:
-        """The directory of each seed, and what lies in it."""
+        """The directory of each seed, and what it holds."""
         return [(self.cell.run(seed), look(self.cell.run(seed), seed, self.cell.hash)) for seed in self.seeds]
 
     def refusals(self) -> list[str]:
-        """Why the job will train nothing, a line a seed that stands in its way."""
+        """Why the job will train nothing, one line per blocked seed."""
         found = [(run, found) for run, found in self.found() if not found.finished]
         return [found.refusal or busy(run) for run, found in found if found.refusal or is_locked(run)]
 
     def results(self) -> list[dict[str, Any]]:
-        """The result.json of each seed that has one which can be believed."""
+        """The result.json of each seed that has a valid one."""
         return [result for _, found in self.found() if (result := found.result) is not None]
 
     def flaws(self) -> list[str]:
-        """A line for each result.json that cannot be believed: which, and why."""
+        """One line per invalid result.json: which, and why."""
         return [f"{shown(run / 'result.json')}: {found.flaw}" for run, found in self.found() if found.flaw]
 
     def lost(self) -> list[tuple[Path, str]]:
-        """What finished runs have lost: the directory, and a line."""
+        """What finished runs have lost: the directory and a line."""
         return [(run, line) for run, found in self.found() if found.result for line in results.lost(run, found.result).values()]
 
     def status(self) -> str:
@@ -59,7 +59,7 @@ class Job:
 
 
 def write(directory: Path, study: str | None, command: str, jobs: list[Job]) -> None:
-    """Write the plan to `study.json`, from which the analysis knows what is missing."""
+    """Write the plan to `study.json`, which tells the analysis what is missing."""
     planned: dict[str, dict[str, Any]] = {}
     for job in jobs:
         entry = planned.setdefault(

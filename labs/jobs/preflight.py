@@ -1,4 +1,4 @@
-"""Everything that can go wrong before the first job, tried before the first job: data, shapes, and how long it will take."""
+"""Checks before the first job: whether the data, the networks and their training work, and how long the jobs will take."""
 
 import logging
 import re
@@ -32,7 +32,7 @@ def check_data(configs: list[DictConfig]) -> None:
     """Download and verify each data set once, and split it.
 
     Raises:
-        UserError: the first thing found that a job would stumble over.
+        UserError: the first problem found.
     """
     for dataset in {str(cfg.dataset): cfg.dataset for cfg in configs}.values():
         datasets.prepare(dataset)
@@ -43,14 +43,14 @@ def check_data(configs: list[DictConfig]) -> None:
 
 
 def check_networks(configs: list[DictConfig], *, here: bool = True) -> None:
-    """Look for each device, build each network, and try what trains it on a single weight, once for all jobs that share it.
+    """Find each device, build each network, and try its optimizer and schedule, once for all jobs that share them.
 
     Args:
         configs: of the jobs.
-        here: whether they run on this machine; the devices of another are not known.
+        here: whether they run on this machine; another's devices are unknown.
 
     Raises:
-        UserError: the first thing found that a job would stumble over.
+        UserError: the first problem found.
     """
     sharing: dict[str, list[DictConfig]] = {}
     for cfg in configs:
@@ -75,17 +75,17 @@ def check_networks(configs: list[DictConfig], *, here: bool = True) -> None:
 
 
 def try_network(cfg: DictConfig, network: nn.Module, task: custom.Task, device: torch.device, *, here: bool) -> str | None:
-    """Compute batches of every size that occurs: without memory where the network can do that, and a few images with numbers.
+    """Try the network on every batch size that occurs: on `meta` if it can run there, and with values for a few images.
 
     Args:
         cfg: of the job.
-        network: as `build` has made it.
-        task: what it is to do.
-        device: where the job runs, or the CPU if that is another machine's.
+        network: as `build` returns it.
+        task: what it must do.
+        device: where the job runs; the CPU if that is on another machine.
         here: whether it runs on this machine. What fails elsewhere may need a GPU that is there.
 
     Returns:
-        What its user may not have meant; None if nothing looks odd.
+        A warning; None if nothing looks odd.
 
     Raises:
         UserError: if it cannot be trained.
@@ -93,7 +93,7 @@ def try_network(cfg: DictConfig, network: nn.Module, task: custom.Task, device: 
     path = str(cfg.model._target_)
     with_numbers = task
     if all(parameter.is_meta for parameter in network.parameters()):
-        with suppress(UserError):  # of what may need numbers
+        with suppress(UserError):  # it may need values
             custom.check(path, network, task)
             with_numbers = replace(task, training=(), evaluation=())
     if not here:
@@ -114,10 +114,10 @@ def try_network(cfg: DictConfig, network: nn.Module, task: custom.Task, device: 
 
 
 def task_of(cfg: DictConfig) -> custom.Task:
-    """What the job asks of its network, with the sizes of all batches, the last ones too."""
+    """What the job asks of its network, with all batch sizes, the last ones included."""
     shape, classes = datasets.image_shape(cfg.dataset), datasets.num_classes(cfg.dataset)
     count, tested = datasets.num_images(cfg.dataset)
-    held_out = min(max(validation_size(count, cfg.dataset.val_size), 1), count - 1)  # what else is refused with the data
+    held_out = min(max(validation_size(count, cfg.dataset.val_size), 1), count - 1)  # others are refused with the data
     steps = steps_per_epoch(count - held_out, cfg.trainer) if cfg.trainer.epochs else 1
     bounds = batch_bounds(count - held_out, cfg.trainer.batch_size)[:steps]
     training = {stop - start for start, stop in bounds}
@@ -128,7 +128,7 @@ def task_of(cfg: DictConfig) -> custom.Task:
 
 
 def check_engine(cfg: DictConfig, network: nn.Module, device: torch.device, *, here: bool) -> None:
-    """Refuse an engine that was asked for and does not cover the network.
+    """Refuse a requested engine that does not support the network.
 
     Raises:
         UserError: one line that says why.
@@ -140,17 +140,17 @@ def check_engine(cfg: DictConfig, network: nn.Module, device: torch.device, *, h
 
 
 def try_optimizer(cfg: DictConfig, *, on_cpu: bool) -> str | None:
-    """Take a step with the optimizer, and move its schedule through the epochs.
+    """Take an optimizer step, and step its schedule through the epochs.
 
     Args:
         cfg: of the job.
         on_cpu: whether it runs there too.
 
     Returns:
-        What of the schedule its user may not have meant; None if nothing looks odd.
+        A warning about the schedule; None if nothing looks odd.
 
     Raises:
-        UserError: if one of them cannot do that.
+        UserError: if either fails.
     """
     optimizer = optimizers.try_step(cfg.optimizer, on_cpu=on_cpu)
     return schedules.rehearse(cfg, optimizer, schedules.build(cfg, optimizer))
@@ -162,7 +162,7 @@ def parameters(job: Job) -> int:
 
 
 def build(cfg: DictConfig) -> nn.Module:
-    """The configuration's network without memory, or on the CPU where its `__init__` reads values, which `meta` has none of.
+    """The configuration's network without memory, or on the CPU if its `__init__` reads values, which `meta` lacks.
 
     Raises:
         UserError: if it cannot be built there either.
@@ -175,7 +175,7 @@ def build(cfg: DictConfig) -> nn.Module:
 
 
 def probe(job: Job) -> float:
-    """Seconds the job takes if no early stop ends it, from a few steps on random images."""
+    """Seconds the job takes without early stopping, from a few steps on random images."""
     cfg = job.cell.cfg
     device = choose_device(cfg.device)
     models = [build_model(cfg, seed) for seed in job.seeds]

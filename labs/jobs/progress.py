@@ -21,7 +21,7 @@ FILES = ("metrics.jsonl", "result.json")
 
 
 class SweepProgress:
-    """Follows the jobs of a sweep from a thread of its own, from `start` to `stop`.
+    """Follows the jobs of a sweep from its own thread, from `start` to `stop`.
 
     On a terminal one line is redrawn; elsewhere a line is printed for each job that ends.
     """
@@ -38,7 +38,7 @@ class SweepProgress:
 
     def start(self) -> None:
         if self.live is not None:
-            atexit.register(self.live.stop)  # gives the cursor back, also after Ctrl-C
+            atexit.register(self.live.stop)  # restores the cursor, also after Ctrl-C
             self.live.start()
         self._thread.start()
 
@@ -69,7 +69,7 @@ class SweepProgress:
             tail = f"  {clock(left)} left" if left else ""
             count = f"[{len(self.ended)}/{len(self.jobs)}]"
             line = f"{count} {job.name}  {job.status()}  {numbers}  {seconds:.0f} s{tail}"
-            self.console.print(Text(one_line(line)))  # Text: neither markup nor the names of emoji are read
+            self.console.print(Text(one_line(line)))  # Text: no markup, no emoji names
 
     def line(self) -> str:
         """Which jobs run, how far they are, and the time left."""
@@ -83,11 +83,11 @@ class SweepProgress:
         return f"{len(self.ended)} of {len(self.jobs)} ended, {elapsed} so far, {tail}  |  {', '.join(running) or 'starting'}"
 
     def written(self, job: Job, name: str) -> list[Path]:
-        """The job's files of this name that are not those of an earlier attempt."""
+        """The job's files of this name, without those of an earlier attempt."""
         return [path for path in _paths(job, name) if _stamp(path) != self.before[path]]
 
     def epoch_seconds(self, job: Job) -> list[float]:
-        """Seconds of each epoch that the job has behind it, of all its replicas together."""
+        """Seconds of each epoch that the job has finished, for all its replicas together."""
         paths = _paths(job, "metrics.jsonl") if job.name in self.ended else self.written(job, "metrics.jsonl")
         seconds: dict[int, float] = {}
         for path in paths:
@@ -103,7 +103,7 @@ class SweepProgress:
     def seconds_left(self) -> float | None:
         """Estimate from the epochs run so far; None before the first.
 
-        Seconds an epoch grow linearly with depth, and later jobs run the share of their epochs that ended ones have run.
+        Assumes that epoch time is linear in depth, and that later jobs run the same share of their epochs as ended ones.
         """
         behind = {job.name: self.epoch_seconds(job) for job in self.jobs}
         measured = [(_layers(job), float(np.median(behind[job.name]))) for job in self.jobs if behind[job.name]]
@@ -132,7 +132,7 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 
 
 def seconds_per_epoch(layers: float, measured: list[tuple[float, float]]) -> float:
-    """Predict from (layers, seconds an epoch) pairs: a line through two depths or more, else proportional to layers + 5."""
+    """Predict from (layers, seconds per epoch) pairs: a line through two or more depths, else proportional to layers + 5."""
     x, y = np.array(measured).T
     if len(set(x)) > 1:
         slope, offset = np.polyfit(x, y, 1)
@@ -156,5 +156,5 @@ def _layers(job: Job) -> float:
 
 
 def clock(seconds: float) -> str:
-    """Seconds as minutes and seconds, with hours where there are any."""
+    """Seconds as minutes and seconds, with hours if there are any."""
     return str(timedelta(seconds=round(seconds))).removeprefix("0:")

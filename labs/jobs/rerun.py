@@ -1,4 +1,4 @@
-"""The command that trains one job by itself, into the same directory, or goes on with it."""
+"""The command that trains or resumes one job by itself, in the same directory."""
 
 import os
 import re
@@ -16,16 +16,16 @@ from labs.cells import Cell
 from labs.jobs.overrides import key_of
 
 ROOT = Path(__file__).resolve().parents[2]
-# What Hydra is told of a sweep, or of another directory: a run by itself has neither.
+# Hydra's settings of a sweep or of another directory: a single run has neither.
 OF_A_SWEEP = re.compile(r"hydra(\.mode|[./](sweep|sweeper|launcher|run)\b)")
 
 
 def command(hydra: HydraConf | DictConfig, overrides: Sequence[str], cell: Cell) -> str:
-    """The command of one job, as one types it where the run or the sweep was started.
+    """The command of one job, as typed where the run or sweep was started.
 
     Args:
         hydra: the `hydra` node of the run or the sweep.
-        overrides: of the job; what it says of resuming is left out.
+        overrides: of the job; those of `resume` are left out.
         cell: its configuration and directory.
     """
     start = Path(hydra.runtime.cwd)
@@ -37,7 +37,7 @@ def command(hydra: HydraConf | DictConfig, overrides: Sequence[str], cell: Cell)
 
 
 def _lasting(override: str, cfg: DictConfig) -> str:
-    """An override whose value will be the same another time and by itself: neither the clock's nor the sweep's."""
+    """An override with a value that depends on neither the clock nor the sweep, so that it can be repeated."""
     if not re.search(r"\$\{(now|hydra)\b", override):
         return override
     value = OmegaConf.select(cfg, key_of(override))
@@ -46,22 +46,22 @@ def _lasting(override: str, cfg: DictConfig) -> str:
 
 
 def typed(overrides: list[str]) -> list[str]:
-    """Hydra's record of overrides as they were typed: a `${…}` in one is for the configuration, and not read here."""
+    """Hydra's record of overrides as typed: a `${…}` belongs to the configuration and is not resolved here."""
     return list(map(str, raw(overrides)))
 
 
 def raw(node: Any) -> Any:
-    """A node of Hydra's configuration as plain Python, with references as they are written."""
+    """A node of Hydra's configuration as plain Python, with unresolved references."""
     return OmegaConf.to_container(node, resolve=False, enum_to_str=True)
 
 
 def without_seed(overrides: Sequence[str]) -> list[str]:
-    """The overrides that decide the cell and not the seed."""
+    """The overrides that decide the cell, not the seed."""
     return [override for override in overrides if key_of(override) not in ("seed", "replicas")]
 
 
 def shown(path: Path, start: Path | None = None) -> str:
-    """A path as one writes it from `start`, the current directory: relative to that if it lies below."""
+    """A path as seen from `start`, by default the current directory: relative if it lies below."""
     start = start or Path.cwd()
     return os.path.relpath(path, start) if path.is_relative_to(start) else str(path)
 
@@ -80,9 +80,9 @@ def _options(hydra: HydraConf | DictConfig) -> list[str]:
 
 
 def _place(hydra: HydraConf | DictConfig, cfg: DictConfig, cell: Path, start: Path) -> list[str]:
-    """The directory, where the configuration does not lead there by itself."""
+    """The override of the directory, if the configuration needs one."""
     by_itself = str(raw(hydra.run)["dir"]).startswith("${run_dir:")
     if by_itself and cfg.study and cell == start / cells.run_dir(cfg, now=""):
         return []
-    quoted = QuotedString(shown(cell, start).replace("${", "\\${"), Quote.double)  # for the names of cells hold a =
+    quoted = QuotedString(shown(cell, start).replace("${", "\\${"), Quote.double)  # the names of cells contain a =
     return [f"hydra.run.dir={quoted.with_quotes()}"]

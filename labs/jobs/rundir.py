@@ -1,6 +1,6 @@
 """A run's directory as a job finds it: finished, to be trained in, or not to be touched; and the lock on it.
 
-The job, its sweep and plan=true all ask here, and so say the same. Nothing here imports torch.
+The job, its sweep and plan=true all ask here, and so agree. Nothing here imports torch.
 """
 
 import os
@@ -22,10 +22,10 @@ CELL_FILES, CELL_FOLDERS = ("train.log", "summary.txt"), (".hydra",)
 
 @dataclass(frozen=True)
 class Found:
-    """What lies in the directory of one seed, and so what a job does there.
+    """What the directory of one seed holds, and so what a job does there.
 
-    It trains nothing where the run is finished, nor where there is a `refusal`: a line that says why not. Elsewhere it trains,
-    and sets a result.json aside that has a `flaw`.
+    It trains nothing if the run is finished or there is a `refusal`, a line that says why. Otherwise it trains, and sets aside
+    a result.json that has a `flaw`.
     """
 
     result: dict[str, Any] | None
@@ -45,7 +45,7 @@ def look(directory: Path, seed: int, config_hash: str) -> Found:
 
 
 def refusal(directory: Path, config_hash: str) -> str:
-    """Why no job of this configuration may train in this directory, as one line; empty where one may."""
+    """One line on why no job of this configuration may train in this directory; empty if one may."""
     return (
         blocked(directory)
         or misplaced(directory, FILES, FOLDERS)
@@ -55,7 +55,7 @@ def refusal(directory: Path, config_hash: str) -> str:
 
 
 def blocked(directory: Path) -> str:
-    """Why this directory cannot be made or written in, as one line; empty where it can."""
+    """One line on why this directory cannot be made or written to; empty if it can."""
     place = next(place for place in (directory, *directory.parents) if os.path.lexists(place))
     if not os.path.isdir(place):
         return _in_the_way(place, "folder")
@@ -65,7 +65,7 @@ def blocked(directory: Path) -> str:
 
 
 def misplaced(directory: Path, files: tuple[str, ...], folders: tuple[str, ...]) -> str:
-    """The first of these that is no file, or no folder, and yet there, as one line; empty where there is none."""
+    """One line on the first of these that exists but is not a file, or not a folder; empty if none."""
     wrong = [_in_the_way(directory / name, "file") for name in files
              if os.path.exists(directory / name) and not os.path.isfile(directory / name)]  # fmt: skip
     wrong += [_in_the_way(directory / name, "folder") for name in folders
@@ -80,10 +80,10 @@ def _in_the_way(path: Path, belongs: str) -> str:
 
 
 def other_configuration(directory: Path, config_hash: str) -> str:
-    """That the directory holds the run of another configuration, as config.json says, or else result.json; empty if not.
+    """One line if the directory holds another configuration's run, by config.json or else result.json; empty if not.
 
-    A run that failed before its first epoch holds nothing, and does not count. Nor does another's result.json beside a
-    config.json of ours, which is set aside.
+    A run that failed before its first epoch does not count, nor does another's result.json beside our config.json: it is set
+    aside.
     """
     before, result = (read_json(directory / name) for name in ("config.json", "result.json"))
     metrics = directory / "metrics.jsonl"
@@ -102,7 +102,7 @@ def lock(directory: Path) -> Any:
     """A lock on the run's directory that the operating system releases when the process ends, however it ends.
 
     Raises:
-        UserError: if another process has it, or the directory cannot be made or written in.
+        UserError: if another process holds it, or the directory cannot be made or written to.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -116,7 +116,7 @@ def lock(directory: Path) -> Any:
 
 
 def busy(directory: Path) -> str:
-    """What to say where another process holds the lock."""
+    """The message if another process holds the lock."""
     return f"{directory}: another process is training this run; wait for it, or stop it"
 
 

@@ -1,7 +1,7 @@
-"""What happens around Hydra's jobs: checks before the first, a summary after the last, and what a signal does in between.
+"""What happens around Hydra's jobs: checks before the first, a summary after the last, and signal handling in between.
 
 Hydra calls the hooks of `Checks` (`hydra.callbacks` in conf/config.yaml). An exception in one is only a warning to Hydra, so
-what must end the program ends it by SystemExit. The rest is for the sweepers in hydra_plugins/depth_labs/.
+errors that must end the program raise SystemExit. The rest is for the sweepers in hydra_plugins/depth_labs/.
 """
 
 import multiprocessing
@@ -33,11 +33,11 @@ from labs.jobs.rerun import shown
 from labs.jobs.rundir import is_locked
 from labs.training.results import FINISHED
 
-GRACE_SECONDS = 60.0  # for workers to end a step or a short epoch and to write their checkpoints
+GRACE_SECONDS = 60.0  # for workers to finish a step or a short epoch and write their checkpoints
 
 
 class Checks(Callback):
-    """The hooks of a single run, and of a search, whose jobs nobody knows yet. A grid is checked by its own sweeper."""
+    """The hooks of a single run, and of a search, whose jobs are not known yet. A grid's sweeper checks its jobs."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse a bad configuration, or a directory that holds another one, before anything is written."""
@@ -53,7 +53,7 @@ class Checks(Callback):
             make_directory(Path(config.hydra.run.dir))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Refuse a launcher or a sweeper that cannot work here, and what a search starts from if that is bad."""
+        """Refuse a launcher or sweeper that cannot work here, and a bad base configuration of a search."""
         with end_on_error(), signals.taken_over():
             launchers.check(config)
             if launchers.searches(config):
@@ -65,10 +65,10 @@ def prepare(config: DictConfig, jobs: list[Job], directory: Path) -> list[Job]:
     """Refuse jobs that cannot run, say what is finished, fetch the data, and write the plan.
 
     Returns:
-        The jobs that are to be launched.
+        The jobs to launch.
 
     Raises:
-        UserError: the first thing found that a job would stumble over.
+        UserError: the first problem found.
         SystemExit: after `plan=true`.
     """
     refuse_ignored(jobs)
@@ -89,7 +89,7 @@ def prepare(config: DictConfig, jobs: list[Job], directory: Path) -> list[Job]:
 
 @contextmanager
 def stopped_gently(jobs: list[Job]) -> Iterator[None]:
-    """Pass a signal on to the workers of a launcher, and let each write its checkpoint before the launcher ends them.
+    """Pass a signal on to a launcher's workers, and let each write its checkpoint before the launcher ends it.
 
     Args:
         jobs: of the sweep; a search adds to them as it goes.
@@ -100,7 +100,7 @@ def stopped_gently(jobs: list[Job]) -> Iterator[None]:
             return
         workers = multiprocessing.active_children()
         for worker in workers:
-            if worker.pid is not None and sys.platform != "win32":  # where this kills, and Ctrl-C has reached them already
+            if worker.pid is not None and sys.platform != "win32":  # there it kills, and Ctrl-C has reached them already
                 os.kill(worker.pid, signal.SIGTERM)
         runs = [job.cell.run(seed) for job in jobs for seed in job.seeds]
         ends = time.monotonic() + GRACE_SECONDS
@@ -114,7 +114,7 @@ def stopped_gently(jobs: list[Job]) -> Iterator[None]:
 
 @contextmanager
 def end_on_error() -> Iterator[None]:
-    """End the program on whatever goes wrong, and with a traceback where that is not the user's to mend."""
+    """End the program on any error, with a traceback unless the user can fix it."""
     try:
         with one_line_errors():
             yield
@@ -124,7 +124,7 @@ def end_on_error() -> Iterator[None]:
 
 
 def preflight() -> ModuleType:
-    """labs.jobs.preflight, which imports torch and all: only for those who have something to train."""
+    """Import labs.jobs.preflight, and torch with it: only if there is something to train."""
     memory.refuse_low_limit()
     from labs.jobs import preflight
 
@@ -132,7 +132,7 @@ def preflight() -> ModuleType:
 
 
 def configurations(jobs: list[Job]) -> list[DictConfig]:
-    """The configurations of as few jobs as have every network, with every kind of optimizer, and every way to train."""
+    """Few configurations that cover every network, with every kind of optimizer, and every way to train."""
     seen: set[str] = set()
     chosen = []
     for values, job in ((job.cell.values, job) for job in jobs):
@@ -146,13 +146,13 @@ def configurations(jobs: list[Job]) -> list[DictConfig]:
 
 
 def single_job(config: DictConfig) -> Job:
-    """The one job of a run that is no sweep."""
+    """The one job of a single run."""
     cell = Cell.of(config, Path(config.hydra.run.dir).absolute())
     return Job(rerun.typed(config.hydra.overrides.task), cell, cells.seeds(config), cell.name)
 
 
 def prepare_search(config: DictConfig, directory: Path) -> None:
-    """Before a sweep whose jobs nobody knows yet: try what they start from, fetch the data, make the directory."""
+    """Prepare a search: try the base configuration of its jobs, fetch the data, make the directory."""
     if config.plan:
         raise UserError("plan=true: the jobs of a search are not known before it runs")
     preflight().check_networks([config], here=launchers.run_here(config))
@@ -169,7 +169,7 @@ def make_directory(directory: Path) -> None:
 
 
 def summarize(config: DictConfig, jobs: list[Job], directory: Path) -> int:
-    """Print how many jobs ended how, each failure with its reason and the command that runs it again; the exit status."""
+    """Print counts by status, and each failure with its reason and the command to rerun it; return the exit status."""
     counts: dict[str, int] = {}
     statuses = [job.status() for job in jobs]
     for status in statuses:
@@ -200,8 +200,8 @@ def jobs_of(jobs: list[Job]) -> str:
 
 
 def show_plan(jobs: list[Job], workers: int, *, in_sweep: bool, here: bool = True) -> None:
-    """Print the jobs, which are finished, their parameters and, if they run here, an estimate of the time; end the program."""
-    from labs.jobs import disk  # torch and all, as preflight
+    """Print the jobs, their status, parameters and, if they run here, an estimate of the time; end the program."""
+    from labs.jobs import disk  # imports torch, as preflight
 
     configs = configurations(jobs)
     preflight().check_networks(configs, here=here)

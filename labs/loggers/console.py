@@ -11,11 +11,11 @@ epochs_log = logging.getLogger("labs.epochs")  # conf/hydra/job_logging: to trai
 
 
 class EpochProgress:
-    """Use as a context around training.
+    """Context manager around training.
 
     Args:
-        epochs: how many there are at most.
-        steps: steps in an epoch.
+        epochs: maximum number of epochs.
+        steps: steps per epoch.
         log_every: epochs between plain lines where the output is not a terminal.
         visible: False writes to train.log alone, for the jobs of a sweep.
     """

@@ -1,4 +1,4 @@
-"""What a mirror of the JSON lines is and is told."""
+"""The interface of mirrors of the JSON lines."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,10 +10,9 @@ from labs.errors import UserError
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What a run is, for its mirrors.
+    """What its mirrors know of a run.
 
-    `config` is the resolved configuration. `place` sets apart what that does not: the study, or the date and time of a single
-    run.
+    `config` is the resolved configuration. `place` tells equal ones apart: the study, or the date and time of a single run.
     """
 
     cell: str
@@ -30,7 +29,7 @@ class RunInfo:
 
 
 class Mirror(Protocol):
-    """What RunLog asks of a mirror. Rows are those of the files, with None where a number is not finite."""
+    """What RunLog calls on a mirror. Rows are those of the files, with None for non-finite numbers."""
 
     def epoch(self, row: dict[str, Any]) -> None: ...
     def layers(self, row: dict[str, Any]) -> None: ...
@@ -40,7 +39,7 @@ class Mirror(Protocol):
 
 @contextmanager
 def starting(name: str) -> Iterator[None]:
-    """Say in one line that a mirror does not start. What is wrong with the disk is said elsewhere."""
+    """Raise UserError if a mirror does not start. Errors of the disk are reported elsewhere."""
     try:
         yield
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Where a run's numbers go: JSON lines, which are the truth, and their mirrors TensorBoard and W&B.
+"""A run's records: JSON lines, which are authoritative, and their mirrors TensorBoard and W&B.
 
 A mirror that cannot start stops the run before its first step; one that fails later is dropped with one warning.
 """
@@ -22,14 +22,14 @@ RECORDS = ("metrics.jsonl", "layers.jsonl")  # what curves are drawn from; `reco
 
 
 class RunLog:
-    """`metrics.jsonl` and `layers.jsonl` of one run, and what `logger=` adds to them. Open inside its `with` block.
+    """`metrics.jsonl` and `layers.jsonl` of one run, and the mirrors of `logger=`. Open inside its `with` block.
 
     Args:
         directory: the run's own directory, `…/seed=<s>`.
         logger: the `logger` node of the configuration.
         info: what the run is.
-        after: the epoch after which training goes on. Lines up to it are kept and shown to the mirrors again, which start
-            anew; later ones, of an attempt that was cut short, are replaced. 0: all are.
+        after: the epoch after which training resumes. Lines up to it are kept and sent to the mirrors again, which start anew;
+            later ones, of an interrupted attempt, are replaced. 0: all are.
     """
 
     def __init__(self, directory: Path, logger: DictConfig, info: RunInfo, after: int = 0) -> None:
@@ -51,7 +51,7 @@ class RunLog:
                     for line in file.kept.splitlines()]  # fmt: skip
             if self._logger.tensorboard:
                 with starting("TensorBoard"):
-                    from labs.loggers.tensorboard import TensorBoardMirror  # a second to import, for those who use it
+                    from labs.loggers.tensorboard import TensorBoardMirror  # takes a second to import
 
                     self._mirrors["TensorBoard"] = TensorBoardMirror(self.directory, self._info)
             if self._logger.get("wandb"):
@@ -70,12 +70,12 @@ class RunLog:
         self._close(error)
 
     def epoch(self, row: dict[str, Any]) -> None:
-        """One line an epoch: epoch, train_loss, train_acc, val_loss, val_acc, lr, grad_norm, seconds."""
+        """One line per epoch: epoch, train_loss, train_acc, val_loss, val_acc, lr, grad_norm, seconds."""
         self._files[0].append(row)
         self._tell("epoch", row)
 
     def layers(self, row: dict[str, Any]) -> None:
-        """One record of a list a quantity, in the order of the layers; epoch 0 is at initialisation."""
+        """One record with a list per quantity, in the order of the layers; epoch 0 is at initialisation."""
         self._files[1].append(row)
         self._tell("layers", row)
 
@@ -84,19 +84,19 @@ class RunLog:
         return [file.digest.hexdigest() for file in self._files]
 
     def sync(self) -> None:
-        """Return when the lines so far are on the disk and outlive a power cut."""
+        """Return when the lines so far are on the disk and survive a power cut."""
         for file in self._files:
             file.sync()
 
     def end(self, result: dict[str, Any]) -> None:
-        """What result.json will hold, of a run that was trained and tested."""
+        """Tell the mirrors what result.json will hold of a tested run."""
         self._tell("end", result)
 
     def _tell(self, what: str, row: dict[str, Any]) -> None:
         for name, mirror in list(self._mirrors.items()):
             try:
                 getattr(mirror, what)(finite(row))
-            except Exception as error:  # a mirror is never worth the run
+            except Exception as error:  # a mirror must not end the run
                 log.warning("%s failed (%s) and is off for the rest of this run", name, one_line(str(error)))
                 del self._mirrors[name]
                 with suppress(Exception):

@@ -19,11 +19,11 @@ TAGS = {
     "lr": "lr", "grad_norm": "grad_norm",
 }  # fmt: skip
 TEST_TAGS = {"test_loss": "loss/test", "test_acc": "accuracy/test"}
-HISTOGRAMS = 20  # about as many records of the layers a run, each a few kB
+HISTOGRAMS = 20  # about as many layer records per run, each a few kB
 
 
 def _without_traceback(args: threading.ExceptHookArgs) -> None:
-    """What fails in TensorBoard's own thread it raises again where it is called, and there it is one warning."""
+    """TensorBoard raises the errors of its own thread again where it is called; there they are one warning."""
     if not type(args.thread).__module__.startswith("tensorboard."):
         _excepthook(args)
 
@@ -34,7 +34,7 @@ _excepthook, threading.excepthook = threading.excepthook, _without_traceback
 class TensorBoardMirror:
     """Writes `tensorboard/` anew.
 
-    The HParams tab shows a row a cell, with the mean over its seeds, since runs of one group count as repetitions there.
+    The HParams tab shows one row per cell, with the mean over its seeds: runs of one group count as repetitions there.
     """
 
     def __init__(self, directory: Path, info: RunInfo) -> None:
@@ -61,7 +61,7 @@ class TensorBoardMirror:
                 self._writer.add_scalar(TAGS[name], value, row["epoch"])
 
     def layers(self, row: dict[str, Any]) -> None:
-        """How the layers' norms are spread, in powers of ten; layers with a norm of 0 or none are left out."""
+        """Histograms of the layers' norms, in powers of ten; layers with a norm of 0 or none are left out."""
         if row["epoch"] > 1 and row["epoch"] % self._every:
             return
         for name, values in row.items():
@@ -86,7 +86,7 @@ class TensorBoardMirror:
 
 
 def hyperparameters(info: RunInfo) -> dict[str, Any]:
-    """The configuration that a cell's seeds share, one flat name a value; the tab shows those that differ."""
+    """The configuration that a cell's seeds share, flattened; the tab shows the values that differ."""
     flat: dict[str, Any] = {}
 
     def add(prefix: str, node: dict[str, Any]) -> None:

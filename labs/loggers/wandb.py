@@ -1,7 +1,7 @@
 """A run in Weights & Biases: the numbers of the JSON lines under the same names.
 
-`WANDB_MODE` decides where they go; without it nothing leaves the machine and nobody is asked for an account. Everything W&B
-writes lies in the run's own `wandb/`.
+`WANDB_MODE` decides where they go; without it nothing leaves the machine and no account is needed. Everything W&B writes goes
+to the run's own `wandb/`.
 """
 
 import hashlib
@@ -24,13 +24,13 @@ RESULTS = ("status", "test_loss", "test_acc", "best_epoch", "epochs_run")
 
 
 class WandbMirror:
-    """One W&B run, which lives beside those of other seeds in the same process."""
+    """One W&B run, open beside those of other seeds in the same process."""
 
     def __init__(self, directory: Path, info: RunInfo, logger: DictConfig) -> None:
         self._directory, self._info, self._artifact = directory, info, logger.artifact
         self._first: dict[str, Any] | None = None
         self._last: dict[str, Any] | None = None
-        shutil.rmtree(directory / "wandb", ignore_errors=True)  # of an earlier attempt; this one tells all of it again
+        shutil.rmtree(directory / "wandb", ignore_errors=True)  # of an earlier attempt; this one logs it all again
         kind = {True: ["residual"], False: ["plain"], None: []}[info.residual]
         model, dataset = (info.config[group].get("name") for group in ("model", "dataset"))
         tags = [str(tag)[:64] for tag in (model, dataset, *kind, f"depth={info.depth}") if tag]
@@ -71,7 +71,7 @@ class WandbMirror:
         if self._artifact and weights.exists():
             name = re.sub(r"[^\w.-]", "-", f"{self._info.cell}-seed-{self._info.seed}", flags=re.ASCII)[:128]
             artifact = wandb.Artifact(name, type="model", metadata={"epoch": result["best_epoch"], "hash": self._info.hash})
-            artifact.add_file(str(weights), policy="immutable", skip_cache=True)  # where it lies, without a copy
+            artifact.add_file(str(weights), policy="immutable", skip_cache=True)  # in place, without a copy
             self._run.log_artifact(artifact, aliases=["best"])
 
     def close(self, error: BaseException | None) -> None:
@@ -89,9 +89,9 @@ class WandbMirror:
 
 
 def start(**arguments: Any) -> wandb.Run:
-    """`wandb.init` with what holds for every run of this project, inside `kept_inside`."""
+    """`wandb.init` with the settings of every run of this project, inside `kept_inside`."""
     settings = wandb.Settings(
-        mode=os.environ["WANDB_MODE"],  # type: ignore[arg-type]  # W&B by itself looks at it once a process
+        mode=os.environ["WANDB_MODE"],  # type: ignore[arg-type]  # W&B itself reads it once per process
         silent=True,  # our own lines are enough, and a sweep's terminal belongs to the sweep
         console="off",  # train.log has it, and replicas share one terminal
         symlink=False,
@@ -102,7 +102,7 @@ def start(**arguments: Any) -> wandb.Run:
         x_disable_stats=True,
     )
 
-    # create_new: other runs of this process stay open. resume: a run that is synced twice is one run of the server.
+    # create_new: other runs of this process stay open. resume: a run that is synced twice is one run on the server.
     return wandb.init(**arguments, settings=settings, reinit="create_new", resume="allow")
 
 
@@ -110,7 +110,7 @@ def start(**arguments: Any) -> wandb.Run:
 def kept_inside(directory: Path) -> Iterator[None]:
     """Have W&B write into `directory` and nowhere else, and offline unless told otherwise.
 
-    All of these it reads from the environment alone, and the program that it starts inherits them; the user's own values win.
+    W&B reads all of these only from the environment, and its child process inherits them; the user's own values win.
     """
     wanted = {
         "WANDB_MODE": "offline",

@@ -1,4 +1,4 @@
-"""Two layers and the skip over them: what plain and residual networks of both architectures are made of.
+"""Two layers and the skip over them: the building block of plain and residual MLPs and CNNs.
 
 Plain and residual networks build the same layers in the same order, so that the same seed gives both the same initial weights;
 a residual block only adds its input before the second ReLU (He et al. 2016, arXiv:1512.03385, equation 1).
@@ -33,7 +33,7 @@ def conv_layer(in_channels: int, out_channels: int, kernel_size: int) -> Layer:
 class Block(nn.Module):
     """relu(second(relu(first(x))) + shortcut(x)), or without the sum where `shortcut` is None, as in every plain network.
 
-    The shortcut is given once all layers exist: weights of its own must not shift the random draws of theirs.
+    The shortcut is set once all layers exist, so that its weights do not shift the random draws of theirs.
     """
 
     def __init__(self, first: Layer, second: Layer) -> None:

@@ -1,4 +1,4 @@
-"""A configuration's network, and what is said of it."""
+"""Build a configuration's network, and describe it."""
 
 import torch
 from omegaconf import DictConfig
@@ -15,7 +15,7 @@ def build_model(cfg: DictConfig, seed: int) -> nn.Module:
     """The network with this seed's initial weights, drawn on the CPU so that every device starts alike.
 
     Raises:
-        UserError: if it is none that can be trained.
+        UserError: if it cannot be trained.
     """
     shape = datasets.image_shape(cfg.dataset)
     num_classes = datasets.num_classes(cfg.dataset)
@@ -28,12 +28,12 @@ def build_model(cfg: DictConfig, seed: int) -> nn.Module:
 
 
 def without_skips(model: nn.Module) -> bool:
-    """Whether this is a network of ours in which no block has a skip; what one of the user's own does is not known."""
+    """Whether this is one of our networks and no block has a skip; of the user's own this is unknown."""
     ours = type(model).__module__.startswith("labs.models.")
     return ours and all(block.shortcut is None for block in model.modules() if isinstance(block, Block))
 
 
 def depth_of(model: nn.Module, layers: list[str]) -> int:
-    """The model's own `depth`, or for a model without one the number of its layers before the head."""
+    """The model's own `depth`, or without one the number of its layers before the head."""
     depth = getattr(model, "depth", None)
     return depth if isinstance(depth, int) else max(len(layers) - 1, 0)

@@ -10,12 +10,12 @@ from labs.models.blocks import Block, PadChannels, conv_layer, linear_layer
 
 
 class CNN(nn.Module):
-    """A stem convolution to `filters[0]` channels, a stage a further filter count, a hidden layer and a linear head.
+    """A stem convolution to `filters[0]` channels, a stage per further filter count, a hidden layer and a linear head.
 
     A stage is `blocks_per_stage` blocks of two convolutions (Conv, BatchNorm, ReLU) and a 2x2 max-pool. With `residual`, a
     block adds its input to its output before the second ReLU. `depth` is the number of convolutions:
 
-        filters 32 64 128 256, one block a stage: 1 + 3 * 2 = 7 convolutions; 32x32 pixels leave as 4x4.
+        filters 32 64 128 256, one block per stage: 1 + 3 * 2 = 7 convolutions; 32x32 pixels become 4x4.
 
     Args:
         input_shape: (C, H, W) of an image.

@@ -1,7 +1,7 @@
-"""What a network of the user's own must be: trainable parameters, and a logit for each class of each image, of any batch.
+"""What the user's own network must have: trainable parameters, and a logit for each class of each image of any batch.
 
-It is called as training and evaluation will call it, forward and backward, on the `meta` device, where that takes no memory and
-no time, or with numbers.
+It is called as training and evaluation will call it, forward and backward, on the `meta` device, which takes no memory and no
+time, or with values.
 """
 
 import warnings
@@ -19,16 +19,16 @@ from labs.errors import UserError, contained, reason
 from labs.replicas.replicas import trainable_parameters
 
 PROBABILITIES = ("SoftmaxBackward0", "SigmoidBackward0")
-MOST_NUMBERS = 2**22  # in a batch of images that is tried with numbers: 16 MB
+MOST_NUMBERS = 2**22  # in a batch of images that is tried with values: 16 MB
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a network is to do here.
+    """What a network must do here.
 
     Attributes:
         shape: (C, h, w) of an image.
-        classes: how many logits an image is to have.
+        classes: number of logits per image.
         training, evaluation: the sizes of the batches that occur.
         bf16: whether the forward pass is computed under bfloat16 autocast.
     """
@@ -41,23 +41,23 @@ class Task:
 
     @property
     def few(self) -> int:
-        """A batch unlike the classes, and unlike any that a forward may have been written for."""
+        """A batch size unlike the number of classes, and unlikely to be hard-coded."""
         return 3 if self.classes != 3 else 4
 
 
 @contextmanager
 def lazy_modules_welcome() -> Iterator[None]:
-    """Without torch's warning that they are new; what they may not do, `complete` and `check` say."""
+    """Silence torch's warning about lazy modules; `complete` and `check` report what fails."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Lazy modules are a new feature", UserWarning)
         yield
 
 
 def complete(path: str, network: Any, shape: tuple[int, int, int]) -> None:
-    """Give lazy modules their weights, by two black images; the random numbers of these follow those of the others.
+    """Initialise lazy modules with two black images; their random draws follow those of the other modules.
 
     Raises:
-        UserError: if it is no network, or if that leaves some without.
+        UserError: if it is not a network, or that leaves some without.
     """
     if not isinstance(network, nn.Module):
         raise UserError(f"model._target_={path}: made a {type(network).__name__}, and no torch.nn.Module")
@@ -82,10 +82,10 @@ def check(path: str, network: nn.Module, task: Task) -> str | None:
 
     Args:
         path: its `_target_`.
-        network: to be thrown away afterwards; on any device, also `meta`. With numbers, batches of many are left out.
+        network: discarded afterwards; on any device, also `meta`. With values, large batches are left out.
 
     Returns:
-        What its user may not have meant, in one line; None if nothing looks odd.
+        A one-line warning; None if nothing looks odd.
 
     Raises:
         UserError: one line that says what it must return.
@@ -119,7 +119,7 @@ def check(path: str, network: nn.Module, task: Task) -> str | None:
 
 
 def _forward(path: str, network: nn.Module, task: Task, size: int, device: torch.device) -> Any:
-    """What the network returns for so many images of noise, from 0 to 1 as in most data sets before they are normalised."""
+    """The network's output for `size` images of noise, from 0 to 1 as in most data sets before normalisation."""
     generator = torch.Generator().manual_seed(0)
     images = torch.empty(size, *task.shape, device=device)
     if device.type != "meta":
@@ -149,7 +149,7 @@ def _backward(path: str, network: nn.Module, task: Task, logits: Tensor) -> None
 
 
 def _flaw(output: Any, shape: tuple[int, int]) -> str | None:
-    """What is wrong with what a network returned, or None."""
+    """What is wrong with a network's output, or None."""
     if not isinstance(output, Tensor):
         parts = output.values() if isinstance(output, dict) else output if isinstance(output, tuple | list) else []
         inside = ", ".join(str(tuple(p.shape)) if isinstance(p, Tensor) else type(p).__name__ for p in parts)

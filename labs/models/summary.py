@@ -1,6 +1,6 @@
-"""What a network is made of: torchinfo's table, parameter and operation counts.
+"""Summarize a network: torchinfo's table, parameter and operation counts.
 
-Everything runs on torch's meta device, on a copy that holds no numbers: no random state moves and no image is read.
+Everything runs on torch's meta device, on a copy without values: no random state changes and no image is read.
 """
 
 import copy
@@ -15,8 +15,8 @@ from torch import nn
 class Summary:
     """`text` is for people; `params` counts trainable numbers, `mult_adds` the multiply-adds of one image's forward pass.
 
-    The multiply-adds are as torchinfo counts them: those of biases and BatchNorm with them, the additions of skips not. None
-    where the forward pass cannot be followed.
+    Multiply-adds are counted as by torchinfo: with those of biases and BatchNorm, without the additions of skips. None if the
+    forward pass cannot be traced.
     """
 
     text: str
@@ -27,12 +27,12 @@ class Summary:
 def summarize(model: nn.Module, input_shape: tuple[int, int, int], batch_size: int) -> Summary:
     """Summarize `model`, which is left untouched, for a batch of images of `input_shape` = (C, h, w).
 
-    A forward pass that needs numbers, as one does that decides by its data, leaves the modules and the parameters to show.
+    If the forward pass needs values, as one that branches on its data does, only modules and parameters are shown.
     """
     params = sum(p.numel() for p in model.parameters() if p.requires_grad)
     try:
         text, mult_adds = _followed(model, input_shape, batch_size)
-    except Exception as error:  # of the user's own forward: a summary is never worth the run
+    except Exception as error:  # of the user's own forward: a summary must not end the run
         reason = " ".join(str(error.__cause__ or error).split()) or type(error.__cause__ or error).__name__
         text = (
             f"{model}\nTrainable parameters: {params:,}\nNo shapes: the forward pass does not run without numbers ({reason})\n"

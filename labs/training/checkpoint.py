@@ -1,4 +1,4 @@
-"""Saving and loading one state, whole or not at all. What goes into it is the caller's business: tensors and plain Python."""
+"""Save and load one state, whole or not at all. Its content is up to the caller: tensors and plain Python."""
 
 import io
 import zipfile
@@ -11,7 +11,7 @@ from labs.errors import UserError
 from labs.files import write_atomically
 
 FORMAT = 5
-READABLE = (3, 4, 5)  # 3 had the optimizer's state also where a run had finished, and in the epochs that are kept
+READABLE = (3, 4, 5)  # 3 had the optimizer's state also for finished runs, and in epoch_<n>.pt
 
 
 class UnusableError(UserError):
@@ -30,7 +30,7 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
 
     Raises:
         UnusableError: if the file is damaged or of another format.
-        UserError: if it cannot be read, which says nothing of what is in it.
+        UserError: if it cannot be read, whatever is in it.
     """
     try:
         content = io.BytesIO(path.read_bytes())
@@ -38,7 +38,7 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     try:
         with zipfile.ZipFile(content) as archive:
-            if damaged := archive.testzip():  # torch reads tensors with flipped bits without a word
+            if damaged := archive.testzip():  # torch silently reads tensors with flipped bits
                 raise ValueError(f"damaged in {damaged}")
         content.seek(0)
         state = torch.load(content, map_location=device, weights_only=True)

@@ -1,6 +1,6 @@
 """Training, top to bottom: one loop for one seed or many.
 
-Shapes: S replicas still training, B images a batch, K classes.
+Shapes: S replicas still training, B images per batch, K classes.
 """
 
 import math
@@ -29,12 +29,12 @@ def fit(
     trainer: DictConfig,
     progress: EpochProgress,
 ) -> None:
-    """Train every replica until its epochs are over, its validation accuracy stops rising, or its loss is no longer finite.
+    """Train every replica until its last epoch, its validation accuracy stops rising, or its loss is no longer finite.
 
     Args:
         replicas: the networks, in the order of `runs`; those that stop are dropped from it.
-        runs: filled in as they go; afterwards `best` and `weights` hold each one's best epoch. Runs taken up again go on after
-            their `epochs_run`, which is the same for all that have not finished.
+        runs: updated in place; afterwards `best` and `weights` hold each one's best epoch. Resumed runs start after their
+            `epochs_run`, which is the same for all that have not finished.
         trainer: the `trainer` node of the configuration.
     """
     runs = drop_finished(replicas, runs)
@@ -66,7 +66,7 @@ def fit(
             seen += labels.shape[1]
             progress.step(epoch, step)
             if signals.pending() and saver.epoch == epoch - 1:
-                return  # the epoch before is on disk; otherwise this one, which is short, is ended first
+                return  # the epoch before is on disk; otherwise this one, which is short, is finished first
         metrics = {
             "train_loss": torch.stack(loss_sums).double().sum(0) / seen,
             "train_acc": torch.stack(counts).sum(0).double() * (100 / seen),
@@ -161,5 +161,5 @@ def evaluate(replicas: Replicas, batches: EvaluationBatches) -> tuple[Tensor, Te
 
 
 def out_of_patience(run: Run, patience: int | None) -> bool:
-    """Whether `patience` epochs have gone by without a better validation accuracy."""
+    """Whether `patience` epochs have passed without a better validation accuracy."""
     return patience is not None and run.best is not None and run.epochs_run - run.best["epoch"] >= patience

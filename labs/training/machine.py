@@ -12,10 +12,10 @@ from labs.errors import UserError
 
 
 def choose_device(name: str) -> torch.device:
-    """The device that `device=` means in this process; with several GPUs, `auto` spreads the workers of joblib over them.
+    """The device that `device=` means in this process; with several GPUs, `auto` spreads joblib's workers over them.
 
     Raises:
-        UserError: if CUDA is asked for and absent.
+        UserError: if CUDA is requested but absent.
     """
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
@@ -29,9 +29,9 @@ def choose_device(name: str) -> torch.device:
 
 
 def gpu_of_worker(process_name: str, gpus: int) -> int:
-    """Which of so many GPUs a process takes: joblib's workers, named LokyProcess-1, -2, …, in turn, and any other the first.
+    """Which of `gpus` GPUs a process takes: joblib's workers, named LokyProcess-1, -2, …, in turn, any other the first.
 
-    Slurm and Ray show a job only the GPUs that they have given it.
+    Slurm and Ray show a job only the GPUs assigned to it.
     """
     worker = re.fullmatch(r"LokyProcess-(\d+)", process_name)
     return (int(worker[1]) - 1) % gpus if worker else 0
@@ -47,10 +47,10 @@ def set_threads(num_threads: int | str, model: nn.Module) -> int:
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep large arrays that are freed for the next step, where it would give them back to the system.
+    """Have glibc keep freed large arrays for the next step instead of returning them to the system.
 
-    It then gets each anew, page by page and filled with zeros: a third of the time of a CNN's step. Other C libraries and
-    allocators do without this.
+    Getting them back, page by page and filled with zeros, takes a third of the time of a CNN's step. Other C libraries and
+    allocators are left as they are.
     """
     with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL("libc.so.6").mallopt

@@ -1,7 +1,7 @@
-"""result.json: it carries a checksum of itself, and is believed where that, its fields, its place and config.json agree.
+"""result.json: it carries its own checksum, and is valid if that, its fields, its place and config.json agree.
 
 `multirun_analysis/result.py` holds the same rules for the analysis, which imports nothing from here; `tests/test_contract.py`
-sees that both say the same of the same files.
+checks that both say the same of the same files.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from labs.loggers.run_log import RECORDS
 
 FINISHED = ("done", "diverged")
 ENDINGS = (*FINISHED, "failed", "interrupted")
-FORMAT = 2  # of config.json: where it notes one, the result beside it has a checksum
+FORMAT = 2  # of config.json: with one, the result beside it has a checksum
 METRICS = ("train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc")
 COUNTS = ("depth", "params", "mult_adds", "num_classes", "best_epoch", "epochs_run")
 KINDS = {"residual": bool, "layers": list, "versions": dict, "error": dict, "records": dict}
@@ -52,10 +52,10 @@ def note_engine(directory: Path, engine: str) -> None:
 
 
 def read(directory: Path, seed: int, config_hash: str) -> tuple[dict[str, Any] | None, str]:
-    """The result of this seed of this configuration in its directory, and why there is none where one lies there all the same.
+    """The valid result of this seed of this configuration, or why the one in its directory is not.
 
     Returns:
-        The result and an empty text; or None and the reason why result.json is not believed, empty where there is no such file.
+        The result and an empty string; or None and why result.json is not valid, empty if there is no such file.
     """
     try:
         result = parse_json(read_bytes(directory / "result.json"))
@@ -76,10 +76,10 @@ def finished(directory: Path, seed: int, config_hash: str) -> bool:
 
 
 def lost(directory: Path, result: dict[str, Any]) -> dict[str, str]:
-    """What a finished run no longer has as it left it, each file with a line that says so; its result stands all the same."""
+    """The files that a finished run has lost or that have changed, with a line for each; its result stays valid."""
     if result["status"] not in FINISHED:
         return {}
-    records = result.get("records") or {}  # of which runs of before have none
+    records = result.get("records") or {}  # older runs have none
     states = {name: _state(directory / name, records[name]) for name in RECORDS if name in records}
     found = {name: f"{name} {state}, so no curve is drawn from it" for name, state in states.items() if state}
     if without_best(directory, result):
@@ -89,7 +89,7 @@ def lost(directory: Path, result: dict[str, Any]) -> dict[str, str]:
 
 
 def _state(path: Path, digest: object) -> str:
-    """What is wrong with a file that had this SHA-256; empty where nothing is."""
+    """What is wrong with a file that had this SHA-256; empty if nothing is."""
     try:
         return "" if hashlib.sha256(read_bytes(path)).hexdigest() == digest else "is not as the run left it"
     except FileNotFoundError:
@@ -109,11 +109,11 @@ def best_of(directory: Path) -> Path:
 
 
 def flaw(result: Any, config: Any, seed: int, config_hash: str) -> str:
-    """Why a result.json cannot be believed, or an empty text.
+    """Why a result.json is not valid, or an empty string.
 
     Args:
         result: its content.
-        config: the content of config.json beside it; None or empty where there is none, or it is damaged.
+        config: the content of config.json beside it; None or empty if it is absent or damaged.
         seed: of the directory.
         config_hash: of the configuration.
     """
@@ -149,7 +149,7 @@ def flaw(result: Any, config: Any, seed: int, config_hash: str) -> str:
 
 
 def _short(value: object) -> str:
-    """A value that may be anything, for a line."""
+    """Any value, shortened for a line."""
     return repr(value)[:60]
 
 
@@ -199,6 +199,6 @@ def put_together(
 
 
 def versions() -> dict[str, str]:
-    """Versions of what decides the numbers."""
+    """Versions of what affects results."""
     names = ("torch", "torchvision", "hydra-core", "numpy")
     return {"python": platform.python_version(), **{name: version(name) for name in names}}

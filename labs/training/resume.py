@@ -1,7 +1,7 @@
-"""Resume from the newest epoch that all replicas of a process have on disk, or some of them first where there is none.
+"""Resume from the newest epoch that all replicas of a process have on disk, or some of them first if there is none.
 
-What is found must be whole, of this configuration and seed, and agree with what `metrics.jsonl` and `layers.jsonl` hold up to
-its epoch. Otherwise an older checkpoint is taken, and where there is none the run starts again, which gives the same numbers.
+A checkpoint must be whole, of this configuration and seed, and agree with `metrics.jsonl` and `layers.jsonl` up to its epoch.
+Otherwise an older one is used; without one the run starts again, which gives the same numbers.
 """
 
 import hashlib
@@ -23,22 +23,22 @@ from labs.training.state import Run
 
 log = logging.getLogger(__name__)
 State = dict[str, Any]
-BEFORE_ENGINES = ("stacked", "looped")  # a checkpoint that names none is of the first of these that covers the network
+BEFORE_ENGINES = ("stacked", "looped")  # a checkpoint without one is of the first of these that supports the network
 
 
 def find(directories: dict[int, Path], config_hash: str, data: int, mode: str) -> dict[int, State | None]:
-    """Which of the seeds to train next, side by side, and the state from which each goes on; None where it begins.
+    """Which seeds to train next, side by side, and the state from which each resumes; None if it starts anew.
 
-    These are all of them, unless some have got further than others. Of these, what lies in their directories of later epochs is
-    removed. What cannot be used is set aside as `….unusable`.
+    These are all of them, unless some are further than others. Their checkpoints of later epochs are removed, and unusable ones
+    set aside as `….unusable`.
 
     Args:
         directories: the run directory of each seed.
-        data: the fingerprint of the images that there are now.
+        data: the fingerprint of the current images.
         mode: `resume=`.
 
     Raises:
-        UserError: with `must`, if there is nothing to go on from; if a checkpoint cannot be read, or saw other images.
+        UserError: with `must`, if there is nothing to resume; if a checkpoint cannot be read, or saw other images.
     """
     options: dict[int, list[State]] = {seed: [] for seed in directories}
     for name in () if mode == "never" else ("last.pt", "previous.pt"):
@@ -58,10 +58,10 @@ def find(directories: dict[int, Path], config_hash: str, data: int, mode: str) -
 
 
 def next_together(options: dict[int, list[State]]) -> dict[int, State | None]:
-    """The states from which the next seeds go on: of all that have begun, or of those furthest on; then of those that have not.
+    """The states from which the next seeds resume: of all that have started, or the furthest; then of those that have not.
 
-    Seeds of a process are at one epoch. Those that were begun by different jobs (such as those of a job that was interrupted,
-    and started again with more replicas) have none in common, and are trained one group after another so that none goes back.
+    Seeds of a process are at one epoch. Those started by different jobs (such as an interrupted job that was restarted with
+    more replicas) have none in common, and are trained one group after another so that none goes back.
     """
     begun = {seed: states for seed, states in options.items() if states}
     if not begun:
@@ -74,7 +74,7 @@ def next_together(options: dict[int, list[State]]) -> dict[int, State | None]:
 
 
 def engine_of(state: State | None, default: str) -> str:
-    """The engine that a run was begun with, and goes on with: others round differently. Older runs knew no fused one."""
+    """The engine that a run was started with and resumes with: others round differently. Older runs had no fused one."""
     return default if state is None else str(state.get("engine", BEFORE_ENGINES[0]))
 
 
@@ -84,7 +84,7 @@ def epoch_of(state: State) -> int:
 
 
 def at_newest_common_epoch(options: dict[int, list[State]]) -> dict[int, State]:
-    """One state of each seed, all of the newest epoch possible; a replica that had finished before it is there as it ended."""
+    """One state per seed, all of the newest common epoch; a replica that finished before it is there as it ended."""
     for epoch in sorted({state["epoch"] for states in options.values() for state in states}, reverse=True):
         found = {
             seed: state
@@ -98,9 +98,9 @@ def at_newest_common_epoch(options: dict[int, list[State]]) -> dict[int, State]:
 
 
 def usable(path: Path, directory: Path, seed: int, config_hash: str, data: int) -> State | None:
-    """The state in a checkpoint from which this run can go on; None if there is no such file.
+    """The state in a checkpoint from which this run can resume; None if there is none.
 
-    One that is no use is set aside with a warning, and with it a copy of the records, which may hold the epochs up to it.
+    An unusable one is set aside with a warning, and with it a copy of the records, which may hold the epochs up to it.
     """
     if not path.exists():
         return None
@@ -141,9 +141,9 @@ def read(path: Path, directory: Path, seed: int, config_hash: str, data: int) ->
 
 
 def settle(folder: Path, chosen: State | None) -> None:
-    """Remove the checkpoints of epochs after the chosen state's, so that all that is there is of this attempt.
+    """Remove the checkpoints of epochs after the chosen state's, so that all that remain are of this attempt.
 
-    Where previous.pt is chosen it becomes last.pt.
+    If previous.pt is chosen, it becomes last.pt.
     """
     reached, path = (chosen["epoch"], chosen["path"]) if chosen else (0, None)
     stays = {path, folder / "previous.pt"} if path == folder / "last.pt" else {path}
@@ -157,10 +157,10 @@ def settle(folder: Path, chosen: State | None) -> None:
 
 
 def restore(replicas: Replicas, runs: list[Run], states: dict[int, State | None], epochs: int) -> None:
-    """Put each run that has a state back to it.
+    """Restore each run that has a state.
 
     Args:
-        epochs: how many there are to be.
+        epochs: the number to train.
 
     Raises:
         UserError: if a state does not fit the network or what trains it.
@@ -173,7 +173,7 @@ def restore(replicas: Replicas, runs: list[Run], states: dict[int, State | None]
 
 
 def mend_best(run: Run) -> None:
-    """Write best.pt again, and say so, where it is gone or no use: last.pt has the same weights."""
+    """Rewrite best.pt, and say so, if it is missing or unusable: last.pt has the same weights."""
     if run.best is None:
         return
     path = best_of(run.directory)

@@ -1,9 +1,9 @@
 """When a run's checkpoints are written, and what is in them.
 
-last.pt previous.pt    all that training needs to go on after an epoch, and the same of an earlier one; of a finished run
-                       last.pt has no optimizer, and previous.pt goes when the run is tested
+last.pt previous.pt    all that training needs to resume after an epoch, and the same of an earlier one; of a finished run
+                       last.pt has no optimizer, and previous.pt is removed when the run is tested
 best.pt                the weights that are tested
-epoch_<n>.pt           those of every `trainer.save_every`-th epoch; nothing goes on from them
+epoch_<n>.pt           those of every `trainer.save_every`-th epoch; nothing resumes from them
 """
 
 import time
@@ -22,7 +22,7 @@ LONGEST_WAIT = 10.0  # seconds between two of them, unless an epoch takes longer
 
 
 class Saver:
-    """Writes the checkpoints of all replicas of a process at the same epochs, so that all can go on after one of these.
+    """Writes the checkpoints of all replicas of a process at the same epochs, so that all can resume after one of these.
 
     Where epochs are so short that saving each would take more than a tenth of the time, last.pt and best.pt wait for a later
     epoch, for ten seconds at most; a replica's last epoch is always saved.

@@ -1,4 +1,4 @@
-"""What a run has reached, and what its checkpoints hold of it: a new field of a checkpoint is added here."""
+"""The state of a run, and what its checkpoints hold of it: a new field of a checkpoint is added here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from labs.replicas.replicas import Replicas
 
 @dataclass
 class Run:
-    """One replica's own: where it writes, what updates it, and what it has reached.
+    """One replica's run: where it writes, what updates it, and how far it is.
 
     `best` is the epoch with the highest validation accuracy so far (the first of equals), `weights` a copy of its weights.
     """
@@ -40,10 +40,10 @@ class Run:
 
 
 def state_of(run: Run, replicas: Replicas, i: int) -> dict[str, Any]:
-    """All that replica i needs to go on after the epoch it has just ended, as tensors and plain Python.
+    """All that replica i needs to resume after the epoch just finished, as tensors and plain Python.
 
-    Everything random is drawn anew from (seed, purpose, epoch), and so no random state is part of it. A finished one needs
-    no optimizer and no scheduler.
+    Random numbers are drawn anew from (seed, purpose, epoch), so no random state is saved. A finished replica needs no
+    optimizer and no scheduler.
     """
     return {
         "hash": run.hash,
@@ -69,7 +69,7 @@ def weights_of(run: Run, epoch: int, weights: dict[str, Tensor]) -> dict[str, An
 
 
 def restore(run: Run, replicas: Replicas, i: int, state: dict[str, Any]) -> None:
-    """Put replica i and its run back to what `state_of` saved.
+    """Restore replica i and its run to what `state_of` saved.
 
     Raises:
         UserError: if the state does not fit the network or what trains it.
