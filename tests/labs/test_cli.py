@@ -60,7 +60,7 @@ SWEPT = [  # with a good job before the bad one
                                "cifar10, cifar100, digits, fashion_mnist, imagefolder, mnist"),
     (["model.depth=1,2", "+trainer.foo=1"],
      "trainer.foo: nothing reads this key; there is epochs, steps_per_epoch, batch_size, eval_batch_size, patience, "
-     "save_every, log_every, precision, num_threads, diagnostics, diagnostics_every"),
+     "save_every, log_every, precision, engine, num_threads, diagnostics, diagnostics_every"),
     (["experiment=headline_cifar10_mlp", "++model.depth=3,4", "dataset=digits"],
      "model.depth=3: changes nothing beside model.widths; give one of the two"),
     (["model.depth=1,2", "study=a,b"], "study=a,b: a sweep has one name; start one for each"),
