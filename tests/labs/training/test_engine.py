@@ -10,6 +10,7 @@ import torch
 from omegaconf import DictConfig
 
 from labs import cells
+from labs.cells import Cell
 from labs.errors import UserError
 from labs.evaluate import main as evaluate
 from labs.files import read_json, write_json
@@ -47,7 +48,7 @@ def train(cfg: DictConfig, cell: Path, *, until: int | None = None) -> None:
 
         patch.setattr(EpochProgress, "step", stopping)
         try:
-            run.train(cfg, cell, [0], show_progress=False)
+            run.train(Cell.of(cfg, cell), [0], show_progress=False)
         except Stopped:
             assert until
 
