@@ -1,7 +1,7 @@
 """Write the report directory, each file whole or not at all, and read the frames back for `--load`.
 
 runs.csv epochs.csv layers.csv.gz     the frames, all that --load needs; texts that begin like a formula are preceded by a '
-summary.csv paired.csv trainability.csv shortfall.csv published.csv gradient_slopes.csv
+summary.csv differences.csv trainability.csv shortfall.csv published.csv gradient_slopes.csv
 summary.md final_results.pkl report.html
 <figure>.png <figure>.svg
 """
