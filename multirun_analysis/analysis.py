@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from multirun_analysis import finding, groups, initialisation, outcomes, published, shortfall, statistics
+from multirun_analysis import finding, groups, images, initialisation, outcomes, published, shortfall, statistics
 from multirun_analysis.collect import Frames
 
 
@@ -21,6 +21,9 @@ class Analysis:
         seeds: see `statistics.seeds_by_group`.
         comparison: see `published.compare`.
         slopes: see `initialisation.slopes`.
+        both_errors: see `images.both_errors`.
+        one_pair: see `images.one_pair`.
+        by_class: see `images.by_class`.
         finding: one paragraph per group.
         notices: remarks on the runs, one line each.
     """
@@ -33,6 +36,9 @@ class Analysis:
     seeds: pd.DataFrame
     comparison: pd.DataFrame
     slopes: pd.DataFrame
+    both_errors: pd.DataFrame
+    one_pair: pd.DataFrame
+    by_class: pd.DataFrame
     finding: list[str]
     notices: list[str]
 
@@ -45,6 +51,9 @@ class Analysis:
             "shortfall": self.shortfall,
             "published": self.comparison,
             "gradient_slopes": self.slopes,
+            "seeds_and_images": self.both_errors,
+            "image_by_image": self.one_pair,
+            "classes": self.by_class,
         }
 
 
@@ -71,6 +80,9 @@ def analyse(frames: Frames, margin: float = outcomes.MARGIN) -> Analysis:
         seeds=seeds,
         comparison=published.compare(runs, summary),
         slopes=slopes,
+        both_errors=images.both_errors(frames),
+        one_pair=images.one_pair(frames),
+        by_class=images.by_class(frames),
         finding=finding.finding(runs, summary, differences, shares, first, seeds, slopes),
         notices=notices(frames),
     )

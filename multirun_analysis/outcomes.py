@@ -9,7 +9,7 @@ import pandas as pd
 
 CELL = ["group", "depth", "residual"]
 ARM = {"depth": "Int64", "residual": "boolean"}  # types that can be missing
-ACCURACIES = ("train_acc", "val_acc", "test_acc")
+ACCURACIES = ("train_acc", "val_acc", "test_acc", "test_acc_recalibrated")
 TRAINS_SHARE = 0.1  # of the way from chance to 100 %: from there on a network counts as trained
 MARGIN = (
     0.2  # percentage points of test accuracy below which a difference counts as none, unless the command line says otherwise

@@ -6,7 +6,7 @@ To add a table, write the function that builds it (in `tables`) and add a `Part`
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from multirun_analysis import comparisons, status, tables
+from multirun_analysis import comparisons, image_tables, status, tables
 from multirun_analysis.analysis import Analysis
 from multirun_analysis.table import Table
 
@@ -62,6 +62,9 @@ SECTIONS = (
         Part(lambda a: [comparisons.shortfalls(a.shortfall)], empty="There are no plain networks to compare."),
         Part(lambda a: [comparisons.trained(a.shares)], empty="The number of classes, and so chance, is not known."),
         Part(lambda a: [comparisons.pairing(a.differences)], empty="It takes three seeds of both kinds at one depth."),
+    )),
+    Section("images", "Image by image", (
+        Part(image_tables.shown, empty="The runs do not tell which test images they got right."),
     )),
     Section("slopes", "Gradients and theory", (
         Part(lambda a: [comparisons.slopes(a.slopes)], headed=False,

@@ -25,7 +25,8 @@ from multirun_analysis.inference import (
 )
 from multirun_analysis.outcomes import ACCURACIES, ARM, CELL, MARGIN, ended, threshold, twins
 
-SUMMARIZED = ("train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc", "best_epoch", "epochs_run")
+SUMMARIZED = ("train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc", "test_acc_recalibrated",
+              "best_epoch", "epochs_run")  # fmt: skip
 NOT_COUNTED = ("diverged", "failed", "interrupted", "running", "missing", "corrupt")
 
 

@@ -28,6 +28,7 @@ from multirun_analysis.table import (
     yes_no,
 )
 
+OTHER = 1.0  # points between test accuracy and the recalibrated one from which on the report shows both
 LOWER_IS_BETTER = ("train_loss", "val_loss")
 HIGHER_IS_BETTER = ("train_acc", "val_acc", "test_acc")
 TITLES = {
@@ -41,6 +42,10 @@ RESULTS_NOTE = (
     "interval is Student's t at 95 % on the logit scale, which keeps it between 0 and 100 %. Losses in nats, accuracies in "
     "percent; the best mean of a column is bold."
 )
+RECALIBRATED_NOTE = (
+    " Recalibrated: mean test accuracy with BatchNorm's running statistics replaced by their average over training batches "
+    "of the tested weights. Where it is another, running statistics fail and not the weights alone."
+)
 DIVERGED_NOTE = (
     " A diverged run counts as chance (100 % / classes) in every accuracy, here and in all tests; losses and epochs are of "
     "the others alone. Survivors: mean test accuracy of the runs that did not diverge, which is no fair comparison where one "
@@ -52,6 +57,8 @@ def results(summary: pd.DataFrame) -> list[Table]:
     """The original study's columns, then n, standard deviation, interval and size: one table per group."""
     tables = []
     lost = bool(summary["at_chance"].sum())
+    told = summary[summary["test_acc_recalibrated_n"] == summary["test_acc_n"]]
+    again = bool(((told["test_acc_recalibrated_mean"] - told["test_acc_mean"]).abs() > OTHER).any())
     for group, cells in summary.groupby("group", sort=False):
         texts = {metric: _mean_texts(cells, metric) for metric in TITLES}
         best = {metric: _best_text(cells, metric, texts[metric]) for metric in (*LOWER_IS_BETTER, *HIGHER_IS_BETTER)}
@@ -65,6 +72,9 @@ def results(summary: pd.DataFrame) -> list[Table]:
             if lost:
                 survivors = number(cell["survivors_mean"]).text
                 row += [count(cell["at_chance"]), Entry(f"{survivors} (n = {cell['survivors_n']})", cell["survivors_mean"])]
+            if again:
+                text = _mean_texts(cells, "test_acc_recalibrated")[position]
+                row.append(Entry(text, cell["test_acc_recalibrated_mean"]))
             row += [
                 number(cell["test_acc_sd"]),
                 interval(cell["test_acc_low"], cell["test_acc_high"], cell["test_acc_n"]),
@@ -73,10 +83,11 @@ def results(summary: pd.DataFrame) -> list[Table]:
                 Entry(not_counted(cell), int(cell[[*NOT_COUNTED, "other"]].sum() - cell["at_chance"])),
             ]
             rows.append(row)
-        columns = ["Depth", "Residual", *TITLES.values(), "n", *(["Diverged", "Survivors"] if lost else []), "Test SD",
-                   "Test 95 % interval", "Params", "Mult-adds", "Not counted"]  # fmt: skip
+        more = [*(["Diverged", "Survivors"] if lost else []), *(["Recalibrated"] if again else [])]
+        columns = ["Depth", "Residual", *TITLES.values(), "n", *more, "Test SD", "Test 95 % interval", "Params", "Mult-adds",
+                   "Not counted"]  # fmt: skip
         tables.append(Table(f"Results: {group}", columns, rows))
-    note = RESULTS_NOTE + (DIVERGED_NOTE if lost else "")
+    note = RESULTS_NOTE + (DIVERGED_NOTE if lost else "") + (RECALIBRATED_NOTE if again else "")
     return [*tables[:-1], *(replace(table, note=note) for table in tables[-1:])]
 
 
@@ -88,7 +99,7 @@ def exclusions(runs: pd.DataFrame) -> Table:
     rows = []
     for number_of_row, row in shown.iterrows():
         said = [row["reason"] if row["reason"] != row["status"] else None, row["note"]]
-        said.append("its loss or weights became non-finite" if row["status"] == "diverged" else None)
+        said.append("its training loss or weights became non-finite" if row["status"] == "diverged" else None)
         said.append("not in the plan of the last launch" if row["unplanned"] else None)
         if isinstance(row["error_type"], str):
             said.append(f"{row['error_type']}: {row['error_message'] if isinstance(row['error_message'], str) else ''}")

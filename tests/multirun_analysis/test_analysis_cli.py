@@ -17,7 +17,8 @@ from multirun_analysis.__main__ import main
 from multirun_analysis.collect import collect
 
 TABLES = ["runs.csv", "epochs.csv", "layers.csv.gz", "summary.csv", "differences.csv", "trainability.csv", "shortfall.csv",
-          "published.csv", "gradient_slopes.csv", "summary.md", "final_results.pkl"]  # fmt: skip
+          "seeds_and_images.csv", "image_by_image.csv", "classes.csv", "published.csv", "gradient_slopes.csv",
+          "summary.md", "final_results.pkl"]  # fmt: skip
 FIGURES = [
     f"{name}.{kind}" for name in map(gallery.name, gallery.FIGURES) if "batch_size" not in name for kind in ("png", "svg")
 ]

@@ -66,7 +66,7 @@ def test_every_part_is_there(study):
     assert page.words("title") == ["Depth study: depth_study"]
     assert page.words("h1") == ["Depth study: depth_study"]
     assert page.words("h2") == [
-        "Results", "Figures", "Tests over seeds",
+        "Results", "Figures", "Tests over seeds", "Image by image",
         "Gradients and theory", "Published numbers", "Failures and exclusions", "Configuration", "All runs",
     ]  # fmt: skip
     anchors = {attributes["href"] for attributes in page.attributes("a")}

@@ -55,6 +55,18 @@ def test_diverged_runs_have_columns_where_there_are_any():
     assert "Diverged" not in table.columns
 
 
+def test_recalibrated_accuracy_stands_beside_another_one():
+    rows = [row | {"test_acc_recalibrated": row["test_acc"] + 30} for row in pairs(50, [40.0, 50.0], [])]
+    (table,) = tables.results(statistics.summarize(frame(rows)))
+    assert "| n | Recalibrated | Test SD |" in markdown(table)
+    assert "| 2 | 75.00 |" in markdown(table)
+    assert "BatchNorm's running statistics" in table.note
+    for other in ([row | {"test_acc_recalibrated": row["test_acc"] + 0.9} for row in rows], pairs(50, [40.0, 50.0], []),
+                  [rows[0], rows[1] | {"test_acc_recalibrated": None}]):  # fmt: skip
+        (table,) = tables.results(statistics.summarize(frame(other)))
+        assert "Recalibrated" not in table.columns
+
+
 def test_what_runs_could_have_shown_stands_beside_what_they_did_not():
     alike, apart = [98.0, 98.1] * 3, [96.0, 96.1] * 3
     rows = (
@@ -117,7 +129,7 @@ def test_exclusions_name_every_run_that_is_not_counted_and_why():
     )
     assert [[cell.text for cell in row] for row in tables.exclusions(runs).rows] == [
         ["b", "failed", "no", "ValueError: no"],
-        ["c", "diverged", "as chance", "its loss or weights became non-finite"],
+        ["c", "diverged", "as chance", "its training loss or weights became non-finite"],
         ["d", "done", "yes", "metrics.jsonl: the last line is truncated"],
         ["e", "done", "yes", "not in the plan of the last launch"],
     ]
