@@ -14,6 +14,7 @@ except (MemoryError, ImportError) as error:
         sys.exit("error: out of memory: pandas cannot be loaded; raise the limit on this process (ulimit -v)")
     raise
 from multirun_analysis.markup import one_line, visible
+from multirun_analysis.outcomes import MARGIN
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,6 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--load", type=Path, metavar="REPORT_DIR", help="redraw a report from its CSV files, without the runs")
     parser.add_argument("--wandb", action="store_true",
                         help="also log tables and figures as one W&B run of the study's group")  # fmt: skip
+    parser.add_argument("--margin", type=_points, default=MARGIN, metavar="POINTS",
+                        help="difference in test accuracy that counts as none, in percentage points: the report tests whether "
+                             "plain and residual networks differ by less, and says how many seeds it takes to see one "
+                             "of this size (default: %(default)s)")  # fmt: skip
     options = parser.parse_args(arguments)
     if bool(options.directories) == bool(options.load):
         parser.error("give either run folders or --load REPORT_DIR")
@@ -45,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             frames = archive.load(options.load)
         except (OSError, ValueError) as error:
             return _fail(f"cannot load {options.load}: {_line(error, options.load)}")
-        return _analyse(frames, options.out or options.load, to_wandb=options.wandb)
+        return _analyse(frames, options.out or options.load, margin=options.margin, to_wandb=options.wandb)
     try:
         frames = collect(options.directories, with_layers=not options.status)
     except NotADirectoryError as error:
@@ -62,16 +67,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(visible(status.report(frames)))
         return 0
-    return _analyse(frames, options.out or options.directories[0] / "report", to_wandb=options.wandb)
+    return _analyse(frames, options.out or options.directories[0] / "report", margin=options.margin, to_wandb=options.wandb)
 
 
-def _analyse(frames: Frames, out: Path, *, to_wandb: bool) -> int:
+def _analyse(frames: Frames, out: Path, *, margin: float, to_wandb: bool) -> int:
     from multirun_analysis import archive, table, tables  # not for --status: the drawing libraries take a second to import
     from multirun_analysis.analysis import analyse, counts
 
     try:
         archive.prepare(out)
-        analysis = analyse(frames)
+        analysis = analyse(frames, margin)
         archive.write(analysis, out)
     except OSError as error:
         return _fail(f"cannot write to {out}: {_line(error, out)}; --out DIR writes elsewhere")
@@ -88,6 +93,17 @@ def _analyse(frames: Frames, out: Path, *, to_wandb: bool) -> int:
         except RuntimeError as error:
             return _fail(f"the report is written, but W&B did not take it: {error}")
     return 0
+
+
+def _points(text: str) -> float:
+    """A number of percentage points above 0."""
+    try:
+        points = float(text)
+    except ValueError:
+        points = 0.0
+    if not 0 < points <= 100:
+        raise argparse.ArgumentTypeError(f"{text}: must be a number of percentage points, above 0 and at most 100")
+    return points
 
 
 def _fail(message: str) -> int:

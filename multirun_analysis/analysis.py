@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from multirun_analysis import finding, groups, initialisation, published, statistics, status
+from multirun_analysis import finding, groups, images, initialisation, outcomes, published, shortfall, statistics, status
 from multirun_analysis.collect import Frames
 
 
@@ -15,11 +15,15 @@ class Analysis:
     Attributes:
         frames: the runs as they were read.
         summary: see `statistics.summarize`.
-        differences: see `statistics.paired_differences`.
+        differences: see `statistics.compare_arms`.
         shares: see `statistics.trainability`.
-        shortfall: see `statistics.first_shortfall`.
+        shortfall: see `shortfall.first_shortfall`.
+        seeds: see `statistics.seeds_by_group`.
         comparison: see `published.compare`.
         slopes: see `initialisation.slopes`.
+        both_errors: see `images.both_errors`.
+        one_pair: see `images.one_pair`.
+        by_class: see `images.by_class`.
         finding: one paragraph per group.
         notices: remarks on the runs, one line each.
     """
@@ -29,8 +33,12 @@ class Analysis:
     differences: pd.DataFrame
     shares: pd.DataFrame
     shortfall: pd.DataFrame
+    seeds: pd.DataFrame
     comparison: pd.DataFrame
     slopes: pd.DataFrame
+    both_errors: pd.DataFrame
+    one_pair: pd.DataFrame
+    by_class: pd.DataFrame
     finding: list[str]
     notices: list[str]
 
@@ -38,39 +46,54 @@ class Analysis:
         """The computed frames by the name of their CSV file."""
         return {
             "summary": self.summary,
-            "paired": self.differences,
+            "differences": self.differences,
             "trainability": self.shares,
             "shortfall": self.shortfall,
             "published": self.comparison,
             "gradient_slopes": self.slopes,
+            "seeds_and_images": self.both_errors,
+            "image_by_image": self.one_pair,
+            "classes": self.by_class,
         }
 
 
-def analyse(frames: Frames) -> Analysis:
-    """Compute everything that the tables, the figures and the report show."""
+def analyse(frames: Frames, margin: float = outcomes.MARGIN) -> Analysis:
+    """Compute everything that the tables, the figures and the report show.
+
+    Args:
+        frames: the runs.
+        margin: percentage points of test accuracy below which a difference counts as none.
+    """
     runs = frames.runs
     summary = statistics.summarize(runs)
-    differences = statistics.paired_differences(runs)
+    differences = statistics.compare_arms(runs, margin)
     shares = statistics.trainability(runs)
-    shortfall = statistics.first_shortfall(runs)
+    first = shortfall.first_shortfall(runs)
+    seeds = statistics.seeds_by_group(runs)
     slopes = initialisation.slopes(frames)
     return Analysis(
         frames=frames,
         summary=summary,
         differences=differences,
         shares=shares,
-        shortfall=shortfall,
+        shortfall=first,
+        seeds=seeds,
         comparison=published.compare(runs, summary),
         slopes=slopes,
-        finding=finding.finding(runs, summary, differences, shares, shortfall, slopes),
+        both_errors=images.both_errors(frames),
+        one_pair=images.one_pair(frames),
+        by_class=images.by_class(frames),
+        finding=finding.finding(runs, summary, differences, shares, first, seeds, slopes),
         notices=notices(frames),
     )
 
 
 def counts(runs: pd.DataFrame) -> str:
-    """Such as `24 runs: 20 done, 3 diverged, 1 missing; 20 counted`."""
+    """Such as `24 runs: 20 done, 3 diverged, 1 missing; 20 counted, 3 as chance`."""
     by_status = ", ".join(f"{count} {status}" for status, count in runs["status"].value_counts().sort_index().items())
-    return f"{len(runs)} run{'s' * (len(runs) != 1)}: {by_status}; {int(runs['counted'].sum())} counted"
+    at_chance = int((~outcomes.ended(runs)["survived"]).sum())
+    more = f", {at_chance} as chance" if at_chance else ""
+    return f"{len(runs)} run{'s' * (len(runs) != 1)}: {by_status}; {int(runs['counted'].sum())} counted{more}"
 
 
 def notices(frames: Frames) -> list[str]:

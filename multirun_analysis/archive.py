@@ -1,9 +1,8 @@
 """Write the report directory, each file whole or not at all, and read the frames back for `--load`.
 
-runs.csv epochs.csv layers.csv.gz     the frames, all that --load needs; texts that begin like a formula are preceded by a '
-summary.csv paired.csv trainability.csv shortfall.csv published.csv gradient_slopes.csv
-summary.md final_results.pkl report.html
-<figure>.png <figure>.svg
+runs.csv epochs.csv layers.csv.gz test_correct.csv    the frames, all that --load needs; a ' is put before what looks like a
+formula summary.csv differences.csv trainability.csv shortfall.csv published.csv gradient_slopes.csv summary.md
+final_results.pkl report.html <figure>.png <figure>.svg
 """
 
 import gzip
@@ -17,9 +16,19 @@ import pandas as pd
 
 from multirun_analysis import gallery, markup, report
 from multirun_analysis.analysis import Analysis
-from multirun_analysis.collect import EPOCH_COLUMNS, LAYER_COLUMNS, RUN_COLUMNS, Frames, typed_epochs, typed_layers
+from multirun_analysis.collect import (
+    CORRECT_COLUMNS,
+    EPOCH_COLUMNS,
+    LAYER_COLUMNS,
+    RUN_COLUMNS,
+    Frames,
+    typed_correct,
+    typed_epochs,
+    typed_layers,
+)
 
-LATER = ("test_data",)  # columns that reports of earlier versions lack
+LATER = ("test_data", "test_acc_recalibrated")  # columns that reports of earlier versions lack
+CORRECT = "test_correct.csv"  # the frame of correct test images, if any run tells them
 PROBLEMS = "problems.txt"  # lines about unreadable folders, if there are any
 
 
@@ -38,6 +47,10 @@ def write(analysis: Analysis, directory: Path) -> None:
     write_atomically(directory / "epochs.csv", _csv(frames.epochs))
     layers = _csv(frames.layers, float_format="%.9g")
     write_atomically(directory / "layers.csv.gz", gzip.compress(layers, compresslevel=4, mtime=0))
+    if len(frames.correct):
+        write_atomically(directory / CORRECT, _csv(frames.correct))
+    else:
+        (directory / CORRECT).unlink(missing_ok=True)
     if frames.problems:
         write_atomically(directory / PROBLEMS, "".join(f"{line}\n" for line in frames.problems).encode())
     else:
@@ -69,7 +82,7 @@ def load(directory: Path) -> Frames:
     runs = pd.read_csv(directory / "runs.csv", dtype=kinds, keep_default_na=False, na_values=[""])
     for name in LATER:
         if name not in header:
-            runs[name] = pd.Series(None, runs.index, dtype="str")
+            runs[name] = pd.Series(None, runs.index, dtype=RUN_COLUMNS[name])
     epochs = pd.read_csv(directory / "epochs.csv")
     layers = pd.read_csv(
         io.BytesIO(_unpacked(directory / "layers.csv.gz")), dtype={"name": "str"}, keep_default_na=False, na_values=[""]
@@ -77,9 +90,15 @@ def load(directory: Path) -> Frames:
     for name, frame, needed in (("epochs.csv", epochs, EPOCH_COLUMNS), ("layers.csv.gz", layers, LAYER_COLUMNS)):
         if absent := [column for column in needed if column not in frame.columns]:
             raise ValueError(f"{name} has no column {absent[0]}")
+    correct = pd.DataFrame(columns=list(CORRECT_COLUMNS))
+    if (directory / CORRECT).exists():
+        correct = pd.read_csv(directory / CORRECT, dtype="str", keep_default_na=False)
+        if absent := [column for column in CORRECT_COLUMNS if column not in correct.columns]:
+            raise ValueError(f"{CORRECT} has no column {absent[0]}")
     problems = (directory / PROBLEMS).read_text(encoding="utf-8").splitlines() if (directory / PROBLEMS).exists() else []
     runs, epochs, layers = map(markup.from_csv, (runs, epochs, layers))
-    return Frames(runs, typed_epochs(epochs), typed_layers(layers), tuple(map(markup.name, problems)))
+    correct = typed_correct(markup.from_csv(correct))
+    return Frames(runs, typed_epochs(epochs), typed_layers(layers), tuple(map(markup.name, problems)), correct)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

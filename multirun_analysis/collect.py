@@ -10,7 +10,7 @@ filled in: what a run did not write is missing. Directories are read, never writ
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -43,6 +43,7 @@ RUN_COLUMNS = {
     "val_acc": "float64",
     "test_loss": "float64",
     "test_acc": "float64",
+    "test_acc_recalibrated": "float64",
     "best_epoch": "Int64",
     "epochs_run": "Int64",
     "params": "Int64",
@@ -68,17 +69,23 @@ RUN_COLUMNS = {
 }
 EPOCH_COLUMNS = ("run", "epoch", "train_loss", "train_acc", "val_loss", "val_acc", "lr", "grad_norm", "seconds")
 QUANTITIES = ("grad_norm", "weight_norm", "update_ratio")  # always columns; others that layers.jsonl holds follow
+CORRECT_COLUMNS = ("run", "test_data", "classes", "images", "correct")
 LAYER_COLUMNS = ("run", "epoch", "layer", "name", "fraction", *QUANTITIES)
 
 
 @dataclass(frozen=True)
 class Frames:
-    """What was found. `epochs.run` and `layers.run` refer to `runs.run`; `problems` are about folders, not about a run."""
+    """What was found. The `run` of the other frames refers to `runs.run`; `problems` are about folders, not about a run.
+
+    `correct` has a row per run that tells which test images it got right: `classes` and `images` (how many of each class) are
+    JSON lists, `correct` the bits of the images in order of their class, packed, in base64.
+    """
 
     runs: pd.DataFrame
     epochs: pd.DataFrame
     layers: pd.DataFrame
     problems: tuple[str, ...] = ()
+    correct: pd.DataFrame = field(default_factory=lambda: typed_correct(pd.DataFrame(columns=list(CORRECT_COLUMNS))))
 
 
 def collect(directories: Sequence[Path], *, with_layers: bool = True) -> Frames:
@@ -119,7 +126,7 @@ def collect(directories: Sequence[Path], *, with_layers: bool = True) -> Frames:
 
     number = {int(row): position for position, row in enumerate(order)}
     numbered = sorted((number[row], run) for row, run in enumerate(read))
-    return Frames(runs, _epochs(numbered), _layers(numbered), tuple(problems))
+    return Frames(runs, _epochs(numbered), _layers(numbered), tuple(problems), _correct(numbered))
 
 
 def typed(runs: pd.DataFrame) -> pd.DataFrame:
@@ -142,6 +149,11 @@ def typed_layers(layers: pd.DataFrame) -> pd.DataFrame:
     """As `typed`, for the layers frame, in types that keep millions of rows small."""
     kinds = {"run": "int32", "epoch": "int32", "layer": "int32", "name": "category"}
     return layers.astype({key: kinds.get(key, "float64") for key in layers.columns})
+
+
+def typed_correct(correct: pd.DataFrame) -> pd.DataFrame:
+    """As `typed`, for the frame of correct test images."""
+    return correct.astype({key: "int64" if key == "run" else "str" for key in CORRECT_COLUMNS})
 
 
 def _find(roots: Sequence[Path], base: Path) -> tuple[list[Path], list[Path], list[str]]:
@@ -273,6 +285,16 @@ def _layers(numbered: list[tuple[int, Run]]) -> pd.DataFrame:
     whole: dict[str, Any] = {key: np.concatenate(parts) if parts else np.empty(0) for key, parts in columns.items()}
     whole["name"] = pd.Categorical.from_codes(whole["name"].astype(np.int32), categories=pd.Index(list(codes), dtype="str"))
     return typed_layers(pd.DataFrame(whole))
+
+
+def _correct(numbered: list[tuple[int, Run]]) -> pd.DataFrame:
+    rows = []
+    for number, run in numbered:
+        if run.correct:
+            names = [markup.name(name) for name in run.correct["classes"]]
+            lists = {"classes": json.dumps(names, ensure_ascii=False), "images": json.dumps(run.correct["images"])}
+            rows.append({"run": number, **run.correct, **lists})
+    return typed_correct(pd.DataFrame(rows, columns=list(CORRECT_COLUMNS)))
 
 
 def _depth(model: dict[str, Any]) -> int | None:

@@ -1,25 +1,32 @@
-"""The finding: a few sentences per group, written from the numbers.
+"""The finding: one paragraph per group, written from the numbers. It begins with a sentence that needs no statistics to read.
 
-Every sentence has to be true of few, failed or unfinished runs as well.
+Every sentence has to be true of few, diverged or unfinished runs as well: `tests/multirun_analysis/test_finding_is_true.py`
+holds each of them against a slow evaluation of what it claims, so a new sentence needs its check there.
 """
 
-import math
+from collections.abc import Iterable
 
 import pandas as pd
 
 from multirun_analysis import theory
-from multirun_analysis.statistics import MARGIN, NOT_COUNTED
-from multirun_analysis.table import number, p_value
+from multirun_analysis.inference import ALPHA, smallest_p
+from multirun_analysis.statistics import NOT_COUNTED
+from multirun_analysis.table import ends, number, p_value
 
-ALPHA = 0.05
 UNFINISHED = ("running", "interrupted", "missing")
 
 
 def finding(
     runs: pd.DataFrame, summary: pd.DataFrame, differences: pd.DataFrame, shares: pd.DataFrame, shortfall: pd.DataFrame,
-    slopes: pd.DataFrame,
+    seeds: pd.DataFrame, slopes: pd.DataFrame,
 ) -> list[str]:  # fmt: skip
-    """One paragraph per group, in the order of `summary`. The frames are those of `statistics` and `initialisation`."""
+    """One paragraph per group, in the order of `summary`.
+
+    Args:
+        runs, summary, differences, shares, seeds: see `statistics`.
+        shortfall: see `shortfall`.
+        slopes: see `initialisation`.
+    """
     if not len(summary):
         return [f"Nothing can be compared: {_statuses(runs)}."]
     paragraphs = []
@@ -29,6 +36,7 @@ def finding(
             sentences = ["These networks are untrained (0 epochs).", *_slopes(slopes[slopes["group"] == group])]
         else:
             sentences = [*_group(cells, *own), *_expected_depth(slopes[slopes["group"] == group])]
+            sentences += _planned(seeds[seeds["group"] == group])
         waiting = ", ".join(f"{cells[status].sum()} {status}" for status in UNFINISHED if cells[status].sum())
         if waiting and cells["n"].sum():
             sentences.append(f"Not final: {waiting}.")
@@ -38,31 +46,179 @@ def finding(
 
 
 def _group(cells: pd.DataFrame, differences: pd.DataFrame, shares: pd.DataFrame, shortfall: pd.DataFrame) -> list[str]:
-    done = cells[cells["test_acc_n"] > 0]
-    if not len(done):
-        names = {"n": "done", **{status: status for status in (*NOT_COUNTED, "other")}}
-        counts = ", ".join(f"{cells[column].sum()} {name}" for column, name in names.items() if cells[column].sum())
+    if not cells["survivors_n"].sum():
+        numbers = {"done": cells["n"] - cells["at_chance"], **{status: cells[status] for status in (*NOT_COUNTED, "other")}}
+        counts = ", ".join(f"{column.sum()} {status}" for status, column in numbers.items() if column.sum())
         return [f"No run has a test accuracy yet, so there is nothing to compare ({counts})."]
+    if len(differences):
+        return [
+            *_lead(differences), _deepest(differences), *_largest(differences), *_diverged(cells),
+            *_shortfall(shortfall, "residual ones"), *_equal(differences), *_not_compared(cells, differences),
+        ]  # fmt: skip
+    done = cells[cells["test_acc_n"] > 0]
     arms = set(done["residual"].dropna())
-    if differences["n"].sum():
-        return [_shortfall(shortfall.iloc[0]), *_significant(differences), *_behind(differences), _deepest(differences, shares)]
-    if len(shortfall) and shortfall["reference"].iloc[0] == "residual":  # the pairs there are have diverged in one arm
-        return [_shortfall(shortfall.iloc[0]), "At no depth has a seed both runs done, so no accuracies are paired."]
     if arms == {True, False}:
-        return [
-            "No seed has a plain and a residual network done at the same depth, so nothing is paired.",
-            _range(done, "Mean test accuracy"),
-        ]
-    if arms == {False}:
-        several = done["depth"].nunique() > 1
-        trend = _shortfall(shortfall.iloc[0]) if several and len(shortfall) else _range(done, "Their mean test accuracy")
-        return ["Only plain networks are done, so there is nothing to compare them with.", trend]
-    if arms == {True}:
-        return [
-            "Only residual networks are done, so there is nothing to compare them with.",
-            _range(done, "Their mean test accuracy"),
-        ]
-    return [_range(done, "These runs do not say whether their networks are residual; mean test accuracy")]
+        first = ["Plain and residual networks have ended at different depths only, so they are not compared."]
+        return [*first, _range(done, "Mean test accuracy"), *_diverged(cells)]
+    if len(arms) == 1:
+        arm = "residual" if arms == {True} else "plain"
+        first = [f"Only {arm} networks have ended, so there is nothing to compare them with."]
+        if len(shares) and shares["trained"].sum() == 0:
+            first.append(f"None of them trains ({shares['n'].sum()} runs).")
+        elif arm == "plain" and done["depth"].nunique() > 1:
+            first += _shortfall(shortfall, "the best depth")
+        return [*first, _range(done, "Mean test accuracy"), *_diverged(cells)]
+    return [_range(done, "These runs do not say whether their networks are residual; mean test accuracy"), *_diverged(cells)]
+
+
+# ── both kinds ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _lead(differences: pd.DataFrame) -> list[str]:
+    """What the tests say, first in plain words; where no network trains, that."""
+    significant = differences[differences["p_holm"] < ALPHA]
+    untrained = differences[_is_untrained(differences)]
+    neither = f"No network trains at {_depths(untrained['depth'])}, plain or residual" if len(untrained) else ""
+    sentences = []
+    for sign, one, other in ((1, "Plain", "residual"), (-1, "Residual", "plain")):
+        if len(rows := significant[sign * significant["difference"] > 0]):
+            sentences.append(f"{one} networks are less accurate than {other} ones at {_depths(rows['depth'])}.")
+    tests = _count(int(differences[["p_holm", "p_share_holm"]].notna().sum().sum()))
+    if sentences:
+        sentences.append(f"There exact permutation tests of mean test accuracy give p < {ALPHA}, Holm-corrected for {tests}.")
+    sentences += _shares(differences)
+    if not sentences and len(untrained) == len(differences):
+        return [f"{neither}, so their accuracies say nothing of what a skip changes."]
+    if not len(significant):
+        tested = differences[differences["p_holm"].notna()]
+        lowest = len(tested) * min(
+            (smallest_p(*sizes) for sizes in zip(tested["plain_n"], tested["residual_n"], strict=True)), default=1
+        )
+        if not len(tested):
+            lead, why = "These runs are too few to tell plain from residual networks", "at no depth are there two of each"
+        elif lowest >= ALPHA:
+            lead = "These runs are too few to tell plain from residual networks"
+            why = (
+                "no difference in mean test accuracy, however large, could get below "
+                f"p = {min(1.0, lowest):.3f} in exact permutation tests with Holm's correction"
+            )
+        else:
+            lead = "What differs between plain and residual networks in these runs may be chance"
+            why = f"no exact permutation test of mean test accuracy gives p < {ALPHA}, Holm-corrected for {tests}"
+        sentences.append(f"{why[0].upper()}{why[1:]}." if sentences else f"{lead}: {why}.")
+    return [*sentences, *([f"{neither}."] if neither else [])]
+
+
+def _shares(differences: pd.DataFrame) -> list[str]:
+    """Where the shares that train differ significantly."""
+    significant = differences[differences["p_share_holm"] < ALPHA]
+    fewer = significant["plain_trained"] / significant["plain_n"] < significant["residual_trained"] / significant["residual_n"]
+    sentences = []
+    for rows, one, other in ((significant[fewer], "plain", "residual"), (significant[~fewer], "residual", "plain")):
+        if len(rows):
+            sentences.append(
+                f"A smaller share of {one} than of {other} networks trains at {_depths(rows['depth'])} (Barnard's exact tests, "
+                f"p < {ALPHA} after Holm's correction)."
+            )
+    return sentences
+
+
+def _deepest(differences: pd.DataFrame) -> str:
+    """The two arms at the greatest depth that is compared."""
+    row = differences.iloc[-1]
+    sure = []
+    if pd.notna(row["low"]):
+        sure.append(f"95 % interval {' to '.join(ends(row['low'], row['high'], signed=True))}")
+    if pd.notna(row["p"]):
+        sure.append(f"{_p(row['p'])}, after Holm's correction {_p(row['p_holm'])}")
+    trained = ""
+    if pd.notna(row["plain_trained"]) and pd.notna(row["residual_trained"]):
+        trained = (
+            f"; {row['plain_trained']} of {row['plain_n']} plain and {row['residual_trained']} of {row['residual_n']} residual "
+            "networks train at all"
+        )
+    return (
+        f"At depth {row['depth']} plain networks reach {number(row['plain'], 1).text} % of the test images (n = "
+        f"{row['plain_n']}) and residual ones {number(row['residual'], 1).text} % (n = {row['residual_n']}), a difference of "
+        f"{number(row['difference'], signed=True).text} points "
+        f"({'; '.join(sure) or 'too few runs for an interval or a test'}){trained}."
+    )
+
+
+def _largest(differences: pd.DataFrame) -> list[str]:
+    """The greatest difference, where it is not at the greatest depth."""
+    row = differences.iloc[int(differences["difference"].abs().to_numpy().argmax())]
+    if row["depth"] == differences["depth"].iloc[-1]:
+        return []
+    return [f"The largest difference is {number(row['difference'], signed=True).text} points, at depth {row['depth']}."]
+
+
+def _diverged(cells: pd.DataFrame) -> list[str]:
+    """What a diverged run counts as, and the means without them."""
+    sentences = []
+    for _, cell in cells[cells["at_chance"] > 0].iterrows():
+        arm = "" if pd.isna(cell["residual"]) else "residual " if cell["residual"] else "plain "
+        at = f" of depth {cell['depth']}" if pd.notna(cell["depth"]) else ""
+        rest = f"the mean of those that did not is {number(cell['survivors_mean']).text} % (n = {cell['survivors_n']})"
+        none = "none is left"
+        sentences.append(
+            f"{cell['at_chance']} of {cell['n']} {arm}networks{at} diverged and count as chance everywhere; "
+            f"{rest if cell['survivors_n'] else none}."
+        )
+    if left := int((cells["diverged"] - cells["at_chance"]).sum()):
+        sentences.append(
+            f"{left} diverged run{'s are' if left > 1 else ' is'} in no mean and no test, since chance is not known without "
+            "the number of classes."
+        )
+    return sentences
+
+
+def _shortfall(shortfall: pd.DataFrame, of: str) -> list[str]:
+    """The depth at which plain networks first fall short, by margin."""
+    if not len(shortfall):
+        return []
+    parts: list[str] = []
+    for depth, rows in shortfall.groupby(shortfall["depth"].fillna(-1), sort=False):
+        where = f"at depth {depth}" if depth != -1 else f"at no depth up to {rows['deepest'].iloc[0]}"
+        points = "points of mean test accuracy count as short" if not parts else "points do"
+        parts.append(f"{where} if more than {_span(*rows['margin'].agg(['min', 'max']).map('{:g}'.format))} {points}")
+    few = "; cells of fewer than five runs allow no interval of that depth" if shortfall["low"].isna().all() else ""
+    return [f"Plain networks first fall short of {of} {', '.join(parts)}{few}."]
+
+
+def _equal(differences: pd.DataFrame) -> list[str]:
+    """Where the skip makes no difference, and how large a one the runs would have shown where that is open."""
+    sentences = []
+    alike = differences[differences["equivalent"].fillna(False)]
+    margin = f"{differences['margin'].iloc[0]:g}"
+    if len(alike):
+        sentences.append(
+            f"At {_depths(alike['depth'])} the two differ by less than {margin} points (two one-sided tests, p < {ALPHA})."
+        )
+    is_open = ~(differences["p_holm"] < ALPHA) & ~differences["equivalent"].fillna(False) & ~_is_untrained(differences)
+    rows = differences[is_open & differences["detectable"].notna()]
+    if len(rows):
+        seen = _list(number(value).text for value in rows["detectable"])
+        needed = _list(f"{value:,}" for value in rows["seeds_needed"])
+        sentences.append(
+            f"At {_depths(rows['depth'])} it is open whether the skip changes anything: if seeds scatter as these do, one "
+            f"test at 5 % finds a difference of {seen} points in 80 % of such studies, and it takes {needed} runs of each "
+            f"kind to find one of {margin} points so."
+        )
+    return sentences
+
+
+def _not_compared(cells: pd.DataFrame, differences: pd.DataFrame) -> list[str]:
+    """Depths at which one arm alone has ended."""
+    known = cells[(cells["test_acc_n"] > 0) & cells["depth"].notna() & cells["residual"].notna()]
+    sentences = []
+    for residual, rows in known[~known["depth"].isin(differences["depth"])].groupby("residual"):
+        arm = "residual" if residual else "plain"
+        sentences.append(f"Not compared: {_depths(rows['depth'])}, where only {arm} networks have ended.")
+    return sentences
+
+
+# ── all groups ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _slopes(slopes: pd.DataFrame) -> list[str]:
@@ -71,9 +227,9 @@ def _slopes(slopes: pd.DataFrame) -> list[str]:
     initial = slopes[(slopes["epoch"] == 0) & (slopes["depth"] == slopes["depth"].max())]
     for _, row in initial.iterrows():
         arm = "" if pd.isna(row["residual"]) else "residual " if row["residual"] else "plain "
-        sure = (
-            f"95 % interval {row['low']:.4f} to {row['high']:.4f}, n = {row['n']}" if row["n"] > 1 else "one seed: no interval"
-        )
+        sure = f"95 % interval {' to '.join(ends(row['low'], row['high'], 4))}, n = {row['n']}"
+        if pd.isna(row["low"]):
+            sure = "one seed: no interval" if row["n"] == 1 else f"n = {row['n']}"
         theory = f"; theory predicts {row['predicted']:.4f}" if pd.notna(row["predicted"]) else ""
         sentences.append(
             f"From layer to layer the logarithm of the gradient norm of {arm}networks of depth {row['depth']} changes by "
@@ -83,83 +239,32 @@ def _slopes(slopes: pd.DataFrame) -> list[str]:
 
 
 def _expected_depth(slopes: pd.DataFrame) -> list[str]:
-    """The depth at which theory sees training end, if the plain networks were all trained with one batch size."""
+    """The depth near which Yang et al. saw training end, if the plain networks were all trained with one batch size."""
     predicted = slopes["predicted"].dropna().unique()
     if len(predicted) != 1:
         return []
     depth = theory.trainable_depth(float(predicted[0]))
     return [
-        f"Mean-field theory expects plain networks of great width to stop training near depth {depth:.0f} at this batch size."
+        "A rule of thumb (16/ln(lambda), the 16 fitted by Yang et al. 2019 to networks of width 384 trained with SGD, lambda "
+        f"derived for BatchNorm biases that start at 0) puts the end of training of plain networks near depth {depth:.0f} at "
+        "this batch size."
     ]
 
 
-def _shortfall(row: pd.Series) -> str:
-    """The depth at which plain first falls short of its residual twins or of the best plain depth, with its interval."""
-    short_of = "their residual twins" if row["reference"] == "residual" else "the best plain depth"
-    bounds = _bootstrap(row)
-    if pd.isna(row["depth"]):
-        return (
-            f"Up to depth {row['deepest']} plain networks do not fall more than {MARGIN:g} points of test accuracy short of "
-            f"{short_of} ({bounds})."
-        )
-    before = f"not yet at depth {row['before']}; " if pd.notna(row["before"]) else "the shallowest one compared; "
-    return (
-        f"On average plain networks first fall more than {MARGIN:g} points of test accuracy short of {short_of} at depth "
-        f"{row['depth']} ({before}{bounds})."
-    )
-
-
-def _bootstrap(row: pd.Series) -> str:
-    if pd.isna(row["low"]):
-        return "one seed, so no interval"
-    low, high = (f"deeper than {row['deepest']}" if math.isinf(end) else f"{end:.0f}" for end in (row["low"], row["high"]))
-    span = f"{low} to {high}" if low != high else f"{low} alone" if not math.isinf(row["low"]) else low
-    return f"95 % bootstrap interval of that depth over {row['n']} seeds: {span}"
-
-
-def _significant(differences: pd.DataFrame) -> list[str]:
-    """The depths at which the arms differ significantly, or why there are none."""
-    tested = differences[differences["p_holm"].notna()]
-    if not len(tested):
-        return []
-    depths = tested.loc[tested["p_holm"] < ALPHA, "depth"].astype(str).tolist()
-    if depths:
-        return [
-            f"The arms differ significantly (Holm-corrected p < {ALPHA}) at depth{'s' * (len(depths) > 1)} {', '.join(depths)}."
-        ]
-    lowest = min(1.0, len(tested) * 2.0 ** (1 - tested["n"].max()))  # where all differences have one sign
-    reason = f", and with so few seeds it cannot be: p is at least {p_value(lowest).text}" if lowest >= ALPHA else ""
-    return [f"At no depth is the difference significant (Holm-corrected p < {ALPHA}){reason}."]
-
-
-def _behind(differences: pd.DataFrame) -> list[str]:
-    """The depths at which residual networks are worse than plain ones."""
-    worse = differences[differences["difference"] < -MARGIN]
-    if not len(worse):
-        return []
-    each = ", ".join(f"{number(-row['difference']).text} points at depth {row['depth']}" for _, row in worse.iterrows())
-    return [f"Residual networks are behind plain ones by {each}."]
-
-
-def _deepest(differences: pd.DataFrame, shares: pd.DataFrame) -> str:
-    """The two arms at the greatest depth that has pairs."""
-    row = differences[differences["n"] > 0].iloc[-1]
-    low, high = (number(row[end], signed=True).text for end in ("low", "high"))
-    p, p_holm = p_value(row["p"]).text, p_value(row["p_holm"]).text
-    sure = f"95 % interval {low} to {high}, {row['n']} seeds, p = {p}, Holm-corrected {p_holm}".replace("p = <", "p <")
-    if row["n"] == 1:
-        sure = "one seed, so no interval and no test"
-    sentence = (
-        f"At depth {row['depth']} plain networks reach {number(row['plain'], 1).text} % and residual ones "
-        f"{number(row['residual'], 1).text} %, a difference of {number(row['difference'], signed=True).text} points ({sure})"
-    )
-    share = shares[shares["depth"] == row["depth"]].set_index("residual")
-    if {True, False} <= set(share.index):
-        counts = {arm: f"{share.loc[arm, 'trained']} of {share.loc[arm, 'n']}" for arm in (False, True)}
-        sentence += f"; {counts[False]} plain and {counts[True]} residual seeds train at all"
-    deeper = differences[(differences["n"] == 0) & (differences["depth"] > row["depth"])]["depth"]
-    beyond = f" Deeper, at {', '.join(map(str, deeper))}, no seed has both runs done." if len(deeper) else ""
-    return f"{sentence}.{beyond}"
+def _planned(seeds: pd.DataFrame) -> list[str]:
+    """How many seeds were planned, and how many are there."""
+    sentences = []
+    for _, row in seeds.iterrows():
+        planned = f"{_span(row['planned_low'], row['planned_high'])} planned by the last launch"
+        if pd.isna(row["planned_high"]):
+            planned = "planned: not recorded"
+        sentences.append(f"Seeds per configuration: {planned}, {_span(row['low'], row['high'])} ended.")
+        if row["beyond"]:
+            sentences.append(
+                f"{row['beyond']} run{'s are' if row['beyond'] > 1 else ' is'} outside the plan of the last launch: if seeds "
+                "were added because of what the first ones showed, the p-values are too small."
+            )
+    return sentences
 
 
 def _range(done: pd.DataFrame, what: str) -> str:
@@ -171,6 +276,35 @@ def _range(done: pd.DataFrame, what: str) -> str:
             depth = f" at depth {cell['depth']}" if pd.notna(cell["depth"]) else ""
             ends.append(f"{name}{number(cell['test_acc_mean'], 1).text} %{depth} (n = {cell['test_acc_n']})")
     return f"{what}: {', '.join(ends)}."
+
+
+def _is_untrained(differences: pd.DataFrame) -> pd.Series:
+    """Whether no network of either arm trains at a depth."""
+    return (differences["plain_trained"].fillna(1) + differences["residual_trained"].fillna(1)) == 0
+
+
+def _depths(depths: Iterable[int]) -> str:
+    """Such as `depth 5` or `depths 5, 10 and 20`."""
+    texts = [str(depth) for depth in depths]
+    return f"depth{'s' * (len(texts) > 1)} {_list(texts)}"
+
+
+def _list(texts: Iterable[str]) -> str:
+    *most, last = texts
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _count(tests: int) -> str:
+    return f"{tests} test{'s' * (tests != 1)}"
+
+
+def _p(value: float) -> str:
+    text = p_value(value).text
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
+def _span(low: object, high: object) -> str:
+    return " to ".join(dict.fromkeys([str(low), str(high)]))
 
 
 def _statuses(runs: pd.DataFrame) -> str:

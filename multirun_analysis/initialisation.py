@@ -12,7 +12,7 @@ import pandas as pd
 
 from multirun_analysis import theory
 from multirun_analysis.collect import Frames
-from multirun_analysis.statistics import t_interval
+from multirun_analysis.inference import t_interval
 
 FIRST_LAYER = 4
 FEWEST_LAYERS = 10

@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from scipy import stats
 
 from multirun_analysis.groups import ABSENT
+from multirun_analysis.inference import LEVEL
+from multirun_analysis.outcomes import ACCURACIES
 
 REFERENCE = Path(__file__).parent / "reference"
 COLUMNS = ["table", "group", "depth", "residual", "metric", "n", "ours", "low", "high", "theirs", "their_n", "difference",
-           "inside", "protocol"]  # fmt: skip
+           "inside", "p_lower", "protocol"]  # fmt: skip
 DEPTH_TABLE = ("mlp", "mnist")  # model and data set
 METRICS = ("test_acc", "val_acc", "train_acc", "val_loss", "train_loss", "epochs_run")
 
@@ -40,9 +43,10 @@ def compare(runs: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per number; `difference` is ours minus theirs. `low` and `high` are the 95 % prediction interval, in which a
-        mean of as many runs as theirs would lie if they were runs like ours: our mean ± t sd sqrt(1/n + 1/their_n), with t of
-        n - 1 degrees of freedom. `inside` says whether theirs lies in it, and is missing if one seed gives no interval.
-        `protocol` names the keys in which our configuration differs from what is known of theirs.
+        mean of as many runs as theirs would lie if they were runs like ours: our mean ± t sd sqrt(1/n + 1/their_n), with t of n
+        - 1 degrees of freedom, cut at 0 and 100 % for accuracies. `p_lower` is the chance of one as low as theirs, if they were
+        runs like ours. `inside` says whether theirs lies in it, and is missing if one seed gives no interval. `protocol` names
+        the keys in which our configuration differs from what is known of theirs.
     """
     rows = []
     known = protocols()
@@ -67,6 +71,27 @@ def compare(runs: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
     return frame.astype({"depth": "Int64", "residual": "boolean", "inside": "boolean"})
 
 
+def pooled(comparison: pd.DataFrame) -> pd.DataFrame:
+    """Compare all rows of an arm with the published ones at once: single runs may each lie inside and all lie on one side.
+
+    Returns:
+        One row per published table, group, arm and accuracy with two rows or more that have a prediction interval. `rows` and
+        `inside` count those rows, `difference` is the mean of ours minus theirs, and `p` the two-sided p-value of Stouffer's
+        combination of the rows' `p_lower` (Stouffer et al. 1949), which takes the rows for independent.
+    """
+    known = comparison[comparison["p_lower"].notna() & comparison["metric"].isin(["test_acc", "val_acc"])]
+    rows = []
+    for (table, group, residual, metric), own in known.groupby(["table", "group", "residual", "metric"], sort=False):
+        if len(own) < 2:
+            continue
+        p = stats.combine_pvalues(own["p_lower"].clip(1e-15, 1 - 1e-15).tolist(), method="stouffer").pvalue
+        rows.append({
+            "table": table, "group": group, "residual": residual, "metric": metric, "rows": len(own),
+            "inside": int(own["inside"].sum()), "difference": own["difference"].mean(), "p": 2 * min(p, 1 - p),
+        })  # fmt: skip
+    return pd.DataFrame(rows, columns=["table", "group", "residual", "metric", "rows", "inside", "difference", "p"])
+
+
 def is_depth_table(runs: pd.DataFrame) -> bool:
     """Whether all runs have the model and the data set of the published depth table."""
     return set(zip(runs["model"], runs["dataset"], strict=True)) == {DEPTH_TABLE}
@@ -86,10 +111,16 @@ def _different(ours: dict[str, str], theirs: dict[str, str]) -> str:
 
 def _row(table: str, cell: pd.Series, metric: str, their: pd.Series, protocol: str) -> dict[str, Any]:
     ours, n, their_n = cell[f"{metric}_mean"], cell[f"{metric}_n"], int(their["seeds"])
-    half = (cell[f"{metric}_high"] - ours) * math.sqrt(1 + n / their_n)  # from t sd / sqrt(n)
-    low, high, theirs = ours - half, ours + half, float(their[metric])
+    theirs, low, high, p = float(their[metric]), math.nan, math.nan, math.nan
+    if pd.notna(cell[f"{metric}_low"]):  # else too few runs, or no two that differ
+        error = cell[f"{metric}_sd"] * math.sqrt(1 / n + 1 / their_n)
+        half = stats.t.ppf((1 + LEVEL) / 2, n - 1) * error
+        lowest, highest = (0.0, 100.0) if metric in ACCURACIES else (-math.inf, math.inf)
+        low, high = max(lowest, ours - half), min(highest, ours + half)
+        p = float(stats.t.cdf((theirs - ours) / error, n - 1))
     return {
         "table": table, "group": cell["group"], "depth": cell["depth"], "residual": cell["residual"], "metric": metric,
         "n": n, "ours": ours, "low": low, "high": high, "theirs": theirs, "their_n": their_n,
-        "difference": ours - theirs, "inside": bool(low <= theirs <= high) if pd.notna(low) else pd.NA, "protocol": protocol,
+        "difference": ours - theirs, "inside": bool(low <= theirs <= high) if pd.notna(low) else pd.NA, "p_lower": p,
+        "protocol": protocol,
     }  # fmt: skip

@@ -13,10 +13,10 @@ from multirun_analysis.files import read_bytes
 
 FINISHED = ("done", "diverged")
 ENDINGS = (*FINISHED, "failed", "interrupted")
-METRICS = ("train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc")
+METRICS = ("train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc", "test_acc_recalibrated")
 COUNTS = ("depth", "params", "mult_adds", "num_classes", "best_epoch", "epochs_run")
 KINDS: dict[str, type] = {"residual": bool, "layers": list, "versions": dict, "error": dict, "records": dict}
-LATER = ("num_classes", "records")  # which early results lack
+LATER = ("num_classes", "records", "test_acc_recalibrated")  # which early results lack
 # What every finished run has, if only as null.
 FIELDS = tuple(key for key in ("seed", "hash", *METRICS, "seconds", *COUNTS, *KINDS) if key not in LATER)
 NUMBERS_WHERE_DONE = ("val_acc", "test_acc", "seconds", "params", "best_epoch", "epochs_run")

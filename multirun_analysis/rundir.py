@@ -2,10 +2,12 @@
 
 seed=<s>/config.json     what was to be trained          seed=<s>/metrics.jsonl   a line an epoch
 seed=<s>/result.json     written last, atomically        seed=<s>/layers.jsonl    a line a record, epoch 0 = at initialisation
-seed=<s>/.lock           held while the run is running
+seed=<s>/test_correct.json    which test images it got right        seed=<s>/.lock    held while the run is running
 """
 
+import base64
 import errno
+import math
 import os
 import re
 import shlex
@@ -32,7 +34,10 @@ class Layers:
 
 @dataclass
 class Run:
-    """One run as found. `config` and `result` are empty where the file is absent or damaged; `notes` says what is odd."""
+    """One run as found.
+
+    `config`, `result` and `correct` are empty where the file is absent or damaged; `notes` says what is odd.
+    """
 
     directory: Path
     seed: int | None
@@ -41,6 +46,7 @@ class Run:
     result: dict[str, Any] = field(default_factory=dict)
     epochs: list[dict[str, Any]] = field(default_factory=list)
     layers: Layers | None = None
+    correct: dict[str, Any] = field(default_factory=dict)
     mismatch: bool = False
     notes: list[str] = field(default_factory=list)
 
@@ -97,6 +103,8 @@ def read_run(directory: Path, *, with_layers: bool = True) -> Run:
             run.notes.append(f"metrics.jsonl holds {len(run.epochs)} of {expected} epochs")
     if with_layers and layers not in gone:
         run.layers = _read_layers(directory / layers, run.result.get("layers"), run.notes)
+    if run.status in FINISHED and run.result.get("test_acc") is not None:
+        run.correct = _read_correct(directory / "test_correct.json", run.result, run.notes)
     run.mismatch = _mismatch(run)
     return run
 
@@ -238,6 +246,29 @@ def _read_layers(path: Path, names: list[Any] | None, notes: list[str]) -> Layer
     for array in values.values():
         array[~np.isfinite(array)] = np.nan
     return Layers(np.fromiter(rows, dtype=np.int32), values)
+
+
+def _read_correct(path: Path, result: dict[str, Any], notes: list[str]) -> dict[str, Any]:
+    """Which test images a run got right: fingerprint, class names, images of each class, and the packed bits in base64.
+
+    Empty where there is no such file, as in early runs, or where it does not agree with result.json.
+    """
+    content = _read_object(path, notes)
+    if not content:
+        return {}
+    try:
+        classes, images = content["classes"], content["images"]
+        count = sum(images)
+        packed = base64.b64decode(content["correct"], validate=True)
+        right = int(np.unpackbits(np.frombuffer(packed, dtype=np.uint8))[:count].sum())
+        whole = len(classes) == len(images) and len(packed) == (count + 7) // 8 and all(isinstance(n, str) for n in classes)
+        agrees = content["test_data"] == result.get("test_data") and math.isclose(100 * right / count, result["test_acc"])
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        whole = agrees = False
+    if whole and agrees:
+        return {key: content[key] for key in ("test_data", "classes", "images", "correct")}
+    notes.append(f"{path.name} {'does not agree with result.json' if whole else 'is damaged'}")
+    return {}
 
 
 def _mismatch(run: Run) -> bool:

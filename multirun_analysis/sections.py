@@ -6,7 +6,7 @@ To add a table, write the function that builds it (in `tables`) and add a `Part`
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from multirun_analysis import status, tables
+from multirun_analysis import comparisons, image_tables, status, tables
 from multirun_analysis.analysis import Analysis
 from multirun_analysis.table import Table
 
@@ -57,15 +57,21 @@ SECTIONS = (
     )),
     Section("figures", "Figures"),
     Section("tests", "Tests over seeds", (
-        Part(lambda a: [tables.paired(a.differences)], empty="Nothing to test with these runs."),
-        Part(lambda a: [tables.trained(a.shares)], empty="Nothing to test with these runs."),
-    ), note=tables.SHORTFALL_NOTE),
+        Part(lambda a: [comparisons.differences(a.differences)], empty="There are no runs of both kinds at one depth."),
+        Part(lambda a: [comparisons.sensitivity(a.differences)], empty="It takes two runs of each kind at one depth."),
+        Part(lambda a: [comparisons.shortfalls(a.shortfall)], empty="There are no plain networks to compare."),
+        Part(lambda a: [comparisons.trained(a.shares)], empty="The number of classes, and so chance, is not known."),
+        Part(lambda a: [comparisons.pairing(a.differences)], empty="It takes three seeds of both kinds at one depth."),
+    )),
+    Section("images", "Image by image", (
+        Part(image_tables.shown, empty="The runs do not tell which test images they got right."),
+    )),
     Section("slopes", "Gradients and theory", (
-        Part(lambda a: [tables.slopes(a.slopes)], headed=False,
+        Part(lambda a: [comparisons.slopes(a.slopes)], headed=False,
              empty="No layer gradients of networks with at least fifteen layers are recorded."),
     )),
     Section("published", "Published numbers", (
-        Part(lambda a: tables.published(a.comparison),
+        Part(lambda a: comparisons.published(a.comparison),
              empty="None for these runs: the published tables are of MLPs and CNNs on MNIST and CIFAR-10."),
     )),
     Section("exclusions", "Failures and exclusions", (

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -93,9 +93,15 @@ def number(value: float, decimals: int = 2, *, signed: bool = False) -> Entry:
 def interval(low: float, high: float, n: int | None = None, *, decimals: int = 2, signed: bool = False) -> Entry:
     """`[low, high]`, or the reason why there is no interval."""
     if is_missing(low):
-        return Entry("one seed: none" if n == 1 else ABSENT)
-    texts = (number(end, decimals, signed=signed).text for end in (low, high))
-    return Entry(f"[{', '.join(texts)}]", float(low))
+        return Entry({None: ABSENT, 0: ABSENT, 1: "one seed: none"}.get(n, "no spread: none"))
+    return Entry(f"[{', '.join(ends(low, high, decimals, signed=signed))}]", float(low))
+
+
+def ends(low: float, high: float, decimals: int = 2, *, signed: bool = False) -> tuple[str, str]:
+    """The ends of an interval as text, with as many more decimals as it takes to tell them apart."""
+    while round(low, decimals) == round(high, decimals) and low < high:
+        decimals += 1
+    return number(low, decimals, signed=signed).text, number(high, decimals, signed=signed).text
 
 
 def p_value(value: float) -> Entry:
@@ -134,3 +140,10 @@ def text(table: Table) -> str:
 
 def _line(texts: Iterable[str]) -> str:
     return f"| {' | '.join(texts)} |"
+
+
+def without_single_group(table: Table) -> Table:
+    """The table without its first column, Group, unless there are several groups."""
+    if len({row[0].text for row in table.rows}) > 1:
+        return table
+    return replace(table, columns=table.columns[1:], rows=[row[1:] for row in table.rows])

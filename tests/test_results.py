@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from labs import cells
-from multirun_analysis import statistics
+from multirun_analysis import inference
 from multirun_analysis.table import interval, markdown, number, p_value
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -65,14 +65,16 @@ def test_the_depth_study_page_has_the_numbers_of_its_runs():
     folder = RESULTS / "depth_study_mnist"
     page = (folder / "README.md").read_text()
     runs = pd.read_csv(folder / "runs.csv")
-    summary = statistics.summarize(runs).set_index(["depth", "residual"])
-    paired = statistics.paired_differences(runs)
-    assert len(paired) == 6
-    for row in paired.itertuples():
-        arms = [summary.loc[row.depth, residual] for residual in (False, True)]
-        means = [f"{number(arm.test_acc_mean).text} ± {(arm.test_acc_high - arm.test_acc_low) / 2:.2f}" for arm in arms]
-        difference = f"{number(row.difference, signed=True).text} {interval(row.low, row.high, signed=True).text}"
-        assert f"| {row.depth} | {' | '.join(means)} | {difference} | {p_value(row.p_holm).text} |\n" in page
+    by_seed = runs.pivot(index=["depth", "seed"], columns="residual", values="test_acc")
+    cells = [cell for _, cell in by_seed.groupby("depth")]
+    differences = [cell[True] - cell[False] for cell in cells]
+    corrected = inference.holm(map(inference.sign_flip_test, differences))  # the page pairs by seed
+    assert len(cells) == 6
+    for cell, difference, p in zip(cells, differences, corrected, strict=True):
+        ends = [inference.t_interval(cell[residual]) for residual in (False, True)]
+        means = [f"{number(cell[arm].mean()).text} ± {(ends[arm][1] - ends[arm][0]) / 2:.2f}" for arm in (False, True)]
+        gap = f"{number(difference.mean(), signed=True).text} {interval(*inference.t_interval(difference), signed=True).text}"
+        assert f"| {cell.index[0][0]} | {' | '.join(means)} | {gap} | {p_value(p).text} |\n" in page
 
 
 def test_the_table_of_two_runs_follows_from_them():

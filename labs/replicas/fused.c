@@ -259,7 +259,8 @@ static void norm_backward(const Layer *l, int64_t B, const real *w, real *g, rea
 
 /* logits (B, ld) of K classes to the gradient of their mean cross-entropy, in place; adds to the sum of the losses and to the
    number of images whose largest logit is the label's. As torch's argmax, the first of equals, and before all what is no number. */
-static void cross_entropy(int64_t B, int64_t K, int64_t ld, real *logits, const int64_t *labels, double *loss, int64_t *correct) {
+static void cross_entropy(int64_t B, int64_t K, int64_t ld, real *logits, const int64_t *labels, double *loss, int64_t *correct,
+                          uint8_t *right) {
     for (int64_t i = 0; i < B; i++, logits += ld) {
         real most = logits[0], sum = 0;
         int64_t best = 0;
@@ -270,7 +271,8 @@ static void cross_entropy(int64_t B, int64_t K, int64_t ld, real *logits, const 
         for (int64_t k = 0; k < K; k++) sum += logits[k] = EXP(logits[k] - most);
         for (int64_t k = 0; k < K; k++) logits[k] = (logits[k] / sum - (real)(k == label)) / (real)B;
         *loss += LOG(sum) - shifted;
-        *correct += best == label;
+        if (correct) *correct += best == label;
+        if (right) right[i] = best == label;
     }
 }
 
@@ -317,7 +319,7 @@ void step(const Network *net, int64_t first, int64_t last, int64_t B, const real
         const real *x0 = padded(net, B, images + s * B * ldx, &ldx, ws);
         forward(net, s, B, x0, ldx, ws, 1);
         losses[s] = 0, correct[s] = 0;
-        cross_entropy(B, head->out, head->ld, ws + head->act, labels + s * B, losses + s, correct + s);
+        cross_entropy(B, head->out, head->ld, ws + head->act, labels + s * B, losses + s, correct + s, 0);
         for (const Layer *l = head; l >= net->layers; l--) {
             norm_backward(l, B, w, g, ws);
             const real *d = ws + (l->norm ? l->z : l->act);
@@ -336,13 +338,14 @@ void step(const Network *net, int64_t first, int64_t last, int64_t B, const real
     }
 }
 
-/* Replicas first … last - 1 on the same images (B, in) with running statistics: adds to the losses (S) and to the counts (S). */
+/* Replicas first … last - 1 on the same images (B, in) with running statistics: adds to the losses (S), and
+   writes which images were right (S, B). */
 void evaluate(const Network *net, int64_t first, int64_t last, int64_t B, const real *images, const int64_t *labels,
-              double *losses, int64_t *correct, real *ws) {
+              double *losses, uint8_t *right, real *ws) {
     const Layer *head = net->layers + net->count - 1;
     for (int64_t s = first; s < last; s++) {
         forward(net, s, B, images, net->layers->in, ws, 0);
-        cross_entropy(B, head->out, head->ld, ws + head->act, labels, losses + s, correct + s);
+        cross_entropy(B, head->out, head->ld, ws + head->act, labels, losses + s, 0, right + s * B);
     }
 }
 

@@ -108,12 +108,13 @@ class Fused:
         return losses, correct
 
     def evaluate(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (B, C, h, w) and labels (B,), the same for every replica: sums of losses and of correct images, (S,) each."""
+        """Images (B, C, h, w) and labels (B,), the same for every replica: sums of losses (S,), and which are right (S, B)."""
         count = self._shares[-1][1]
-        losses, correct = torch.zeros(count, dtype=torch.float64), torch.zeros(count, dtype=torch.int64)
+        losses, parts = torch.zeros(count, dtype=torch.float64), []
         for x, y in zip(images.split(ROWS), labels.split(ROWS), strict=True):
-            self._call(self._lib.evaluate, len(y), x.contiguous(), y, losses, correct)
-        return losses, correct
+            parts.append(torch.empty(count, len(y), dtype=torch.bool))
+            self._call(self._lib.evaluate, len(y), x.contiguous(), y, losses, parts[-1])
+        return losses, torch.cat(parts, dim=1)
 
     def _call(self, function: Any, batch: int, *tensors: Tensor) -> None:
         if batch > self._rows:

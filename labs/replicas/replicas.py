@@ -98,12 +98,15 @@ class Replicas:
 
     @torch.inference_mode()
     def evaluate(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The same sums, (S,) each, for images (B, C, h, w) and labels (B,) that all replicas share, after `eval`."""
+        """The sums of the losses (S,) and which images are right, bool (S, B), of images (B, C, h, w) that all replicas share.
+
+        Call `eval` first.
+        """
         if isinstance(self._network, Fused):
             return self._network.evaluate(images, labels)
         logits = self.forward_same(images)  # (S, B, K)
         labels = labels.expand(len(self), -1)  # (S, B)
-        return cross_entropies(logits, labels).double().sum(1), (logits.argmax(-1) == labels).sum(1)
+        return cross_entropies(logits, labels).double().sum(1), logits.argmax(-1) == labels
 
     def __call__(self, images: Tensor) -> Tensor:
         """Images (S, B, C, h, w), one batch a replica, to logits (S, B, num_classes)."""

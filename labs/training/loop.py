@@ -29,7 +29,7 @@ def fit(
     trainer: DictConfig,
     progress: EpochProgress,
 ) -> None:
-    """Train every replica until its last epoch, its validation accuracy stops rising, or its loss is no longer finite.
+    """Train every replica until its last epoch, its validation accuracy stops rising, or it has diverged.
 
     Args:
         replicas: the networks, in the order of `runs`; those that stop are dropped from it.
@@ -89,7 +89,7 @@ def fit(
             row = {"epoch": epoch, **dict(zip(metrics, table[i], strict=True))}
             row |= {"lr": run.optimizer.param_groups[0]["lr"], "grad_norm": grad_norms[i], "seconds": seconds}
             run.epochs_run, run.seconds = epoch, run.seconds + seconds
-            run.diverged = not (math.isfinite(row["train_loss"]) and math.isfinite(row["val_loss"]))
+            run.diverged = has_diverged(row, replicas.weights[i])
             run.log.epoch(row)
             if sampled:
                 run.log.layers({"epoch": epoch, **layers[i]})
@@ -153,11 +153,34 @@ def steps_per_epoch(count: int, trainer: DictConfig) -> int:
     return steps if trainer.steps_per_epoch is None else min(steps, trainer.steps_per_epoch)
 
 
-def evaluate(replicas: Replicas, batches: EvaluationBatches) -> tuple[Tensor, Tensor]:
-    """Per-sample mean loss (nats) and accuracy (percent) of each replica on the same images, float64, shape (S,) each."""
+def has_diverged(row: dict[str, float], weights: Tensor) -> bool:
+    """Whether an epoch ended with a training loss or with weights that are not finite.
+
+    A validation loss that is not finite does not suffice: running statistics may fail where batch statistics do not.
+    """
+    if not math.isfinite(row["train_loss"]):
+        return True
+    return not math.isfinite(row["val_loss"]) and not bool(weights.isfinite().all())
+
+
+@torch.inference_mode()
+def evaluate(replicas: Replicas, batches: EvaluationBatches, right: list[Tensor] | None = None) -> tuple[Tensor, Tensor]:
+    """Per-sample mean loss (nats) and accuracy (percent) of each replica on the same images, float64, shape (S,) each.
+
+    Args:
+        replicas: the networks.
+        batches: the images.
+        right: a list that gets a tensor a batch: which of its images each replica classified correctly, bool, shape (S, B).
+    """
     replicas.eval()
-    losses, correct = zip(*(replicas.evaluate(images, labels) for images, labels in batches), strict=True)
-    return torch.stack(losses).sum(0) / len(batches), torch.stack(correct).sum(0).double() * (100 / len(batches))
+    losses, counts = [], []
+    for images, labels in batches:
+        loss, is_right = replicas.evaluate(images, labels)
+        losses.append(loss)
+        counts.append(is_right.sum(1))
+        if right is not None:
+            right.append(is_right)
+    return torch.stack(losses).sum(0) / len(batches), torch.stack(counts).sum(0).double() * (100 / len(batches))
 
 
 def out_of_patience(run: Run, patience: int | None) -> bool:

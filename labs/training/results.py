@@ -18,10 +18,10 @@ from labs.loggers.run_log import RECORDS
 FINISHED = ("done", "diverged")
 ENDINGS = (*FINISHED, "failed", "interrupted")
 FORMAT = 2  # of config.json: with one, the result beside it has a checksum
-METRICS = ("train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc")
+METRICS = ("train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc", "test_acc_recalibrated")
 COUNTS = ("depth", "params", "mult_adds", "num_classes", "best_epoch", "epochs_run")
 KINDS = {"residual": bool, "layers": list, "versions": dict, "error": dict, "records": dict}
-LATER = ("num_classes", "records")  # which early results lack
+LATER = ("num_classes", "records", "test_acc_recalibrated")  # which early results lack
 # What every finished run has, if only as null.
 FIELDS = tuple(key for key in ("seed", "hash", *METRICS, "seconds", *COUNTS, *KINDS) if key not in LATER)
 NUMBERS_WHERE_DONE = ("val_acc", "test_acc", "seconds", "params", "best_epoch", "epochs_run")
@@ -173,6 +173,7 @@ def put_together(
     epochs_run: int,
     test_loss: float | None,
     test_acc: float | None,
+    test_acc_recalibrated: float | None,
     seconds: float,
     **shared: Any,
 ) -> dict[str, Any]:
@@ -180,6 +181,7 @@ def put_together(
 
     Args:
         best: the best epoch's line of metrics.jsonl; None where there is none.
+        test_acc_recalibrated: the test accuracy with BatchNorm's running statistics measured again on training images.
         shared: what the replicas of one process have in common.
     """
     best = best or {}
@@ -191,6 +193,7 @@ def put_together(
         **{name: best.get(name) for name in ("train_loss", "train_acc", "val_loss", "val_acc")},
         "test_loss": test_loss,
         "test_acc": test_acc,
+        "test_acc_recalibrated": test_acc_recalibrated,
         "seconds": seconds,
         **shared,
         "versions": versions(),

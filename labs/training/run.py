@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig
-from torch import nn
+from torch import Tensor, nn
 
 from labs import optimizers, schedules, signals
 from labs.cells import Cell
@@ -27,9 +27,10 @@ from labs.models.summary import Summary, summarize
 from labs.replicas.batches import gather_for
 from labs.replicas.replicas import Replicas, not_here
 from labs.replicas.updates import update_of
-from labs.training import results, resume
+from labs.training import correct, results, resume
 from labs.training.loop import evaluate, fit, measure, steps_per_epoch
 from labs.training.machine import DEFAULT_THREADS, choose_device, keep_freed_memory, set_threads
+from labs.training.recalibrate import recalibrated
 from labs.training.state import Run
 
 log = logging.getLogger(__name__)
@@ -148,10 +149,18 @@ def fit_and_test(cell: Cell, seeds: list[int], *, show_progress: bool) -> list[d
         tested = Replicas(models[:1], seeds[:1], device=device, bf16=bf16, engine=replicas.engine)
         outcomes = []
         for run in runs:
-            loss, accuracy = test_best(run, tested, test)
+            loss, accuracy, right = test_best(run, tested, test)
+            again = None
+            if run.best is not None and right is not None:
+                correct.write(run.directory, right, images, shared["test_data"])
+                state = recalibrated(
+                    build_model(cfg, run.seed).to(device), run.weights, training, seed=run.seed,
+                    epoch=max(1, run.best["epoch"]), batch_size=cfg.trainer.batch_size, bf16=bf16,
+                )  # fmt: skip
+                again = accuracy if state is None else test_weights(state, tested, test)[1]
             outcomes.append(results.put_together(
                 seed=run.seed, diverged=run.diverged, best=run.best, epochs_run=run.epochs_run, test_loss=loss,
-                test_acc=accuracy, seconds=run.seconds,
+                test_acc=accuracy, test_acc_recalibrated=again, seconds=run.seconds,
                 records=dict(zip(RECORDS, run.log.digests(), strict=True)), **shared,
             ))  # fmt: skip
         for run, outcome in zip(runs, outcomes, strict=True):
@@ -189,13 +198,17 @@ def describe(cell: Cell, seed: int, depth: int, summary: Summary) -> RunInfo:
     )  # fmt: skip
 
 
-def test_best(run: Run, replica: Replicas, test: EvaluationBatches) -> tuple[float | None, float | None]:
-    """Loss (nats) and accuracy (percent) of the run's best weights on the test images; None for a run without any."""
-    if run.best is None:
-        return None, None
-    replica.load_state_of(0, run.weights)
-    loss, accuracy = evaluate(replica, test)
-    return loss.item(), accuracy.item()
+def test_best(run: Run, replica: Replicas, test: EvaluationBatches) -> tuple[float | None, float | None, Tensor | None]:
+    """`test_weights` of the run's best weights; None for a run without any."""
+    return (None, None, None) if run.best is None else test_weights(run.weights, replica, test)
+
+
+def test_weights(weights: dict[str, Tensor], replica: Replicas, test: EvaluationBatches) -> tuple[float, float, Tensor]:
+    """Loss (nats) and accuracy (percent) on the test images, and which of them are classified correctly, bool, shape (N,)."""
+    replica.load_state_of(0, weights)
+    right: list[Tensor] = []
+    loss, accuracy = evaluate(replica, test, right)
+    return loss.item(), accuracy.item(), torch.cat(right, dim=1)[0]
 
 
 def other_engine(asked: str, needed: str, cell: Path, replicas: Replicas) -> str:
@@ -229,7 +242,10 @@ def epilogue(run: Run, outcome: dict[str, Any]) -> str:
     """The lines that end a run."""
     lines = []
     if outcome["status"] == "diverged":
-        lines.append(f"diverged: the loss of epoch {run.epochs_run} is not finite; a lower optimizer.lr may help")
+        lines.append(
+            f"diverged: the training loss or the weights of epoch {run.epochs_run} are not finite; "
+            "a lower optimizer.lr may help"
+        )
     if outcome["test_acc"] is not None:
         lines.append(
             f"test loss {outcome['test_loss']:.4f}  accuracy {outcome['test_acc']:.2f} %  "

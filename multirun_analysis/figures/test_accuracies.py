@@ -1,4 +1,4 @@
-"""Test accuracy against depth: mean and 95 % t-interval over the seeds, every seed a dot, with published values and chance."""
+"""Test accuracy against depth: mean and 95 % interval over the seeds, every seed a dot, with published values and chance."""
 
 from typing import Any
 
@@ -11,10 +11,11 @@ from matplotlib.lines import Line2D
 from multirun_analysis import drawing, published, selection
 from multirun_analysis.collect import Frames
 from multirun_analysis.drawing import COLOUR, GREY, MARKER, Place
-from multirun_analysis.statistics import chance_accuracy, t_interval
+from multirun_analysis.inference import accuracy_interval
+from multirun_analysis.outcomes import chance_accuracy, ended
 
 TITLE = "Test accuracy against depth"
-CAPTION = "line: mean and 95 % t-interval over seeds · dot: one seed · what belongs to a depth stands side by side"
+CAPTION = "line: mean and 95 % interval over seeds, diverged ones at chance · dot: one seed · depths stand side by side"
 DESCRIPTION = (
     "Test accuracy in percent against depth, plain and residual: the mean, its 95 % interval and a dot for each seed. The "
     "numbers are in the table of results."
@@ -29,7 +30,7 @@ def draw(frames: Frames) -> Figure:
     figure, axes = drawing.grid(TITLE, groups, (4.8, 3.3))
     for ax, group in zip(axes, groups, strict=False):
         own = runs[runs["group"] == group]
-        counted = own[own["counted"] & own["test_acc"].notna()]
+        counted = ended(own).dropna(subset="test_acc")
         arms = selection.arms(own)
         side = {"plain": -1, "residual": 1, "network": 0} if len(arms) > 1 else dict.fromkeys(arms, 0)
         place = drawing.depth_axis(ax, own["depth"], own["model"])
@@ -45,7 +46,7 @@ def draw(frames: Frames) -> Figure:
         if len(at):
             sns.lineplot(
                 at, x="mean_x", y="test_acc", hue="arm", style="arm", hue_order=arms, style_order=arms, palette=COLOUR,
-                markers=MARKER, markersize=5, dashes=dashes, estimator="mean", errorbar=t_interval,
+                markers=MARKER, markersize=5, dashes=dashes, estimator="mean", errorbar=accuracy_interval,
                 err_style="bars", err_kws={"capsize": 2}, seed=0, legend=False, ax=ax,
             )  # fmt: skip
         else:
@@ -78,7 +79,7 @@ def _mark_published(ax: Axes, depths: pd.Series, place: Place, side: dict[str, i
 
 
 def _mark_diverged(ax: Axes, runs: pd.DataFrame, place: Place, side: dict[str, int]) -> list[Line2D]:
-    """Write the number of diverged runs, which have no accuracy to draw, at the foot of the axis."""
+    """Write the number of diverged runs, which have no accuracy of their own, at the foot of the axis."""
     if not len(runs):
         return []
     low, high = ax.get_ylim()

@@ -16,8 +16,9 @@ from multirun_analysis import archive, gallery
 from multirun_analysis.__main__ import main
 from multirun_analysis.collect import collect
 
-TABLES = ["runs.csv", "epochs.csv", "layers.csv.gz", "summary.csv", "paired.csv", "trainability.csv", "shortfall.csv",
-          "published.csv", "gradient_slopes.csv", "summary.md", "final_results.pkl"]  # fmt: skip
+TABLES = ["runs.csv", "epochs.csv", "layers.csv.gz", "summary.csv", "differences.csv", "trainability.csv", "shortfall.csv",
+          "seeds_and_images.csv", "image_by_image.csv", "classes.csv", "published.csv", "gradient_slopes.csv",
+          "summary.md", "final_results.pkl"]  # fmt: skip
 FIGURES = [
     f"{name}.{kind}" for name in map(gallery.name, gallery.FIGURES) if "batch_size" not in name for kind in ("png", "svg")
 ]
@@ -43,13 +44,25 @@ def test_from_a_study_to_the_report(finished):
     report = study / "report"
     assert sorted(path.name for path in report.iterdir()) == sorted([*TABLES, *FIGURES, "report.html"])
     assert (report / "test_accuracies.png").read_bytes().startswith(b"\x89PNG")
-    assert out.startswith("Test accuracy, %\nDepth         Plain (n)      Residual (n)  Difference")
+    assert out.startswith("Test accuracy, %\nDepth  Plain (n)  Residual (n)  Difference")
     assert "17 runs: 12 done, 1 failed, 4 missing; 12 counted" in out
-    assert "short of their residual twins at depth 100" in out
+    assert "These runs are too few to tell plain from residual networks" in out
     assert out.endswith(f"report: {report / 'report.html'}\n")
     results = pd.read_pickle(report / "final_results.pkl")
     assert isinstance(results, pd.DataFrame)
     assert results["n"].tolist() == [3, 3, 3, 3]
+
+
+def test_the_margin_of_equivalence_is_a_setting(finished, tmp_path, capsys):
+    report = finished[0] / "report"
+    assert main(["--load", str(report), "--out", str(tmp_path), "--margin", "7.5"]) == 0
+    assert "Runs to show 7.5" in (tmp_path / "summary.md").read_text()
+    assert "Runs to show 0.2" in (report / "summary.md").read_text()
+    capsys.readouterr()
+    for wrong in ("0", "-1", "x", "nan", "101"):
+        with pytest.raises(SystemExit):
+            main(["--load", str(report), "--margin", wrong])
+        assert "must be a number of percentage points, above 0 and at most 100" in capsys.readouterr().err
 
 
 def test_load_redraws_everything_without_runs_and_without_the_pickle(finished, tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 TABLES = [
     "summary.md",
     "summary.csv",
-    "paired.csv",
+    "differences.csv",
     "trainability.csv",
     "shortfall.csv",
     "published.csv",

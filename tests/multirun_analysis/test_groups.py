@@ -6,7 +6,7 @@ from synthetic import config, write_run, write_study
 from multirun_analysis import groups
 from multirun_analysis.analysis import analyse
 from multirun_analysis.collect import collect
-from multirun_analysis.statistics import paired_differences, summarize
+from multirun_analysis.statistics import compare_arms, summarize
 
 
 def test_one_configuration_at_many_depths_is_one_group(tmp_path):
@@ -29,7 +29,7 @@ def test_another_key_makes_another_group_named_by_it(tmp_path, changes, names):
     runs = collect([tmp_path]).runs
     assert runs["group"].unique().tolist() == names
     assert summarize(runs)["n"].tolist() == [2, 2, 2, 2]
-    assert paired_differences(runs)[["group", "n"]].to_numpy().tolist() == [[names[0], 2], [names[1], 2]]
+    assert compare_arms(runs)[["group", "plain_n"]].to_numpy().tolist() == [[names[0], 2], [names[1], 2]]
 
 
 def test_runs_older_than_a_key_are_of_one_group_with_those_that_have_its_default(tmp_path):
@@ -69,7 +69,7 @@ def test_runs_on_different_images_are_never_averaged_paired_or_compared(tmp_path
     names = [f"mlp on digits, {what}=00c0ffee", f"mlp on digits, {what}=0badcafe"]
     assert sorted(runs["group"].unique()) == names
     assert summarize(runs).groupby("group")["n"].sum().to_dict() == {names[0]: 8, names[1]: 4}
-    assert paired_differences(runs).set_index("group")["n"].to_dict() == {names[0]: 4, names[1]: 2}
+    assert compare_arms(runs).set_index("group")["plain_n"].to_dict() == {names[0]: 4, names[1]: 2}
     assert runs.loc[runs["status"] == "failed", "group"].tolist() == [names[1]]
     (line,) = [line for line in analyse(frames).notices if "groups of runs" in line]
     assert line.endswith("paired with each other; they differ in the images they were trained or tested on.")
@@ -79,7 +79,7 @@ def test_arms_tested_on_different_images_are_not_paired(tmp_path):
     for seed in range(3):
         write_run(tmp_path, 5, False, seed, result={"test_data": "00c0ffee"})
         write_run(tmp_path, 5, True, seed, result={"test_data": "0badcafe"})
-    assert paired_differences(collect([tmp_path]).runs).empty
+    assert compare_arms(collect([tmp_path]).runs).empty
 
 
 def test_a_seed_trained_again_on_other_test_images_is_another_run(tmp_path):
@@ -145,7 +145,7 @@ def test_a_model_of_ones_own_needs_neither_depth_nor_residual(tmp_path):
     runs = collect([tmp_path]).runs
     row = summarize(runs).iloc[0]
     assert (row["n"], row["group"]) == (1, "transformer on digits")
-    assert paired_differences(runs).empty
+    assert compare_arms(runs).empty
 
 
 def test_differences_and_what_is_shared(tmp_path):

@@ -1,10 +1,16 @@
 """The published numbers, and ours beside them."""
 
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
 import pytest
+from scipy import stats
 from synthetic import frame, write_study
 
 from multirun_analysis import published
-from multirun_analysis.collect import collect
+from multirun_analysis.collect import RUN_COLUMNS, collect, typed
 from multirun_analysis.statistics import summarize
 
 
@@ -25,11 +31,55 @@ def test_ours_theirs_difference_and_inside():
     assert (row["metric"], row["n"], row["ours"], row["theirs"], row["their_n"]) == ("test_acc", 3, 96, 95.69, 1)
     assert row["difference"] == pytest.approx(0.31)
     half = 4.302653 * (1 / 3 + 1 / 1) ** 0.5  # t of 2 degrees of freedom, sd 1, our 3 runs and their 1
-    assert (row["low"], row["high"]) == (pytest.approx(96 - half), pytest.approx(96 + half))
+    assert (row["low"], row["high"]) == (pytest.approx(96 - half), 100)  # 96 + half is above 100
     assert row["inside"]
     assert "trainer.epochs: 5 here, 20 there" in row["protocol"]
     far = published.compare(runs, summarize(runs.assign(test_acc=runs["test_acc"] - 10)))
     assert far["inside"].tolist() == [False]
+
+
+def test_a_prediction_of_an_accuracy_stays_within_0_and_100():
+    config = {"config.model.name": "mlp", "config.dataset.name": "mnist"}
+    runs = frame({"depth": 30, "seed": seed, "test_acc": value, **config} for seed, value in enumerate([40.0, 90.0, 99.0]))
+    row = published.compare(runs, summarize(runs)).iloc[0]
+    assert (row["low"] >= 0, row["high"]) == (True, 100)
+
+
+def test_runs_that_are_all_alike_predict_nothing():
+    config = {"config.model.name": "mlp", "config.dataset.name": "mnist"}
+    runs = frame({"depth": 30, "seed": seed, "test_acc": 95.0, **config} for seed in range(3))
+    assert published.compare(runs, summarize(runs))["inside"].isna().all()
+
+
+def test_all_rows_at_once_see_what_single_ones_do_not():
+    """Six published runs a standard deviation and a half below ours: each inside, together not."""
+    config = {"config.model.name": "mlp", "config.dataset.name": "mnist"}
+    theirs = published.depth_table().query("residual").set_index("depth")["test_acc"]
+    ours = {
+        depth: value + 1.5 + np.linspace(-1.5, 1.5, 10) / np.linspace(-1.5, 1.5, 10).std(ddof=1)
+        for depth, value in theirs.items()
+    }
+    runs = frame({"depth": depth, "residual": True, "seed": seed, "test_acc": value, **config}
+                 for depth, values in ours.items() for seed, value in enumerate(values))  # fmt: skip
+    comparison = published.compare(runs, summarize(runs)).query("table == 'depth_table' and metric == 'test_acc'")
+    row = published.pooled(comparison).iloc[0]
+    assert comparison["inside"].all()
+    assert (row["rows"], row["inside"], row["difference"]) == (6, 6, pytest.approx(1.5))
+    each = stats.t.cdf(-1.5 / math.sqrt(1 + 1 / 10), 9)
+    assert row["p"] == pytest.approx(2 * stats.norm.cdf(stats.norm.ppf(each) * math.sqrt(6)))
+
+
+def test_the_published_residual_networks_are_together_below_ours():
+    """As computed from the committed runs: each but one inside, and p = 0.016 for all six."""
+    runs = typed_runs(Path(__file__).parents[2] / "results" / "depth_study_mnist" / "runs.csv")
+    pooled = published.pooled(published.compare(runs, summarize(runs)))
+    row = pooled[pooled["residual"] & (pooled["metric"] == "test_acc")].iloc[0]
+    assert (row["rows"], row["inside"], round(row["p"], 3)) == (6, 5, 0.016)
+
+
+def typed_runs(path):
+    runs = pd.read_csv(path, dtype={name: RUN_COLUMNS.get(name, "str") for name in pd.read_csv(path, nrows=0).columns})
+    return typed(runs.assign(**{name: None for name in RUN_COLUMNS if name not in runs}))
 
 
 def test_one_seed_has_no_interval_to_be_inside_of():

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pytest
 from synthetic import write_plan, write_run, write_study
 
-from multirun_analysis import gallery, report, tables
+from multirun_analysis import comparisons, gallery, report
 from multirun_analysis.analysis import analyse
 from multirun_analysis.collect import collect
 from multirun_analysis.gallery import Image
@@ -66,7 +66,7 @@ def test_every_part_is_there(study):
     assert page.words("title") == ["Depth study: depth_study"]
     assert page.words("h1") == ["Depth study: depth_study"]
     assert page.words("h2") == [
-        "Results", "Figures", "Tests over seeds",
+        "Results", "Figures", "Tests over seeds", "Image by image",
         "Gradients and theory", "Published numbers", "Failures and exclusions", "Configuration", "All runs",
     ]  # fmt: skip
     anchors = {attributes["href"] for attributes in page.attributes("a")}
@@ -78,7 +78,7 @@ def test_the_finding_comes_first(study):
     html, page = page_of(study)
     finding = analyse(collect([study])).finding[0]
     assert finding in page.words("p")
-    assert html.index("On average plain networks first fall") < html.index("<table")
+    assert html.index("These runs are too few") < html.index("<table")
 
 
 def test_figures_are_inline_with_a_description(study):
@@ -142,7 +142,7 @@ def test_published_numbers_differ_by_protocol_and_say_so(study):
 def test_notes_of_a_published_table_stand_beneath_their_own_table(tmp_path):
     write_study(tmp_path / "s", depths=[5], seeds=range(2), dataset__name="mnist", model__name="cnn")
     write_study(tmp_path / "s", depths=[5], seeds=range(2), dataset__name="mnist")
-    depth, headline = tables.published(analyse(collect([tmp_path])).comparison)
+    depth, headline, *_ = comparisons.published(analyse(collect([tmp_path])).comparison)
     assert "2d+5 in its residual network" in depth.note
     assert "trainer.epochs: 4 here, 20 there" in depth.note
     assert "averaged over 10 runs" in headline.note

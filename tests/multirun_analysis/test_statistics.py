@@ -1,85 +1,10 @@
-"""Every statistic against values worked out by hand or by SciPy."""
-
-import itertools
-import math
+"""Cells, comparisons and shares, from runs whose numbers can be worked out by hand."""
 
 import numpy as np
 import pytest
-from scipy import stats
 from synthetic import frame, pairs
 
-from multirun_analysis import published, statistics
-
-
-class TestIntervals:
-    def test_t_interval_by_hand(self):
-        # mean 2, sd 1, t(0.975, 2) = 4.302653, 4.302653 / sqrt(3) = 2.484138
-        assert statistics.t_interval([1, 2, 3]) == pytest.approx((2 - 2.484138, 2 + 2.484138), abs=1e-6)
-
-    def test_t_interval_is_scipys(self):
-        sample = np.random.default_rng(1).normal(90, 3, 7)
-        expected = stats.ttest_1samp(sample, 0).confidence_interval(0.95)
-        assert statistics.t_interval(sample) == pytest.approx((expected.low, expected.high))
-
-    @pytest.mark.parametrize("sample", [[], [3.0]])
-    def test_fewer_than_two_values_have_no_interval(self, sample):
-        assert all(math.isnan(end) for end in statistics.t_interval(sample))
-
-    @pytest.mark.parametrize(("successes", "trials"), [(0, 5), (5, 5), (3, 10), (1, 1), (0, 1)])
-    def test_proportion_interval_is_clopper_and_pearsons(self, successes, trials):
-        low = stats.beta.ppf(0.025, successes, trials - successes + 1) if successes else 0.0
-        high = stats.beta.ppf(0.975, successes + 1, trials - successes) if successes < trials else 1.0
-        assert statistics.proportion_interval(successes, trials) == pytest.approx((low, high))
-
-    def test_no_trials_have_no_interval(self):
-        assert all(math.isnan(end) for end in statistics.proportion_interval(0, 0))
-
-
-class TestSignFlip:
-    @pytest.mark.parametrize(
-        ("differences", "p"),
-        [
-            ([1, 2, 3], 2 / 8),  # only all signs alike are as far from 0
-            ([1, 1, -1], 1.0),  # |sum| 1 is the least there is
-            ([2, 2, 2, -1], 4 / 16),  # sums 5 and 7, either sign
-            ([0, 0, 0], 1.0),
-            ([5.0] * 5, 2 / 32),
-        ],
-    )
-    def test_by_hand(self, differences, p):
-        assert statistics.sign_flip_test(differences) == p
-
-    @pytest.mark.parametrize("pairs", [9, 16])
-    def test_up_to_sixteen_pairs_it_tries_all_assignments(self, pairs):
-        sample = np.random.default_rng(2).normal(0.5, 1, pairs).round(2)
-        signs = np.array(list(itertools.product([-1, 1], repeat=pairs)))
-        far = np.abs(signs @ sample) >= abs(sample.sum()) - 1e-9
-        assert statistics.sign_flip_test(sample) == far.mean()
-
-    def test_rounding_does_not_split_equal_sums(self):
-        assert statistics.sign_flip_test([0.1, 0.2, 0.3, -0.6]) == 1.0  # 0.1 + 0.2 + 0.3 is not quite 0.6 in floats
-        thirds = [100 / 3, -100 / 3, 200 / 3, 0.1, 0.2, -0.3]
-        assert statistics.sign_flip_test(thirds) == statistics.sign_flip_test([1000, -1000, 2000, 3, 6, -9])
-
-    def test_above_sixteen_pairs_it_samples_the_same_every_time(self):
-        sample = np.random.default_rng(3).normal(0.45, 1, 24)
-        p = statistics.sign_flip_test(sample)
-        assert p == statistics.sign_flip_test(sample)
-        assert p == pytest.approx(stats.ttest_1samp(sample, 0).pvalue, abs=0.01)
-        assert 0 < statistics.sign_flip_test([1.0] * 24) == 1 / 100_001  # the observed signs are among those drawn
-
-    def test_one_pair_is_no_test(self):
-        assert math.isnan(statistics.sign_flip_test([4.0]))
-
-
-class TestHolm:
-    def test_by_hand(self):
-        # sorted 0.01, 0.03, 0.04 times 3, 2, 1, never decreasing
-        assert statistics.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-
-    def test_never_above_one_and_no_test_is_not_counted(self):
-        assert statistics.holm([0.5, math.nan, 0.6]) == pytest.approx([1.0, math.nan, 1.0], nan_ok=True)
-        assert statistics.holm([0.02, math.nan]) == pytest.approx([0.02, math.nan], nan_ok=True)
+from multirun_analysis import inference, statistics
 
 
 class TestSummary:
@@ -88,11 +13,11 @@ class TestSummary:
         assert (row["n"], row["test_acc_n"]) == (3, 3)
         assert row["test_acc_mean"] == 92
         assert row["test_acc_sd"] == pytest.approx(2.0)
-        assert (row["test_acc_low"], row["test_acc_high"]) == pytest.approx(statistics.t_interval([90, 92, 94]))
+        assert (row["test_acc_low"], row["test_acc_high"]) == pytest.approx(inference.accuracy_interval([90, 92, 94]))
 
-    def test_runs_that_are_not_done_are_counted_apart_and_in_no_mean(self):
+    def test_runs_that_have_not_ended_are_counted_apart_and_in_no_mean(self):
         rows = [
-            *pairs(5, [90, None, 94], [95]),
+            *pairs(5, [90, 94], [95]),
             {"depth": 5, "seed": 7, "status": "failed", "test_acc": 1.0},
             {"depth": 5, "seed": 8, "status": "missing"},
             {"depth": 5, "seed": 9, "counted": False, "reason": "same configuration and seed as x", "test_acc": 1.0},
@@ -101,7 +26,23 @@ class TestSummary:
         runs.loc[runs["seed"] == 9, "reason"] = "same configuration and seed as x"
         plain = statistics.summarize(runs).iloc[0]
         assert plain["test_acc_mean"] == 92
-        assert plain[["n", "diverged", "failed", "missing", "other"]].tolist() == [2, 1, 1, 1, 1]
+        assert plain[["n", "diverged", "failed", "missing", "other"]].tolist() == [2, 0, 1, 1, 1]
+
+    def test_a_diverged_run_counts_as_chance_and_the_survivors_stand_beside_it(self):
+        rows = [row | {"val_loss": None if row["status"] == "diverged" else 0.5} for row in pairs(5, [90, None, 94], [])]
+        plain = statistics.summarize(frame(rows)).iloc[0]
+        assert plain["test_acc_mean"] == pytest.approx((90 + 10 + 94) / 3)
+        assert plain[["n", "diverged", "at_chance", "other", "survivors_n", "survivors_mean"]].tolist() == [3, 1, 1, 0, 2, 92]
+        assert (plain["val_acc_mean"], plain["val_loss_n"], plain["val_loss_mean"]) == (plain["test_acc_mean"], 2, 0.5)
+
+    def test_without_known_chance_a_diverged_run_is_in_no_mean(self):
+        rows = [row | {"dataset": "coins"} for row in pairs(5, [90, None, 94], [])]
+        plain = statistics.summarize(frame(rows)).iloc[0]
+        assert plain[["n", "diverged", "at_chance", "test_acc_mean"]].tolist() == [2, 1, 0, 92]
+        told = statistics.summarize(
+            frame([row | {"num_classes": 2 if row["status"] == "done" else None} for row in rows])
+        ).iloc[0]
+        assert told["test_acc_mean"] == pytest.approx((90 + 50 + 94) / 3)  # one run of the group tells the classes
 
     def test_a_done_run_without_a_metric_lowers_that_metrics_n_only(self):
         runs = frame([{"depth": 5, "seed": seed, "test_acc": 90.0, "val_loss": loss} for seed, loss in enumerate([0.5, None])])
@@ -114,32 +55,71 @@ class TestSummary:
         assert np.isnan(row[["test_acc_sd", "test_acc_low", "test_acc_high"]].to_numpy(dtype=float)).all()
 
 
-class TestPairedDifferences:
+class TestCompareArms:
     def test_by_hand(self):
-        row = statistics.paired_differences(frame(pairs(5, [90, 92, 94], [91, 95, 97]))).iloc[0]
-        assert (row["n"], row["unpaired"]) == (3, 0)
+        row = statistics.compare_arms(frame(pairs(5, [90, 92, 94], [91, 95, 97]))).iloc[0]
+        assert row[["plain_n", "residual_n"]].tolist() == [3, 3]
         assert (row["plain"], row["residual"], row["difference"]) == pytest.approx((92, 283 / 3, 7 / 3))
-        assert row["sd"] == pytest.approx(np.std([1, 3, 3], ddof=1))
-        assert (row["low"], row["high"]) == pytest.approx(statistics.t_interval([1, 3, 3]))
-        assert row["p"] == row["p_holm"] == 0.25
+        assert (row["low"], row["high"]) == pytest.approx(inference.difference_interval([90, 92, 94], [91, 95, 97]))
+        assert row["p"] == row["p_holm"] == inference.permutation_test([90, 92, 94], [91, 95, 97])
 
-    def test_only_seeds_that_both_arms_have_are_compared(self):
-        # seed 0 diverged plain, seed 3 has no plain run: their residual numbers are in neither mean
-        row = statistics.paired_differences(frame(pairs(5, [None, 92, 94], [10, 95, 97, 10]))).iloc[0]
-        assert (row["n"], row["unpaired"], row["plain"], row["residual"], row["difference"]) == (2, 2, 93, 96, 3)
+    def test_runs_without_a_twin_count_too(self):
+        row = statistics.compare_arms(frame(pairs(5, [92, 94], [95, 97, 99]))).iloc[0]
+        assert row[["plain_n", "residual_n", "pairs", "difference"]].tolist() == [2, 3, 2, 4]
 
-    def test_holm_is_over_the_depths_of_each_group(self):
+    def test_eight_of_eight_against_two_of_eight_are_not_compared_by_their_survivors(self):
+        plain, residual = [98.0 + s / 100 for s in range(8)], [98.25, 98.3, *[None] * 6]
+        row = statistics.compare_arms(frame(pairs(20, plain, residual))).iloc[0]
+        assert row["difference"] == pytest.approx((98.25 + 98.3 + 60) / 8 - np.mean(plain))
+        assert row[["plain_trained", "residual_trained"]].tolist() == [8, 2]
+        assert row["p_share"] == inference.share_test((8, 2), (8, 8))
+        assert (row["p_holm"], row["p_share_holm"]) == tuple(inference.holm([row["p"], row["p_share"]]))
+        assert max(row["p_holm"], row["p_share_holm"]) < 0.05
+
+    def test_holm_is_over_all_tests_of_each_group(self):
         rows = [
-            row | {"group": group} for group in "ab" for d in (5, 10) for row in pairs(d, [90, 91, 92, 93], [91, 92, 93, 95])
+            row | {"group": group} for group in "ab" for d in (5, 10) for row in pairs(d, [90, 91, 92, 93], [90.5, 92, 93, 95])
         ]
-        table = statistics.paired_differences(frame(rows))
-        assert table["p"].tolist() == [0.125] * 4
-        assert table["p_holm"].tolist() == [0.25] * 4
+        rows += [row | {"group": "b"} for row in pairs(50, [10, 10, 10, 10], [91, 92, 93, 95])]
+        table = statistics.compare_arms(frame(rows))
+        for _, own in table.groupby("group"):
+            expected = inference.holm([*own["p"], *own["p_share"]])
+            assert [*own["p_holm"], *own["p_share_holm"]] == pytest.approx(expected, nan_ok=True)
+        assert table["p_share"].notna().tolist() == [False, False, False, False, True]
 
-    def test_one_pair_has_no_interval_and_no_p(self):
-        row = statistics.paired_differences(frame(pairs(5, [90], [95]))).iloc[0]
+    def test_five_seeds_of_six_depths_reach_5_percent(self):
+        rows = [row for d in (5, 10, 20, 30) for row in pairs(d, [90, 91, 92, 93, 94], [95, 96, 97, 98, 99])]
+        rows += [row for d in (50, 100) for row in pairs(d, [10, 10, 10, 11, 10], [95, 96, 97, 98, 99])]
+        table = statistics.compare_arms(frame(rows))
+        assert (table["p_holm"] < 0.05).all()
+
+    def test_one_run_has_no_interval_and_no_p(self):
+        row = statistics.compare_arms(frame(pairs(5, [90], [95]))).iloc[0]
         assert row["difference"] == 5
-        assert np.isnan(row[["sd", "low", "high", "p", "p_holm"]].to_numpy(dtype=float)).all()
+        assert row[["low", "high", "p", "p_holm", "p_equivalent", "detectable"]].isna().all()
+
+    def test_pairs_are_tested_where_the_arms_go_together(self):
+        seeds = np.random.default_rng(11).normal(0, 1, 8)
+        together = [
+            row for d in (5, 10) for row in pairs(d, list(90 + seeds), list(91 + seeds + [0.1, 0, -0.1, 0, 0.1, 0, 0, 0.1]))
+        ]
+        table = statistics.compare_arms(frame(together))
+        assert (table["correlation"] > 0.9).all()
+        assert table["p_paired"].tolist() == [2 / 2**8] * 2
+        apart = [row for d in (5, 10) for row in pairs(d, list(90 + seeds), list(91 - seeds))]
+        assert statistics.compare_arms(frame(apart))["p_paired"].isna().all()
+
+    def test_equivalence_is_claimed_from_the_shallowest_depth_on(self):
+        alike, apart = [98.0, 98.1, 98.0, 98.1, 98.0], [96.0, 99.0, 98.0, 97.0, 99.0]
+        rows = [row for d, other in ((5, alike), (10, alike[::-1]), (20, apart), (30, alike)) for row in pairs(d, alike, other)]
+        table = statistics.compare_arms(frame(rows), margin=0.2)
+        assert (table["p_equivalent"] < 0.05).tolist() == [True, True, False, True]
+        assert table["equivalent"].tolist() == [True, True, False, False]
+        assert not statistics.compare_arms(frame(rows), margin=0.01)["equivalent"].any()
+
+    def test_networks_that_do_not_train_are_not_called_equivalent(self):
+        chance = [10.0, 10.01, 10.0, 10.01]
+        assert statistics.compare_arms(frame(pairs(5, chance, chance)))["equivalent"].tolist() == [False]
 
 
 class TestTrainability:
@@ -148,7 +128,7 @@ class TestTrainability:
         row = table.iloc[0]
         assert row[["n", "trained", "diverged"]].tolist() == [4, 2, 1]
         assert (row["share"], row["threshold"]) == (0.5, 19.0)
-        assert (row["low"], row["high"]) == pytest.approx(statistics.proportion_interval(2, 4))
+        assert (row["low"], row["high"]) == pytest.approx(inference.proportion_interval(2, 4))
 
     def test_chance_comes_from_the_run_before_the_data_set(self):
         runs = frame([{"depth": 5, "test_acc": 54.0, "dataset": "coins", "num_classes": 2}])
@@ -160,40 +140,17 @@ class TestTrainability:
         assert statistics.trainability(runs)["trained"].item() == 0
 
 
-class TestFirstShortfall:
-    def test_of_the_published_table_is_depth_30(self):
-        table = published.depth_table()[["depth", "residual", "test_acc"]]
-        row = statistics.first_shortfall(frame(table.to_dict("records"))).iloc[0]
-        assert row[["reference", "depth", "before", "deepest", "n"]].tolist() == ["residual", 30, 20, 100, 1]
-        assert math.isnan(row["low"])  # one seed: no interval
-        assert math.isnan(row["high"])
+class TestSeeds:
+    def test_planned_and_ended(self):
+        rows = [row | {"planned": True} for row in pairs(5, [90, None, 91], [90, 91])]
+        rows.append({"depth": 5, "residual": True, "seed": 2, "status": "missing", "planned": True})
+        row = statistics.seeds_by_group(frame(rows)).iloc[0]
+        assert row[["planned_low", "planned_high", "low", "high", "beyond"]].tolist() == [3, 3, 2, 3, 0]
 
-    def test_needs_more_than_two_points(self):
-        runs = frame(pairs(5, [90, 90], [92, 92]) + pairs(10, [90, 90], [92, 92.1]))
-        assert statistics.first_shortfall(runs)["depth"].item() == 10
+    def test_runs_outside_the_plan_are_told(self):
+        rows = [row | {"planned": row["seed"] < 2} for row in pairs(5, [90, 91, 92, 93], [90, 91])]
+        row = statistics.seeds_by_group(frame(rows)).iloc[0]
+        assert row[["planned_low", "planned_high", "low", "high", "beyond"]].tolist() == [2, 2, 2, 4, 2]
 
-    def test_interval_is_that_of_all_resamples(self):
-        differences = np.array([[0, 0, 9], [0, 7, 9], [0, 0, 1]])  # seed, depth
-        runs = frame([row for i, d in enumerate((5, 10, 20)) for row in pairs(d, [80] * 3, list(80 + differences[:, i]))])
-        first = []
-        for seeds in itertools.product(range(3), repeat=3):  # all 27, equally likely
-            short = differences[list(seeds)].mean(axis=0) > 2
-            first.append([5, 10, 20, math.inf][int(short.argmax()) if short.any() else 3])
-        expected = np.quantile(first, [0.025, 0.975], method="inverted_cdf")
-        row = statistics.first_shortfall(runs).iloc[0]
-        assert (row["low"], row["high"]) == tuple(expected) == (10, math.inf)
-        assert row["depth"] == 10
-
-    def test_a_diverged_run_counts_at_chance(self):
-        runs = frame(pairs(5, [90, 90], [90, 90]) + pairs(50, [None, None], [88, 88]))
-        assert statistics.first_shortfall(runs)["depth"].item() == 50
-
-    def test_without_residual_twins_it_is_the_best_plain_depth_that_counts(self):
-        rows = [row for d, acc in ((5, 90), (10, 95), (20, 94), (30, 60)) for row in pairs(d, [acc, acc], [])]
-        row = statistics.first_shortfall(frame(rows)).iloc[0]
-        assert row[["reference", "depth", "before"]].tolist() == ["best plain", 30, 20]  # depth 5 is not beyond the best
-
-    def test_nothing_falls_short(self):
-        row = statistics.first_shortfall(frame(pairs(5, [90, 91], [90, 91]) + pairs(10, [90, 91], [89, 90]))).iloc[0]
-        assert row["depth"] is not row["depth"] or str(row["depth"]) == "<NA>"
-        assert row["low"] == row["high"] == math.inf
+    def test_without_a_plan_nothing_is_known_of_it(self):
+        assert statistics.seeds_by_group(frame(pairs(5, [90], [91])))["planned_high"].isna().all()

@@ -16,7 +16,7 @@ from trained import Make, Trained, cnn, mlp, plain_cnn, plain_mlp
 from labs.files import read_json
 from labs.replicas.replicas import Replicas, cross_entropies
 from labs.training import checkpoint
-from labs.training.loop import evaluate, out_of_patience
+from labs.training.loop import evaluate, has_diverged, out_of_patience
 
 # ── the arithmetic of training ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -178,6 +178,47 @@ def test_a_loss_that_is_not_finite_ends_the_run_in_order(tmp_path: Path) -> None
     assert [path.name for path in (run.directory / "checkpoints").iterdir()] == ["last.pt"]  # over; nothing is best
     last = checkpoint.load(run.directory / "checkpoints" / "last.pt")
     assert (last["epoch"], last["finished"], last["diverged"], last["best"]) == (1, True, True, None)
+
+
+def test_statistics_that_fail_alone_are_no_divergence(tmp_path: Path) -> None:
+    """Running statistics that overflow spoil every validation, while batch statistics train on."""
+
+    def overflowing(seed: int) -> nn.Module:
+        model = mlp(seed)
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm1d):
+                module.momentum = 1e38
+        return model
+
+    trained = Trained(tmp_path, overflowing, epochs=3, scheduler=plateau)
+    run = trained.runs[0]
+    assert [row["val_loss"] for row in trained.rows()] == [None] * 3
+    assert all(math.isfinite(row["train_loss"]) for row in trained.rows())
+    assert (run.diverged, run.epochs_run) == (False, 3)
+    assert run.best is not None
+
+
+@pytest.mark.parametrize(
+    ("train_loss", "val_loss", "weights", "diverged"),
+    [
+        (0.5, 0.5, [1.0, 2.0], False), (0.5, math.nan, [1.0, 2.0], False), (0.5, math.inf, [1.0, 2.0], False),
+        (0.5, math.nan, [1.0, math.nan], True), (math.nan, 0.5, [1.0, 2.0], True), (math.inf, math.nan, [1.0, 2.0], True),
+    ],
+)  # fmt: skip
+def test_training_loss_and_weights_decide_what_has_diverged(
+    train_loss: float, val_loss: float, weights: list[float], diverged: bool
+) -> None:
+    assert has_diverged({"train_loss": train_loss, "val_loss": val_loss}, torch.tensor(weights)) is diverged
+
+
+def test_evaluation_tells_which_images_were_right(tmp_path: Path) -> None:
+    trained = Trained(tmp_path, mlp, (0, 1), epochs=2)
+    replicas = Replicas(trained.models, [0, 1])
+    right: list[Tensor] = []
+    _, accuracy = evaluate(replicas, trained.validation, right)
+    told = torch.cat(right, dim=1)
+    assert (told.shape, told.dtype) == ((2, 40), torch.bool)
+    torch.testing.assert_close(told.double().mean(1) * 100, accuracy)
 
 
 def test_a_run_that_diverges_late_keeps_the_weights_that_are_tested(tmp_path: Path) -> None:

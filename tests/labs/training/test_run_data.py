@@ -39,20 +39,22 @@ def test_test_images_are_read_once_after_training_with_the_best_weights(
         fit(*args)
         events.append("trained")
 
-    def spy_evaluate(replicas: Any, batches: Any) -> Any:
+    def spy_evaluate(replicas: Any, batches: Any, right: Any) -> Any:
         events.append(f"tested on {len(batches)}")
         weights.append(replicas.state_of(0))
-        return evaluate(replicas, batches)
+        return evaluate(replicas, batches, right)
 
     monkeypatch.setattr(run.datasets, "load", spy_load)
     monkeypatch.setattr(run, "fit", spy_fit)
     monkeypatch.setattr(run, "evaluate", spy_evaluate)
     cfg = compose_config("trainer.epochs=8", "optimizer.lr=0.1", "trainer.batch_size=32")
     [result] = train(cfg, tmp_path)
-    assert events == ["read training", "trained", "read test", f"tested on {len(test_images)}"]
+    assert events == ["read training", "trained", "read test", *[f"tested on {len(test_images)}"] * 2]
     assert result["best_epoch"] < 8  # so that the last weights are not the best
     best = checkpoint.load(tmp_path / "seed=0" / "checkpoints" / "best.pt")["model"]
     assert all(torch.equal(tensor, best[name]) for name, tensor in weights[0].items())
+    kept = [name for name in best if "running" not in name and "tracked" not in name]  # the second has BatchNorm recalibrated
+    assert all(torch.equal(weights[1][name], best[name]) for name in kept)
 
 
 def test_what_is_in_the_test_images_changes_nothing_but_the_test_numbers(
@@ -68,7 +70,7 @@ def test_what_is_in_the_test_images_changes_nothing_but_the_test_numbers(
     monkeypatch.setattr(run.datasets, "load", other_test_images)
     [other] = train(cfg, tmp_path / "other")
     different = {name for name in honest if honest[name] != other[name]}
-    assert different - {"seconds", "records"} == {"test_loss", "test_acc", "test_data"}
+    assert different - {"seconds", "records"} == {"test_loss", "test_acc", "test_acc_recalibrated", "test_data"}
 
 
 @pytest.fixture

@@ -2,20 +2,20 @@
 
 import numpy as np
 import pytest
-from synthetic import legend, write_study
+from synthetic import legend, write_run, write_study
 
 from multirun_analysis.collect import collect
 from multirun_analysis.figures import test_accuracies
+from multirun_analysis.inference import accuracy_interval
 from multirun_analysis.published import depth_table
-from multirun_analysis.statistics import t_interval
 
 
-def test_accuracy_is_the_mean_with_the_t_interval_and_a_dot_per_seed(tmp_path):
+def test_accuracy_is_the_mean_with_its_interval_and_a_dot_per_seed(tmp_path):
     frames = collect([write_study(tmp_path / "s", depths=[5, 20, 100], seeds=range(4))])
     ax = test_accuracies.draw(frames).axes[0]
     plain = frames.runs[~frames.runs["residual"]].groupby("depth")["test_acc"]
     assert ax.lines[0].get_ydata() == pytest.approx(plain.mean().to_numpy())
-    low, high = t_interval(plain.get_group(20))
+    low, high = accuracy_interval(plain.get_group(20))
     ends = {round(float(y), 6) for container in ax.containers for part in container[1] for y in part.get_ydata()}
     assert {round(low, 6), round(high, 6)} <= ends
     dots = np.concatenate(
@@ -24,6 +24,15 @@ def test_accuracy_is_the_mean_with_the_t_interval_and_a_dot_per_seed(tmp_path):
     assert sorted(dots) == pytest.approx(sorted(frames.runs["test_acc"]))
     assert legend(ax) == ["plain (n = 4)", "residual (n = 4)", "chance"]
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["100", "20", "5"]
+
+
+def test_a_diverged_run_is_in_the_mean_as_chance(tmp_path):
+    study = write_study(tmp_path / "s", depths=[5], seeds=range(2))
+    write_run(study, 5, False, 2, status="diverged")
+    frames = collect([study])
+    ax = test_accuracies.draw(frames).axes[0]
+    plain = frames.runs.loc[~frames.runs["residual"], "test_acc"]
+    assert ax.lines[0].get_ydata() == pytest.approx([plain.fillna(10.0).mean()])
 
 
 def test_published_values_are_marked_for_the_mnist_mlp_only(tmp_path):
