@@ -381,7 +381,8 @@ def _check_tree(cfg: DictConfig) -> None:
         if "???" in str(OmegaConf.to_container(node)) and (missing := sorted(OmegaConf.missing_keys(node))):  # slow
             raise UserError(f"{missing[0]} has no value: give it one, {missing[0]}=…")
         schema = OmegaConf.get_type(node)
-        if "_target_" not in node and is_dataclass(schema):  # a target's signature checks its arguments
+        checked = "_target_" not in node or group == "dataset"  # else the target's signature checks its arguments
+        if checked and is_dataclass(schema):
             read = [entry.name for entry in fields(schema)]
             for key in map(str, node):
                 if key not in read:

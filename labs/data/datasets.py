@@ -8,11 +8,13 @@
 The test part is loaded by a separate call, after training.
 """
 
+import functools
+import json
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from labs.data.batches import Normalizer
 from labs.data.digits import Digits
@@ -48,7 +50,7 @@ def build(cfg: DictConfig) -> DataSet:
         UserError: if the name is unknown, or the object is not one.
     """
     if "_target_" in cfg:
-        return OwnDataSet(cfg)
+        return _own(json.dumps(OmegaConf.to_container(cfg, resolve=True), sort_keys=True))
     if cfg.name == "digits":
         return Digits()
     if cfg.name in PUBLISHED:
@@ -56,6 +58,12 @@ def build(cfg: DictConfig) -> DataSet:
     if cfg.name == "imagefolder":
         return ImageFolder(cfg)
     raise UserError(f"dataset.name={cfg.name}: must be one of {', '.join(NAMES)}; dataset=any/target takes one of your own")
+
+
+@functools.cache
+def _own(cfg: str) -> OwnDataSet:
+    """One object per process, so that what its `prepare` keeps is there when it loads."""
+    return OwnDataSet(OmegaConf.create(json.loads(cfg)))
 
 
 def image_shape(cfg: DictConfig) -> tuple[int, int, int]:

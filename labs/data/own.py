@@ -8,6 +8,7 @@ Any object with these will do:
     prepare()      optional: download or check what load needs, before a sweep starts
 """
 
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -38,11 +39,13 @@ class OwnDataSet:
         if lacking := [name for name in ("shape", "num_classes", "load") if not hasattr(self._object, name)]:
             raise UserError(f"{self.target}: has no {lacking[0]}; a data set has shape, num_classes and load(train)")
         shape, classes = self._object.shape, self._object.num_classes
-        if not (isinstance(shape, tuple | list) and len(shape) == 3 and all(isinstance(n, int) and n > 0 for n in shape)):
+        if not (
+            isinstance(shape, tuple | list) and len(shape) == 3 and all(isinstance(n, Integral) and int(n) > 0 for n in shape)
+        ):
             raise UserError(f"{self.target}: its shape is {one_line(str(shape))}; must be (channels, height, width)")
-        if not (isinstance(classes, int) and classes > 1):
+        if not (isinstance(classes, Integral) and int(classes) > 1):
             raise UserError(f"{self.target}: its num_classes is {one_line(str(classes))}; must be an integer of at least 2")
-        self.shape, self.num_classes = (shape[0], shape[1], shape[2]), classes
+        self.shape, self.num_classes = (int(shape[0]), int(shape[1]), int(shape[2])), int(classes)
 
     @property
     def num_images(self) -> tuple[int, int]:

@@ -61,6 +61,8 @@ def run(cfg: DictConfig) -> float:
                 if not found.finished:
                     locks.enter_context(rundir.lock(directory))
                     found = rundir.look(directory, seed, cell.hash)  # perhaps finished while this process waited for the lock
+                    if found.refusal:
+                        raise UserError(found.refusal)
                 if found.finished:
                     tell_finished(directory, seed, found)
                 else:

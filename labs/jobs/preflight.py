@@ -22,7 +22,7 @@ from labs.replicas import build as compiled_code
 from labs.replicas.replicas import Replicas, not_here, reason_against
 from labs.replicas.updates import update_of
 from labs.training.loop import steps_per_epoch
-from labs.training.machine import choose_device, keep_freed_memory, set_threads
+from labs.training.machine import DEFAULT_THREADS, choose_device, keep_freed_memory, set_threads
 
 log = logging.getLogger(__name__)
 PROBE_SECONDS = 0.3
@@ -181,7 +181,9 @@ def probe(job: Job) -> float:
     models = [build_model(cfg, seed) for seed in job.seeds]
     set_threads(cfg.trainer.num_threads, models[0])
     keep_freed_memory()
-    replicas = Replicas(models, job.seeds, device=device, bf16=cfg.trainer.precision == "bf16", engine=cfg.trainer.engine)
+    bf16, threads = cfg.trainer.precision == "bf16", cfg.trainer.num_threads
+    at_once = DEFAULT_THREADS if threads == "auto" else threads
+    replicas = Replicas(models, job.seeds, device=device, bf16=bf16, engine=cfg.trainer.engine, threads=at_once)
     optimizers = [torch.optim.Adam(replicas.parameters_of(i, flat=True), fused=True) for i in range(len(replicas))]
     updates = [update_of(optimizer) if replicas.engine == "fused" else optimizer.step for optimizer in optimizers]
     replicas.begin_epoch(1)

@@ -36,6 +36,8 @@ class UnavailableError(Exception):
 def library() -> ctypes.CDLL | str:
     """The compiled code, made on the first call of a process, or why there is none. A failure is logged, once."""
     try:
+        if not hasattr(os, "getuid"):  # whose files these are cannot be told
+            raise UnavailableError("it is compiled on Linux and macOS only")
         return load(compiled(SOURCE))
     except UnavailableError as reason:
         log.info("no compiled step: %s", reason)

@@ -96,8 +96,6 @@ def fit_and_test(cell: Cell, seeds: list[int], *, show_progress: bool) -> list[d
         log.info("trained afterwards, not being as far: %s", ", ".join(f"seed {seed}" for seed in waiting))
     seeds = [seed for seed in seeds if seed in states]
     models = [build_model(cfg, seed) for seed in seeds]
-    if cfg.model.get("residual") and without_skips(models[0]):
-        log.warning("model.residual=true: depth %d has no place for a skip: this is the plain network", models[0].depth)
     summary = summarize(models[0], shape, cfg.trainer.batch_size)
     (cell.directory / "summary.txt").write_text(summary.text, encoding="utf-8")
     bf16 = cfg.trainer.precision == "bf16"
@@ -105,10 +103,14 @@ def fit_and_test(cell: Cell, seeds: list[int], *, show_progress: bool) -> list[d
     keep_freed_memory()
     at_once = DEFAULT_THREADS if cfg.trainer.num_threads == "auto" else threads
     replicas = Replicas(models, seeds, device=device, bf16=bf16, engine=engine, threads=at_once)
-    unnamed = (cfg.trainer.engine, engine, replicas.engine) == ("auto", *resume.BEFORE_ENGINES)
-    if engine not in ("auto", replicas.engine) and not unnamed:
+    looped_before = engine == "stacked" and replicas.engine == "looped" and cfg.trainer.engine == "auto"  # and noted neither
+    if engine not in ("auto", replicas.engine) and not looped_before:
         raise UserError(other_engine(cfg.trainer.engine, engine, cell.directory, replicas))
+    if replicas.engine == "fused":
+        threads = min(at_once, len(seeds))
     depth = depth_of(models[0], replicas.layers)
+    if cfg.model.get("residual") and without_skips(models[0]):
+        log.warning("model.residual=true: depth %d has no place for a skip: this is the plain network", depth)
     runs = []
     for i, seed in enumerate(seeds):
         optimizer = optimizers.build(cfg.optimizer, replicas.parameters_of(i, flat=optimizers.elementwise(cfg.optimizer)))

@@ -1,5 +1,6 @@
 """What the tests share: what Hydra composes before the first job, a process that forks, and checkpoints at every epoch."""
 
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -64,3 +65,11 @@ def forker() -> Iterator[subprocess.Popen[str]]:
     """A process that has imported torch, for `forked.Project`."""
     with forking.forker() as process:
         yield process
+
+
+@pytest.fixture
+def python_handles_ctrl_c() -> Iterator[None]:
+    """As in a terminal: a shell starts what it puts in the background with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -116,3 +116,11 @@ def own(compose_config: Compose, target: str = "Own", **arguments: Any) -> DictC
     cfg = compose_config(*[word for word in SHORT if not word.startswith("model.")])
     cfg.model = OmegaConf.create({"_target_": f"{__name__}.{target}", **arguments})
     return cfg
+
+
+def dictionary(**arguments: Any) -> dict[str, Any]:
+    return arguments
+
+
+def nothing(cfg: DictConfig) -> None:
+    pass

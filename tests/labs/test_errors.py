@@ -167,7 +167,7 @@ def test_code_of_the_users_own_ends_nothing(error: BaseException, said: str) -> 
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), Interrupted(15)])
-def test_a_signal_ends_code_of_the_users_own(error: BaseException) -> None:
+def test_a_signal_ends_code_of_the_users_own(error: BaseException, python_handles_ctrl_c: None) -> None:
     with pytest.raises(type(error)) as caught, contained():
         raise error
     assert caught.value is error

@@ -55,7 +55,7 @@ def test_what_is_no_logits_is_refused(compose_config: Compose, kind: str) -> Non
     ("Own", {"width": 3}, "model.width: {}.Own takes no width; it takes kind"),
     ("Frozen", {}, "Frozen: needs trainable parameters, all of one type of number"),
     ("Frozen", {"parameters": False}, "Frozen: needs trainable parameters, all of one type of number"),
-    ("refusal", {}, "model._target_={}.refusal: is called with input_shape, num_classes, and takes no input_shape"),
+    ("nothing", {}, "model._target_={}.nothing: is called with input_shape, num_classes, and takes no input_shape"),
     ("dictionary", {}, "model._target_={}.dictionary: made a dict, and no torch.nn.Module"),
     ("missing", {}, "model._target_={0}.missing: cannot be imported (module '{0}' has no attribute 'missing')"),
 ])  # fmt: skip
@@ -166,7 +166,7 @@ def test_a_network_that_ends_the_program_is_refused(
     assert late == f"model._target_={MODULE}.Ends: its forward fails for 3 images of shape (1, 8, 8) ({line})"
 
 
-def test_ctrl_c_ends_the_program_where_nothing_handles_it(compose_config: Compose) -> None:
+def test_ctrl_c_ends_the_program_where_nothing_handles_it(compose_config: Compose, python_handles_ctrl_c: None) -> None:
     with pytest.raises(KeyboardInterrupt):
         preflight.check_networks([own(compose_config, "Ends", by="interrupt")])
 
@@ -183,11 +183,7 @@ def test_what_a_network_needs_is_named(compose_config: Compose) -> None:
 
 def test_text_with_a_reference_in_it_reaches_the_network_as_it_is(compose_config: Compose) -> None:
     cfg = own(compose_config, kind=r"\${nowhere} and \\\${there}", target="Own")
-    assert build_model(cfg, 0)[0].kind == r"${nowhere} and \${there}"
-
-
-def dictionary(**arguments: Any) -> dict[str, Any]:
-    return arguments
+    assert build_model(cfg, 0).kind == r"${nowhere} and \${there}"
 
 
 @pytest.mark.parametrize(("target", "arguments"), [

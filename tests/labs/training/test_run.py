@@ -10,6 +10,7 @@ from breaking_off import lines, train
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from labs.cells import Cell
 from labs.data.images import Images
 from labs.errors import UserError
 from labs.files import read_json
@@ -124,9 +125,9 @@ def test_training_reads_every_setting(compose_config: Compose, tmp_path: Path, m
         read.add(str(self._get_full_key(key)))
         return original(self, key, default_value, *args, **kwargs)
 
-    monkeypatch.setattr(run.cells, "config_hash", lambda cfg: "")  # it reads everything, to no effect on training
+    cell = Cell.of(cfg, tmp_path)  # reads everything, to no effect on training
     monkeypatch.setattr(DictConfig, "_get_impl", spy)
-    train(cfg, tmp_path)
+    run.train(cell, [0], show_progress=False)
     only_for_downloads = {"dataset.data_dir", "dataset.download"}
     only_while_shown = {"trainer.log_every"}
     assert expected - read - only_for_downloads - only_while_shown == set()
