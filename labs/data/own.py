@@ -39,13 +39,12 @@ class OwnDataSet:
         if lacking := [name for name in ("shape", "num_classes", "load") if not hasattr(self._object, name)]:
             raise UserError(f"{self.target}: has no {lacking[0]}; a data set has shape, num_classes and load(train)")
         shape, classes = self._object.shape, self._object.num_classes
-        if not (
-            isinstance(shape, tuple | list) and len(shape) == 3 and all(isinstance(n, Integral) and int(n) > 0 for n in shape)
-        ):
+        numbers = [n for n in shape if isinstance(n, Integral) and int(n) > 0] if isinstance(shape, tuple | list) else []
+        if not len(numbers) == len(shape) == 3:
             raise UserError(f"{self.target}: its shape is {one_line(str(shape))}; must be (channels, height, width)")
         if not (isinstance(classes, Integral) and int(classes) > 1):
             raise UserError(f"{self.target}: its num_classes is {one_line(str(classes))}; must be an integer of at least 2")
-        self.shape, self.num_classes = (int(shape[0]), int(shape[1]), int(shape[2])), int(classes)
+        self.shape, self.num_classes = (int(numbers[0]), int(numbers[1]), int(numbers[2])), int(classes)
 
     @property
     def num_images(self) -> tuple[int, int]:

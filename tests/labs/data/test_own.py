@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from breaking_off import train
@@ -113,6 +114,24 @@ class Raises(Stripes):
         raise FileNotFoundError("no such\nfile: x.npz")
 
 
+class ShapeOfText(Stripes):
+    def __init__(self) -> None:
+        self.shape, self.images = "1x8", 10  # type: ignore[assignment]
+
+
+class Keeps(Stripes):
+    """Loads what its `prepare` has kept, and counts with NumPy."""
+
+    num_classes = np.int64(2)  # type: ignore[assignment]
+
+    def prepare(self) -> None:
+        self.ready = True
+
+    def load(self, train: bool) -> Images:
+        assert self.ready
+        return super().load(train)
+
+
 class Exits(Stripes):
     def prepare(self) -> None:
         sys.exit("bye")
@@ -121,6 +140,7 @@ class Exits(Stripes):
 @pytest.mark.parametrize(("name", "line"), [
     ("Nothing", "has no shape; a data set has shape, num_classes and load(train)"),
     ("FlatShape", "its shape is (8, 8); must be (channels, height, width)"),
+    ("ShapeOfText", "its shape is 1x8; must be (channels, height, width)"),
     ("OneClass", "its num_classes is 1; must be an integer of at least 2"),
     ("Pair", "load(train=True) returns a tuple; must be labs.data.images.Images"),
     ("Floats", "load(train=True) returns images that are float32 of shape (200, 1, 8, 8); must be uint8 of shape (N, 1, 8, 8)"),
@@ -146,3 +166,16 @@ def test_the_ranges_hold_for_it_too(compose_config: Compose) -> None:
 
     with pytest.raises(UserError, match=r"dataset\.val_size=2\.5: must be a number of images"):
         config.check(ours(compose_config, "Stripes", "dataset.val_size=2.5"))
+
+
+def test_what_prepare_keeps_is_there_when_it_loads(compose_config: Compose) -> None:
+    cfg = ours(compose_config, "Keeps")
+    datasets.prepare(cfg.dataset)
+    assert (len(datasets.load(cfg.dataset, train=False)), datasets.num_classes(cfg.dataset)) == (200, 2)
+
+
+def test_an_argument_that_stands_beside_the_others_is_refused(compose_config: Compose) -> None:
+    from labs import config
+
+    with pytest.raises(UserError, match=r"dataset\.size: nothing reads this key; there is .*arguments"):
+        config.check(ours(compose_config, "Stripes", "+dataset.size=6"))
