@@ -1,4 +1,4 @@
-"""The allowed values of a setting: a test, and words for what passes it."""
+"""How `labs/config.py` writes the allowed values of a setting: a test, and words for what passes it."""
 
 import math
 import re

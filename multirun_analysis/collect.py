@@ -1,4 +1,4 @@
-"""Run directories to tidy frames: `runs` (a row a run), `epochs` (a row an epoch), `layers` (a row a layer and record).
+"""Run directories to tidy frames: `runs` (one row per run), `epochs` (per epoch), `layers` (per layer and record).
 
     frames = collect([Path("multirun/my_study")])
     frames.runs[["depth", "residual", "seed", "status", "test_acc"]]

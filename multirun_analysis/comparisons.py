@@ -28,7 +28,7 @@ DIFFERENCES_NOTE = (
     "permutations drawn at random), which with n runs of each kind cannot go below 2/C(2n, n): 0.100 for 3, 0.008 for 5. "
     "Trained: networks that train at all, plain and residual; p trained: Barnard's exact test, where the networks of a depth "
     "neither all train nor all fail to. Holm's correction is over one family, all p and all p trained of a group, so that "
-    "the chance of any false “p (Holm) < 0.05” in it is 5 %."
+    "the chance of any false “p (Holm) < 0.05” in it is at most 5 %."
 )
 
 
@@ -64,10 +64,11 @@ def sensitivity(compared: pd.DataFrame) -> Table:
     note = (
         "That a difference is not significant does not mean that there is none. Would have shown: the difference in "
         "percentage points that a two-sided t-test at 5 % on as many runs finds with 80 % probability, if seeds scatter as "
-        f"these do; runs to show {margin}: how many of each kind it takes to find one of {margin} points so. p alike: two "
-        f"one-sided Welch tests that the means differ by less than {margin} points, either way, which --margin sets. They are "
-        "made from the shallowest depth on and end with the first that fails, and need no other correction; “not claimed” "
-        "lies beyond that, or is a depth at which no network trains."
+        f"these do; none: with so few runs no exact test can find any. Runs to show {margin}: how many of each kind it takes "
+        f"to find a difference of {margin} points so. p alike: two one-sided Welch tests that the means differ by less than "
+        f"{margin} points, either way, which --margin sets; they are made from the shallowest depth on, end with the first "
+        f"that fails, and so need no other correction. Below {margin}: yes, shown; not claimed, since it lies beyond a depth "
+        "that failed or no network trains there; no, since the 95 % interval of the difference lies beyond the margin; open."
     )
     return without_single_group(Table("How small a difference these runs can show", columns, rows, note))
 

@@ -55,7 +55,7 @@ class Looped:
         return [views[name][i] for i in range(len(self._members)) for name in self._trainable]
 
     def buffers_of(self, i: int) -> dict[str, Tensor]:
-        """What of replica i's state is not trained."""
+        """Replica i's buffers."""
         return {name: tensor for name, tensor in self._members[i].state_dict().items() if name not in self._trainable}
 
     def load_buffers_of(self, i: int, state: dict[str, Tensor]) -> None:

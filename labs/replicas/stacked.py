@@ -89,7 +89,7 @@ class Stacked:
         return list(self._shaped(views).values())
 
     def buffers_of(self, i: int) -> dict[str, Tensor]:
-        """What of replica i's state is not trained."""
+        """Replica i's buffers."""
         return {name: values[i] + self._batches * _is_count(name) for name, values in self._buffers.items()}
 
     def load_buffers_of(self, i: int, state: dict[str, Tensor]) -> None:
@@ -208,7 +208,7 @@ class Elementwise(Layer):
 
 
 class StackedParameter(Layer):
-    """A parameter that belongs to no layer, one number or one a feature: (S, 1 or features, 1)."""
+    """A parameter that belongs to no layer, one number or one per feature: (S, 1 or features, 1)."""
 
     value: Tensor
 

@@ -1,4 +1,4 @@
-"""Save and load one state, whole or not at all. Its content is up to the caller: tensors and plain Python."""
+"""Save and load one state, whole or not at all. Its fields are in `labs/training/state.py`: tensors and plain Python."""
 
 import io
 import zipfile

@@ -15,7 +15,7 @@ from multirun_analysis.inference import accuracy_interval
 from multirun_analysis.outcomes import chance_accuracy, ended
 
 TITLE = "Test accuracy against depth"
-CAPTION = "line: mean and 95 % interval over seeds, diverged ones at chance · dot: one seed · depths stand side by side"
+CAPTION = "mean and 95 % interval over seeds, diverged ones at chance · dot: one seed"
 DESCRIPTION = (
     "Test accuracy in percent against depth, plain and residual: the mean, its 95 % interval and a dot for each seed. The "
     "numbers are in the table of results."
