@@ -106,8 +106,6 @@ def fit_and_test(cell: Cell, seeds: list[int], *, show_progress: bool) -> list[d
     looped_before = engine == "stacked" and replicas.engine == "looped" and cfg.trainer.engine == "auto"  # and noted neither
     if engine not in ("auto", replicas.engine) and not looped_before:
         raise UserError(other_engine(cfg.trainer.engine, engine, cell.directory, replicas))
-    if replicas.engine == "fused":
-        threads = min(at_once, len(seeds))
     depth = depth_of(models[0], replicas.layers)
     if cfg.model.get("residual") and without_skips(models[0]):
         log.warning("model.residual=true: depth %d has no place for a skip: this is the plain network", depth)
@@ -124,7 +122,8 @@ def fit_and_test(cell: Cell, seeds: list[int], *, show_progress: bool) -> list[d
             seed, directory, run_log, optimizer, update, scheduler, schedules.monitored(cfg),
             hash=cell.hash, data=split.fingerprint, engine=replicas.engine,
         ))  # fmt: skip
-    log.info(describe_run(cfg, models[0], summary, split, replicas, threads))
+    busy = min(at_once, len(seeds)) if replicas.engine == "fused" else threads  # of which each computes replicas of its own
+    log.info(describe_run(cfg, models[0], summary, split, replicas, busy))
     resume.restore(replicas, runs, states, cfg.trainer.epochs)
 
     # ── train ──────────────────────────────────────────────────────────────────────────────────────────────────────────
