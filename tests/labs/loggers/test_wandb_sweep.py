@@ -175,6 +175,7 @@ import contextlib, logging, os, signal, subprocess, sys, time
 from pathlib import Path
 from hydra import compose, initialize_config_dir
 from labs import cells, config
+from labs.cells import Cell
 from labs.training import run
 from labs.loggers.run_log import RunLog
 
