@@ -1,6 +1,6 @@
 """The headline table from the runs: `python results/headline/table.py multirun/headline_* multirun/original_*`.
 
-Writes runs.csv, a row per run; table.md, a row per network and protocol with n, epochs, means and 95 % t-intervals beside the
+Writes runs.csv, a row per run; table.md, a row per network and protocol with n, epochs, means and 95 % intervals (t on the logit scale) beside the
 published accuracy; and paired.md, residual minus plain. Runs that are in runs.csv and not in the folders given stay, so that
 seeds can be added on another machine; a run that is in both is replaced. What has not been run has no row.
 """
@@ -52,8 +52,8 @@ def table(runs: pd.DataFrame) -> Table:
     rows = []
     for _, cell in runs.groupby(["dataset", "model", "residual", "augment"], sort=False):
         dataset, model, residual, augment = cell[["dataset", "model", "residual", "augment"]].iloc[0]
-        low, high = inference.t_interval(cell["val_acc"])
-        test_low, test_high = inference.t_interval(cell["test_acc"])
+        low, high = inference.accuracy_interval(cell["val_acc"])
+        test_low, test_high = inference.accuracy_interval(cell["test_acc"])
         epochs = cell["epochs_run"].mean()
         rows.append([
             Entry(f"{dataset} {model}"), Entry("residual" if residual else "plain"), Entry(PROTOCOLS[augment]),
