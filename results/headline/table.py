@@ -1,8 +1,9 @@
 """The headline table from the runs: `python results/headline/table.py multirun/headline_* multirun/original_*`.
 
-Writes runs.csv, one row per run; table.md, one row per network and protocol with n, epochs, means and 95 % intervals (t on the
-logit scale) beside the published accuracy; and paired.md, residual minus plain. Runs that are in runs.csv and not in the folders
-given stay, so that seeds can be added on another machine; a run that is in both is replaced. What has not been run has no row.
+Writes runs.csv, one row per run; table.md, one row per network and protocol with n, epochs, means and 95 % intervals (t on
+the logit scale) beside the published accuracy; and paired.md, residual minus plain. Runs that are in runs.csv and not in the
+folders given stay, so that seeds can be added on another machine; a run that is in both is replaced. What has not been run has
+no row.
 """
 
 import sys
