@@ -502,9 +502,10 @@ def check_all(text, truth):
     return made
 
 
-def test_every_sentence_of_three_hundred_random_studies_is_true():
+@pytest.mark.parametrize("studies", [STUDIES // 6, pytest.param(STUDIES, marks=pytest.mark.slow)])
+def test_every_sentence_of_random_studies_is_true(studies):
     seen = set()
-    for number in range(STUDIES):
+    for number in range(studies):
         rows, margin = study(number)
         if not rows:
             continue
@@ -526,4 +527,5 @@ def test_every_sentence_of_three_hundred_random_studies_is_true():
         if truth.lost and truth.survivors:
             assert made.count(check_diverged) == len(truth.lost)
         seen |= set(made)
-    assert seen >= {check for _, check in SENTENCES}, {check.__name__ for _, check in SENTENCES} - {c.__name__ for c in seen}
+    every = {check for _, check in SENTENCES} if studies == STUDIES else set()  # which fewer studies may leave out
+    assert seen >= every, {check.__name__ for _, check in SENTENCES} - {c.__name__ for c in seen}

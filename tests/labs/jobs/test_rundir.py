@@ -110,7 +110,13 @@ def planned(project: Project) -> tuple[str, list[str]]:
     return re.split("  +", job)[1], [line.strip() for line in lines if line.startswith("    ")]
 
 
-@pytest.mark.parametrize("damage", REFUSED.values(), ids=REFUSED)
+def some_fast(kinds: dict[str, Damage]) -> list[Any]:
+    """All kinds of damage, of which every third is tried each time and the others with the slow tests."""
+    marks = [() if number % 3 == 0 else pytest.mark.slow for number in range(len(kinds))]
+    return [pytest.param(damage, id=name, marks=mark) for (name, damage), mark in zip(kinds.items(), marks, strict=True)]
+
+
+@pytest.mark.parametrize("damage", some_fast(REFUSED))
 def test_what_the_plan_refuses_the_job_refuses_with_the_same_line(study: Project, damage: Damage) -> None:
     run = study.run("s", "mlp-digits-depth=1-plain")
     damage(run)
@@ -129,7 +135,7 @@ def test_what_the_plan_refuses_the_job_refuses_with_the_same_line(study: Project
     assert contents(run) == before
 
 
-@pytest.mark.parametrize("damage", SET_ASIDE.values(), ids=SET_ASIDE)
+@pytest.mark.parametrize("damage", some_fast(SET_ASIDE))
 def test_what_the_plan_sets_aside_the_job_sets_aside_and_measures_again(study: Project, damage: Damage) -> None:
     run = study.run("s", "mlp-digits-depth=1-plain")
     measured = read_json(run / "result.json")["test_acc"]
