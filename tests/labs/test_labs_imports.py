@@ -1,0 +1,58 @@
+"""Imports of labs run one way: jobs, training, then what training is made of, then what all use; never a circle, never back."""
+
+import ast
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import labs
+
+ROOT = Path(labs.__file__).parent
+MODULES = {
+    ".".join(path.relative_to(ROOT.parent).with_suffix("").parts): path
+    for path in ROOT.rglob("*.py")
+    if path.name != "__init__.py"
+}
+# From the bottom up: a folder may import those before it. Modules at the top of labs have no folder of their own.
+LAYERS = ("data", "replicas", "models", "diagnostics", "loggers", "training", "jobs")
+AT_THE_TOP = {"optimizers", "schedules", "muon", "targets", "diagnostics", "evaluate", "summary"}  # may import folders
+
+
+def imported_by(path: Path) -> set[str]:
+    """The modules of labs that a module imports, also inside of functions."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return names & set(MODULES)
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    order = [*TopologicalSorter({name: imported_by(path) for name, path in MODULES.items()}).static_order()]  # or CycleError
+    assert len(order) == len(MODULES) > 50
+
+
+def test_folders_import_only_what_lies_below_them() -> None:
+    backwards = []
+    for name, path in MODULES.items():
+        folder = name.split(".")[1]
+        for other in imported_by(path):
+            below = other.split(".")[1]
+            if folder in LAYERS and below in LAYERS and LAYERS.index(below) > LAYERS.index(folder):
+                backwards.append(f"{name} imports {other}")
+            if folder not in LAYERS and folder not in AT_THE_TOP and below in LAYERS:
+                backwards.append(f"{name} imports {other}")
+    assert backwards == []
+
+
+def test_nothing_of_labs_imports_the_analysis() -> None:
+    assert [name for name, path in MODULES.items() if "multirun_analysis" in {
+        line.split()[1].split(".")[0] for line in path.read_text(encoding="utf-8").splitlines()
+        if line.strip().startswith(("import ", "from ")) and len(line.split()) > 1
+    }] == []  # fmt: skip
+
+
+def test_packages_are_empty_but_for_what_must_come_before_torch() -> None:
+    full = [path.parent.name for path in ROOT.rglob("__init__.py") if path.read_text(encoding="utf-8")]
+    assert full == ["labs"]
