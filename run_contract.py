@@ -1,5 +1,12 @@
 """What `labs`, which writes runs, and `multirun_analysis`, which reads them, must agree on; neither imports the other."""
 
+import errno
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 # Keys of a configuration that change no result beyond rounding: the hash and the groups leave them out. A branch stands for all
 # keys in it.
 NOT_IN_HASH = (
@@ -10,3 +17,81 @@ NOT_IN_HASH = (
 
 # Keys added later, with the values that earlier runs were trained with: with these the hash is unchanged.
 ADDED = {"scheduler.monitor": "val_loss", "trainer.engine": "auto"}
+
+# ── result.json ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+FINISHED = ("done", "diverged")
+ENDINGS = (*FINISHED, "failed", "interrupted")
+METRICS = ("train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc", "test_acc_recalibrated")
+COUNTS = ("depth", "params", "mult_adds", "num_classes", "best_epoch", "epochs_run")
+KINDS: dict[str, type] = {"residual": bool, "layers": list, "versions": dict, "error": dict, "records": dict}
+LATER = ("num_classes", "records", "test_acc_recalibrated")  # which early results lack
+# What every finished run has, if only as null.
+FIELDS = tuple(key for key in ("seed", "hash", *METRICS, "seconds", *COUNTS, *KINDS) if key not in LATER)
+NUMBERS_WHERE_DONE = ("val_acc", "test_acc", "seconds", "params", "best_epoch", "epochs_run")
+RECORDS = ("metrics.jsonl", "layers.jsonl")  # what curves are drawn from; `records` holds the SHA-256 of each at the run's end
+
+
+def checksum(content: dict[str, Any]) -> str:
+    """SHA-256 over the content of a JSON file in one canonical form, apart from its own `checksum`."""
+    rest = {key: value for key, value in content.items() if key != "checksum"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def lost(directory: Path, result: dict[str, Any]) -> dict[str, str]:
+    """The files that a finished run has lost or that have changed, with a line for each; its result stays valid."""
+    if result.get("status") not in FINISHED:
+        return {}
+    records = result.get("records") or {}  # older runs have none
+    states = {name: _state(directory / name, records[name]) for name in RECORDS if name in records}
+    found = {name: f"{name} {state}, so no curve is drawn from it" for name, state in states.items() if state}
+    folder = directory / "checkpoints"
+    if result.get("best_epoch") and not (folder / "best.pt").is_file():
+        name = "checkpoints/best.pt" if folder.is_dir() else "checkpoints/"
+        found[name] = f"{name} is gone, so the weights cannot be tested again"
+    return found
+
+
+def _state(path: Path, digest: object) -> str:
+    """What is wrong with a file that had this SHA-256; empty if nothing is."""
+    try:
+        return "" if hashlib.sha256(read_bytes(path)).hexdigest() == digest else "is not as the run left it"
+    except FileNotFoundError:
+        return "is gone"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+
+
+# ── files that may be anything ───────────────────────────────────────────────────────────────────────────────────────────
+
+DEEPEST = 100  # levels of lists and mappings; what a run writes has five
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file. Raises OSError, also for a pipe or a device, which might block forever."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "Is no file", str(path))
+    return path.read_bytes()
+
+
+def parse_json(content: bytes, constant: Callable[[str], Any] | None = None) -> Any:
+    """JSON as Python.
+
+    Args:
+        content: of the file.
+        constant: what stands for NaN and infinity, which JSON does not have; None reads them as floats.
+
+    Raises:
+        ValueError: if it is not JSON, or nested too deeply to walk through.
+    """
+    try:
+        value = json.loads(content.decode(), parse_constant=constant)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    level = [value] if content.count(b"[") + content.count(b"{") > DEEPEST else []
+    for _ in range(DEEPEST):
+        level = [item for node in level for item in (node.values() if isinstance(node, dict) else node)
+                 if isinstance(item, dict | list)]  # fmt: skip
+    if level:
+        raise ValueError("nested too deeply")
+    return value

@@ -1,6 +1,5 @@
 """Paths that users give, and small files that are whole or absent: JSON and JSON lines."""
 
-import errno
 import json
 import math
 import os
@@ -9,7 +8,7 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 
-DEEPEST = 100  # levels of lists and mappings; what this program writes has five
+from run_contract import parse_json, read_bytes
 
 
 def user_path(text: str) -> Path:
@@ -38,38 +37,12 @@ def write_json(path: Path, value: Any) -> None:
     write_atomically(path, (json.dumps(finite(value), indent=1, allow_nan=False) + "\n").encode())
 
 
-def read_bytes(path: Path) -> bytes:
-    """The content of a file. Raises OSError, also for a pipe or a device, which might block forever."""
-    if path.exists() and not (path.is_file() or path.is_dir()):
-        raise OSError(errno.EINVAL, "Is no file", str(path))
-    return path.read_bytes()
-
-
 def read_json(path: Path) -> Any:
     """The content of `path`, or None if it is absent or damaged."""
     try:
         return parse_json(read_bytes(path))
     except (OSError, ValueError):
         return None
-
-
-def parse_json(content: bytes) -> Any:
-    """JSON as Python.
-
-    Raises:
-        ValueError: if it is not JSON, or nested too deeply to walk through.
-    """
-    try:
-        value = json.loads(content.decode())
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    level = [value] if content.count(b"[") + content.count(b"{") > DEEPEST else []
-    for _ in range(DEEPEST):
-        level = [item for node in level for item in (node.values() if isinstance(node, dict) else node)
-                 if isinstance(item, dict | list)]  # fmt: skip
-    if level:
-        raise ValueError("nested too deeply")
-    return value
 
 
 def json_line(value: Any) -> str:

@@ -3,24 +3,12 @@
 Whether it is of this configuration is told apart, as a mismatch: see `rundir`.
 """
 
-import hashlib
-import json
 import math
-from pathlib import Path
 from typing import Any
 
-from multirun_analysis.files import read_bytes
-
-FINISHED = ("done", "diverged")
-ENDINGS = (*FINISHED, "failed", "interrupted")
-METRICS = ("train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc", "test_acc_recalibrated")
-COUNTS = ("depth", "params", "mult_adds", "num_classes", "best_epoch", "epochs_run")
-KINDS: dict[str, type] = {"residual": bool, "layers": list, "versions": dict, "error": dict, "records": dict}
-LATER = ("num_classes", "records", "test_acc_recalibrated")  # which early results lack
-# What every finished run has, if only as null.
-FIELDS = tuple(key for key in ("seed", "hash", *METRICS, "seconds", *COUNTS, *KINDS) if key not in LATER)
-NUMBERS_WHERE_DONE = ("val_acc", "test_acc", "seconds", "params", "best_epoch", "epochs_run")
-RECORDS = ("metrics.jsonl", "layers.jsonl")  # what curves are drawn from; `records` holds the SHA-256 of each at the run's end
+from run_contract import COUNTS, ENDINGS, FIELDS, FINISHED, KINDS, METRICS, NUMBERS_WHERE_DONE, checksum
+from run_contract import RECORDS as RECORDS
+from run_contract import lost as lost
 
 WITHOUT_CHECKPOINTS = "checkpoints/ is gone, so the weights cannot be tested again"
 
@@ -65,39 +53,9 @@ def flaw(result: dict[str, Any], config: dict[str, Any], seed: int | None) -> st
     return ""
 
 
-def lost(directory: Path, result: dict[str, Any]) -> dict[str, str]:
-    """What a finished run no longer has as it left it, each file with a line that says so; its result stands all the same."""
-    if result.get("status") not in FINISHED:
-        return {}
-    records = result.get("records") or {}  # of which runs of before have none
-    states = {name: _state(directory / name, records[name]) for name in RECORDS if name in records}
-    found = {name: f"{name} {state}, so no curve is drawn from it" for name, state in states.items() if state}
-    folder = directory / "checkpoints"
-    if result.get("best_epoch") and not (folder / "best.pt").is_file():
-        name = "checkpoints/best.pt" if folder.is_dir() else "checkpoints/"
-        found[name] = f"{name} is gone, so the weights cannot be tested again"
-    return found
-
-
-def _state(path: Path, digest: object) -> str:
-    """What is wrong with a file that had this SHA-256; empty where nothing is."""
-    try:
-        return "" if hashlib.sha256(read_bytes(path)).hexdigest() == digest else "is not as the run left it"
-    except FileNotFoundError:
-        return "is gone"
-    except OSError as error:
-        return f"cannot be read ({error.strerror})"
-
-
 def was_changed(config: dict[str, Any]) -> bool:
     """Whether a config.json does not agree with its own checksum, which those of before have not."""
     return bool({"checksum", "format"} & config.keys()) and config.get("checksum") != checksum(config)
-
-
-def checksum(content: dict[str, Any]) -> str:
-    """SHA-256 over the content of a JSON file in one canonical form, apart from its own `checksum`."""
-    rest = {key: value for key, value in content.items() if key != "checksum"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def is_number(value: object) -> bool:

@@ -16,9 +16,9 @@ from omegaconf import DictConfig
 from labs.errors import one_line
 from labs.files import finite, json_line, parse_json, write_atomically
 from labs.loggers.mirror import Mirror, RunInfo, starting
+from run_contract import RECORDS
 
 log = logging.getLogger(__name__)
-RECORDS = ("metrics.jsonl", "layers.jsonl")  # what curves are drawn from; `records` in result.json holds the SHA-256 of each
 
 
 class RunLog:

@@ -4,8 +4,6 @@
 checks that both say the same of the same files.
 """
 
-import hashlib
-import json
 import math
 import platform
 from importlib.metadata import version
@@ -13,24 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from labs.files import finite, parse_json, read_bytes, read_json, write_json
-from labs.loggers.run_log import RECORDS
+from run_contract import COUNTS, ENDINGS, FIELDS, FINISHED, KINDS, METRICS, NUMBERS_WHERE_DONE, checksum
+from run_contract import RECORDS as RECORDS
+from run_contract import lost as lost
 
-FINISHED = ("done", "diverged")
-ENDINGS = (*FINISHED, "failed", "interrupted")
 FORMAT = 2  # of config.json: with one, the result beside it has a checksum
-METRICS = ("train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc", "test_acc_recalibrated")
-COUNTS = ("depth", "params", "mult_adds", "num_classes", "best_epoch", "epochs_run")
-KINDS = {"residual": bool, "layers": list, "versions": dict, "error": dict, "records": dict}
-LATER = ("num_classes", "records", "test_acc_recalibrated")  # which early results lack
-# What every finished run has, if only as null.
-FIELDS = tuple(key for key in ("seed", "hash", *METRICS, "seconds", *COUNTS, *KINDS) if key not in LATER)
-NUMBERS_WHERE_DONE = ("val_acc", "test_acc", "seconds", "params", "best_epoch", "epochs_run")
-
-
-def checksum(content: dict[str, Any]) -> str:
-    """SHA-256 over the content in one canonical form, apart from its own `checksum`."""
-    rest = {key: value for key, value in content.items() if key != "checksum"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def sealed(content: dict[str, Any]) -> dict[str, Any]:
@@ -73,29 +58,6 @@ def finished(directory: Path, seed: int, config_hash: str) -> bool:
     """Whether this run needs no further training: it is done, or diverged, which is a result too."""
     result, _ = read(directory, seed, config_hash)
     return result is not None and result["status"] in FINISHED
-
-
-def lost(directory: Path, result: dict[str, Any]) -> dict[str, str]:
-    """The files that a finished run has lost or that have changed, with a line for each; its result stays valid."""
-    if result["status"] not in FINISHED:
-        return {}
-    records = result.get("records") or {}  # older runs have none
-    states = {name: _state(directory / name, records[name]) for name in RECORDS if name in records}
-    found = {name: f"{name} {state}, so no curve is drawn from it" for name, state in states.items() if state}
-    if without_best(directory, result):
-        name = "checkpoints/best.pt" if (directory / "checkpoints").is_dir() else "checkpoints/"
-        found[name] = f"{name} is gone, so the weights cannot be tested again"
-    return found
-
-
-def _state(path: Path, digest: object) -> str:
-    """What is wrong with a file that had this SHA-256; empty if nothing is."""
-    try:
-        return "" if hashlib.sha256(read_bytes(path)).hexdigest() == digest else "is not as the run left it"
-    except FileNotFoundError:
-        return "is gone"
-    except OSError as error:
-        return f"cannot be read ({error.strerror})"
 
 
 def without_best(directory: Path, result: dict[str, Any]) -> bool:

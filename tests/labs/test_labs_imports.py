@@ -1,35 +1,23 @@
 """Imports of labs run one way: jobs, training, then what training is made of, then what all use; never a circle, never back."""
 
-import ast
 from graphlib import TopologicalSorter
 from pathlib import Path
+
+from module_imports import imported_by, modules_of
 
 import labs
 
 ROOT = Path(labs.__file__).parent
-MODULES = {
-    ".".join(path.relative_to(ROOT.parent).with_suffix("").parts): path
-    for path in ROOT.rglob("*.py")
-    if path.name != "__init__.py"
-}
+MODULES = modules_of(ROOT)
 # From the bottom up: a folder may import those before it. Modules at the top of labs have no folder of their own.
 LAYERS = ("data", "replicas", "models", "diagnostics", "loggers", "training", "jobs")
 AT_THE_TOP = {"optimizers", "schedules", "muon", "targets", "diagnostics", "evaluate", "summary"}  # may import folders
 
 
-def imported_by(path: Path) -> set[str]:
-    """The modules of labs that a module imports, also inside of functions."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-        elif isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-    return names & set(MODULES)
-
-
 def test_no_module_imports_itself_by_way_of_others() -> None:
-    order = [*TopologicalSorter({name: imported_by(path) for name, path in MODULES.items()}).static_order()]  # or CycleError
+    order = [
+        *TopologicalSorter({name: imported_by(path, MODULES) for name, path in MODULES.items()}).static_order()
+    ]  # or CycleError
     assert len(order) == len(MODULES) > 50
 
 
@@ -37,7 +25,7 @@ def test_folders_import_only_what_lies_below_them() -> None:
     backwards = []
     for name, path in MODULES.items():
         folder = name.split(".")[1]
-        for other in imported_by(path):
+        for other in imported_by(path, MODULES):
             below = other.split(".")[1]
             if folder in LAYERS and below in LAYERS and LAYERS.index(below) > LAYERS.index(folder):
                 backwards.append(f"{name} imports {other}")
