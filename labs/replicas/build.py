@@ -1,6 +1,6 @@
-"""Compiles `fused.c` for the processor that runs it, once, and loads it.
+"""Compiles the C sources of this folder for the processor that runs them, once, and loads them.
 
-The result lies in a per-user cache, named by what went into it (source, flags, compiler, processor) and by its own SHA-256. A
+The result lies in a per-user cache, named by what went into it (sources, flags, compiler, processor) and by its own SHA-256. A
 directory shared by different machines thus holds a file for each, and a damaged file is never loaded but compiled again.
 """
 
@@ -22,7 +22,7 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-SOURCE = Path(__file__).with_name("fused.c")
+SOURCES = [Path(__file__).with_name(name) for name in ("fused.c", "updates.c", "batches.c")]
 COMPILERS = ("cc", "gcc", "clang")  # or what CC names
 FLAGS = ("-O3", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 PATIENCE = 60.0  # seconds; it takes two
@@ -38,19 +38,19 @@ def library() -> ctypes.CDLL | str:
     try:
         if not hasattr(os, "getuid"):  # whose files these are cannot be told
             raise UnavailableError("it is compiled on Linux and macOS only")
-        return load(compiled(SOURCE))
+        return load(compiled(*SOURCES))
     except UnavailableError as reason:
         log.info("no compiled step: %s", reason)
         return str(reason)
 
 
-def compiled(source: Path, extra: tuple[str, ...] = ()) -> Path:
-    """The shared library of a C file, from the cache or compiled now.
+def compiled(*sources: Path, extra: tuple[str, ...] = ()) -> Path:
+    """The shared library of C files, from the cache or compiled now.
 
     Any number of processes may do this at once: each compiles into a directory of its own, and moves the whole file into place.
 
     Args:
-        source: the C file, which needs nothing but the C library.
+        sources: C files that need nothing but the C library.
         extra: flags of the compiler, in addition.
 
     Raises:
@@ -58,7 +58,10 @@ def compiled(source: Path, extra: tuple[str, ...] = ()) -> Path:
     """
     command = [*compiler(), *FLAGS, *machine_flags(), *extra]
     try:
-        recipe = [source.read_bytes(), *(part.encode() for part in (*command, identity(command[0]), processor()))]
+        recipe = [
+            *(source.read_bytes() for source in sources),
+            *(part.encode() for part in (*command, identity(command[0]), processor())),
+        ]
         key = hashlib.sha256(b"\0".join(recipe)).hexdigest()[:16]
         folder = cache()
         for path in folder.glob(f"fused-{key}-*.so"):
@@ -66,13 +69,15 @@ def compiled(source: Path, extra: tuple[str, ...] = ()) -> Path:
                 return path
         with tempfile.TemporaryDirectory(prefix=".build-", dir=folder) as scratch:
             made = Path(scratch) / "fused.so"
-            run([*command, "-o", str(made), str(source), "-lm"], Path(scratch) / "errors")
+            run([*command, "-o", str(made), *map(str, sources), "-lm"], Path(scratch) / "errors")
             path = folder / f"fused-{key}-{hashlib.sha256(made.read_bytes()).hexdigest()}.so"
             made.chmod(0o700)
             made.replace(path)
         return path
     except (OSError, RuntimeError) as error:  # Path.home() raises the latter where there is none
-        raise UnavailableError(f"{getattr(error, 'filename', None) or source}: {getattr(error, 'strerror', error)}") from error
+        raise UnavailableError(
+            f"{getattr(error, 'filename', None) or sources[0]}: {getattr(error, 'strerror', error)}"
+        ) from error
 
 
 def load(path: Path) -> ctypes.CDLL:

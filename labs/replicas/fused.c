@@ -1,4 +1,4 @@
-/* Training steps of S fully connected networks, each in one call: forward, cross-entropy, backward, and the optimizer's update.
+/* Training steps of S fully connected networks, each in one call: forward, cross-entropy and backward.
 
    A network is a table of layers, each a matrix, then as the table says a BatchNorm, the output of an earlier layer added, a ReLU.
    A replica is computed alone and always in the same order, so that its bits depend on nobody else and on no number of threads.
@@ -42,7 +42,7 @@ enum { VL = 4, MR = 4, NV = 2, STAGES = 2 };
 #define LOW(a, b) __builtin_shufflevector(a, b, 0, 4, 1, 5)
 #define HIGH(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
 #endif
-enum { NR = NV * VL, KC = 256, BYTES = 16384 }; /* columns of a panel; rows of it that stay in the first cache */
+enum { NR = NV * VL, KC = 256 }; /* columns of a panel; rows of it that stay in the first cache */
 const int64_t VECTOR = VL, PANEL = NR;
 
 typedef real vec __attribute__((vector_size(VL * sizeof(real))));
@@ -347,60 +347,4 @@ void evaluate(const Network *net, int64_t first, int64_t last, int64_t B, const 
         forward(net, s, B, images, net->layers->in, ws, 0);
         cross_entropy(B, head->out, head->ld, ws + head->act, labels, losses + s, 0, right + s * B);
     }
-}
-
-/* ── what else a step is made of ──────────────────────────────────────────────────────────────────────────────────────── */
-
-/* Adam, or AdamW where `decoupled`, on P parameters w with gradients g and moments m and v; `count` is how many steps there were. */
-void adam(int64_t P, real *w, const real *g, real *m, real *v, real *count, double lr, double beta1, double beta2, double eps,
-          double weight_decay, int64_t decoupled) {
-    const double t = *count += 1;
-    const real size = (real)(lr / (1 - pow(beta1, t))), correction = (real)(1 / sqrt(1 - pow(beta2, t))), e = (real)eps;
-    const real decay = decoupled ? 0 : (real)weight_decay, keep = decoupled ? (real)(1 - lr * weight_decay) : 1;
-    const real b1 = (real)(1 - beta1), b2 = (real)(1 - beta2), c2 = (real)beta2;
-    for (int64_t i = 0; i < P; i++) {
-        const real p = w[i] * keep, d = g[i] + p * decay;
-        m[i] += b1 * (d - m[i]);
-        v[i] = c2 * v[i] + b2 * d * d;
-        w[i] = p - size * m[i] / (SQRT(v[i]) * correction + e);
-    }
-}
-
-/* SGD on P parameters w with gradients g and, if there is momentum, the buffer m, which must have been begun. */
-void sgd(int64_t P, real *w, const real *g, real *m, double lr, double momentum, double damped, double weight_decay,
-         int64_t nesterov) {
-    const real size = (real)lr, decay = (real)weight_decay, keep = (real)momentum, take = (real)(1 - damped);
-    for (int64_t i = 0; i < P; i++) {
-        const real d = g[i] + w[i] * decay;
-        if (m) m[i] = keep * m[i] + take * d;
-        w[i] -= size * (!m ? d : nesterov ? d + keep * m[i] : m[i]);
-    }
-}
-
-/* Batches of S replicas: of images (N, C, H, W) those that `order` (S, places) has from `start` to `stop`, each cropped to (h, w)
-   from its row `top` and column `left` on, mirrored where `mirrored` says so, all (S, places) too, and (x - shift) * scale by
-   channel: y (S, stop - start, C, h, w). */
-void gather(int64_t S, int64_t places, int64_t start, int64_t stop, int64_t C, int64_t H, int64_t W, int64_t h, int64_t w,
-            const uint8_t *images, const int64_t *order, const int64_t *top, const int64_t *left, const uint8_t *mirrored,
-            const float *shift, const float *scale, float *y) {
-    for (int64_t s = 0; s < S; s++)
-        for (int64_t i = s * places + start; i < s * places + stop; i++)
-            for (int64_t c = 0; c < C; c++) {
-                const uint8_t *x = images + ((order[i] * C + c) * H + top[i]) * W + left[i];
-                if (i + 1 < s * places + stop)
-                    for (int64_t ahead = 0; ahead < h * W; ahead += 64)
-                        __builtin_prefetch(images + ((order[i + 1] * C + c) * H + top[i + 1]) * W + ahead);
-                uint8_t cropped[BYTES]; /* as many rows at a time as it has room for */
-                for (int64_t row = 0, rows; row < h; row += rows, y += rows * w) {
-                    rows = h - row < BYTES / w ? h - row : BYTES / w;
-                    const uint8_t *run = w == W && !(mirrored && mirrored[i]) ? x + row * W : cropped;
-                    for (int64_t r = 0; r < rows && run == cropped; r++)
-                        if (mirrored && mirrored[i])
-                            for (int64_t j = 0; j < w; j++) cropped[r * w + j] = x[(row + r) * W + w - 1 - j];
-                        else
-                            memcpy(cropped + r * w, x + (row + r) * W, w);
-                    const float a = shift[c], b = scale[c];
-                    for (int64_t j = 0; j < rows * w; j++) y[j] = ((float)run[j] - a) * b;
-                }
-            }
 }

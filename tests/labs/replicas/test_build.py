@@ -62,7 +62,7 @@ def test_another_recipe_is_compiled_anew(
         monkeypatch.setenv("CC", script(tmp_path, f'exec {build.compiler()[0]} "$@"'))
     elif what == "processor":
         monkeypatch.setattr(build, "processor", lambda: "another")
-    second = build.compiled(source, ("-DX",) if what == "flags" else ())
+    second = build.compiled(source, extra=("-DX",) if what == "flags" else ())
     assert first != second
     assert {first, second} == set(home.iterdir())
 

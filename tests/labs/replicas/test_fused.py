@@ -26,7 +26,7 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def double(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same source in double precision."""
-    library = build.load(build.compiled(build.SOURCE, ("-DDOUBLE",)))
+    library = build.load(build.compiled(*build.SOURCES, extra=("-DDOUBLE",)))
     monkeypatch.setattr(build, "library", lambda: library)
     monkeypatch.setattr(fused, "REAL", torch.float64)
 
@@ -298,7 +298,7 @@ SANITIZERS = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recove
 def test_no_memory_is_touched_that_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     """These tests and those of batches and updates once more, compiled with sanitizers."""
     monkeypatch.setattr(build, "PATIENCE", 600.0)
-    library = build.compiled(build.SOURCE, SANITIZERS)
+    library = build.compiled(*build.SOURCES, extra=SANITIZERS)
     found = subprocess.run([*build.compiler(), "-print-file-name=libasan.so"], capture_output=True, text=True, check=True)
     environment = os.environ | {"LD_PRELOAD": found.stdout.strip(), "ASAN_OPTIONS": "detect_leaks=0"}
     files = [Path(__file__).with_name(f"test_{name}.py") for name in ("fused", "updates", "batches")]
