@@ -153,31 +153,27 @@ def arithmetic_floor(depth: int, floors: dict[str, Any]) -> float:
 
 
 def many_seeds(pairs: int) -> list[str]:
-    """Ten seeds as one stack against one at a time, in one process and in as many as there are cores."""
+    """Ten seeds together against one at a time, and the ways to keep all cores busy with them."""
     cores = os.cpu_count() or 1
     rows = []
     for depth in DEPTHS:
         for residual in (False, True):
-            alone, ten, alone_all, ten_all = [], [], [], []
-            stacked = mlp(depth, residual, "replicas=10", epochs=3)
+            alone, ten, stacked, threads, processes = [], [], [], [], []
+            together = mlp(depth, residual, "replicas=10", epochs=3)
             for _ in range(pairs):
                 alone.append(milliseconds(mlp(depth, residual, epochs=4), STEPS, name="project"))
-                ten.append(milliseconds(stacked, STEPS, replicas=10, name="project"))
-                alone_all.append(at_once(cores, mlp(depth, residual, epochs=5), 1))
-                ten_all.append(at_once(cores, stacked, 10))
-            row = [
-                str(depth),
-                "residual" if residual else "plain",
-                f"{median(alone):.2f}",
-                f"{median(ten):.2f}",
-                ratio(ten, alone),
-            ]
-            row += [f"{median(alone_all):.2f}", f"{median(ten_all):.2f}", ratio(ten_all, alone_all)]
+                ten.append(milliseconds(together, STEPS, replicas=10, name="project"))
+                stacked.append(milliseconds([*together, "trainer.engine=stacked"], STEPS, replicas=10, name="project"))
+                threads.append(milliseconds(together, STEPS, replicas=10, name="project", threads=cores))
+                processes.append(at_once(cores, together, 10))
+            row = [str(depth), "residual" if residual else "plain", f"{median(alone):.2f}", f"{median(ten):.2f}"]
+            row += [ratio(ten, alone), f"{median(stacked):.2f}", ratio(ten, stacked)]
+            row += [f"{median(threads):.2f}", f"{median(processes):.2f}", ratio(processes, threads)]
             rows.append(row)
             say(" | ".join(row))
-    several = f"{cores} processes"
-    header = ["depth", "", "one at a time", "ten stacked", "gain", f"{several}, one each", f"{several}, ten each", "gain"]
-    return table(header, rows)
+    header = ["depth", "", "one at a time", "ten together", "one / ten", "ten, engine stacked", "stacked / fused"]
+    several = [f"one process, {cores} threads", f"{cores} processes, one thread each", "threads / processes"]
+    return table(header + several, rows)
 
 
 def at_once(processes: int, overrides: list[str], replicas: int) -> float:
@@ -266,8 +262,8 @@ def main() -> None:
     if "seeds" in options.only:
         page += [
             "## Ten seeds", "",
-            "The same, in milliseconds a step and replica. Left: one process, one thread. Right: all cores busy, one thread a "
-            "process, the step rate of the whole machine.", "",
+            "The same, in milliseconds a step and replica. Left: one process, one thread. Right: ten seeds and all cores busy, "
+            "in one process that has a thread a core, and in a process a core with ten seeds and one thread each.", "",
             *many_seeds(options.pairs), "",
         ]  # fmt: skip
     if "diagnostics" in options.only:
