@@ -1,21 +1,29 @@
 """What the tests share: composed configurations, tiny data, and torch on one thread."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
+from composing import composing
 from omegaconf import DictConfig
 
-from labs import cells, config
-
-ROOT = Path(__file__).parents[1]
 for name in [name for name in os.environ if name.startswith("WANDB_")]:
     del os.environ[name]  # so that no test ever logs to the account of whoever runs it
-QUICK = ["logger=none", "trainer.epochs=2", "trainer.num_threads=1"]
+
+
+@pytest.hookimpl(tryfirst=True)  # before slow tests are deselected
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of the cases of a test marked `one_in(n)`, every n-th runs each time, and the others run with the slow tests."""
+    seen: Counter[str] = Counter()
+    for item in items:
+        if mark := item.get_closest_marker("one_in"):
+            test = item.nodeid.partition("[")[0]
+            if seen[test] % mark.args[0]:
+                item.add_marker(pytest.mark.slow)
+            seen[test] += 1
 
 
 @pytest.fixture(autouse=True)
@@ -27,11 +35,8 @@ def one_thread() -> None:
 @pytest.fixture
 def compose_config() -> Iterator[Callable[..., DictConfig]]:
     """Compose conf/ with overrides, as train.py does."""
-    config.register()
-    cells.register()
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        yield lambda *overrides: compose("config", overrides=[*QUICK, *overrides])
+    with composing() as compose:
+        yield compose
 
 
 @pytest.fixture

@@ -67,6 +67,7 @@ SWEPT = [  # with a good job before the bad one
 ]  # fmt: skip
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(("overrides", "line"), [*ALONE, *((["-m", *overrides], line) for overrides, line in SWEPT)])
 def test_bad_input_is_one_line_before_anything_is_written(tmp_path: Path, overrides: list[str], line: str) -> None:
     ended = program(tmp_path, *overrides)

@@ -59,6 +59,7 @@ def scheduled(compose_config: Compose, name: str, /, *overrides: str, **argument
     return cfg
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", OFFERED)
 def test_every_scheduler_of_torch(compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     resumes(monkeypatch, scheduled(compose_config, name, **ARGUMENTS.get(name, {})), tmp_path)

@@ -28,13 +28,15 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(autouse=True)
 def nothing_pending(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    # In the background of a shell, SIGINT comes ignored, and would stay so.
-    at_first = signal.signal(signal.SIGINT, signal.default_int_handler)
+    # In the background of a shell SIGINT comes ignored, and under nohup SIGHUP, and would stay so.
+    as_in_a_terminal = {signal.SIGINT: signal.default_int_handler}
+    at_first = {number: signal.signal(number, as_in_a_terminal.get(number, signal.SIG_DFL)) for number in signals.SIGNALS}
     before = {number: signal.getsignal(number) for number in signals.SIGNALS}
     monkeypatch.setattr(signals, "_state", signals._State())
     yield
     assert {number: signal.getsignal(number) for number in before} == before
-    signal.signal(signal.SIGINT, at_first)
+    for number, handler in at_first.items():
+        signal.signal(number, handler)
 
 
 def send(number: int) -> None:

@@ -165,7 +165,7 @@ class TestPower:
         one, other = rng.normal(0, 1, (2, 6))
         difference = inference.detectable(one, other)
         spread = math.sqrt((one.var(ddof=1) + other.var(ddof=1)) / 2)
-        found = [stats.ttest_ind(a, b).pvalue < 0.05 for a, b in rng.normal([[0], [difference]], spread, (3000, 2, 6))]
+        found = [stats.ttest_ind(a, b).pvalue < 0.05 for a, b in rng.normal([[0], [difference]], spread, (1500, 2, 6))]
         assert np.mean(found) == pytest.approx(0.8, abs=0.03)
 
     def test_three_against_three_can_show_nothing(self):

@@ -35,7 +35,7 @@ def hostile(request, tmp_path):
 
 @pytest.mark.parametrize(
     "hostile",
-    [pytest.param(name, id=kind, marks=[] if kind in ("mathtext", "a terminal's") else pytest.mark.slow)
+    [pytest.param(name, id=kind, marks=[] if kind == "mathtext" else pytest.mark.slow)
      for kind, name in NAMES.items()],
     indirect=True,
 )  # fmt: skip

@@ -110,13 +110,8 @@ def planned(project: Project) -> tuple[str, list[str]]:
     return re.split("  +", job)[1], [line.strip() for line in lines if line.startswith("    ")]
 
 
-def some_fast(kinds: dict[str, Damage]) -> list[Any]:
-    """All kinds of damage, of which every third is tried each time and the others with the slow tests."""
-    marks = [() if number % 3 == 0 else pytest.mark.slow for number in range(len(kinds))]
-    return [pytest.param(damage, id=name, marks=mark) for (name, damage), mark in zip(kinds.items(), marks, strict=True)]
-
-
-@pytest.mark.parametrize("damage", some_fast(REFUSED))
+@pytest.mark.one_in(3)
+@pytest.mark.parametrize("damage", REFUSED.values(), ids=REFUSED)
 def test_what_the_plan_refuses_the_job_refuses_with_the_same_line(study: Project, damage: Damage) -> None:
     run = study.run("s", "mlp-digits-depth=1-plain")
     damage(run)
@@ -135,7 +130,8 @@ def test_what_the_plan_refuses_the_job_refuses_with_the_same_line(study: Project
     assert contents(run) == before
 
 
-@pytest.mark.parametrize("damage", some_fast(SET_ASIDE))
+@pytest.mark.one_in(3)
+@pytest.mark.parametrize("damage", SET_ASIDE.values(), ids=SET_ASIDE)
 def test_what_the_plan_sets_aside_the_job_sets_aside_and_measures_again(study: Project, damage: Damage) -> None:
     run = study.run("s", "mlp-digits-depth=1-plain")
     measured = read_json(run / "result.json")["test_acc"]
@@ -152,6 +148,7 @@ def test_what_the_plan_sets_aside_the_job_sets_aside_and_measures_again(study: P
     assert planned(study) == ("done", [])
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(("said", "damage"), LOST.items(), ids=LOST)
 def test_what_a_finished_run_has_lost_is_told_and_nothing_is_trained(study: Project, said: str, damage: Damage) -> None:
     run = study.run("s", "mlp-digits-depth=1-plain")
@@ -194,6 +191,7 @@ def test_the_plan_says_that_another_process_trains_a_run(study: Project) -> None
     assert planned(study)[0] == "missing"
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("place", ["multirun", "multirun/s", "multirun/s/{cell}", "multirun/s/{cell}/.hydra"])
 @pytest.mark.parametrize("mode", [["-m"], []], ids=["sweep", "run"])
 def test_a_file_where_the_directory_of_a_cell_belongs_is_one_line(study: Project, place: str, mode: list[str]) -> None:

@@ -19,6 +19,7 @@ def test_a_number_in_a_file_where_text_belongs_is_refused(project: Project) -> N
         )
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     ("overrides", "line"),
     [
@@ -41,6 +42,7 @@ def test_what_a_later_job_would_stumble_over_stops_the_first(project: Project, o
     assert project.written() == []
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     ("overrides", "line"),
     [

@@ -211,6 +211,7 @@ for name in ("a", "b"):
 """
 
 
+@pytest.mark.slow
 def test_wandb_dying_in_the_middle_is_one_warning_a_run_and_the_next_job_has_it_back(tmp_path: Path) -> None:
     command = [sys.executable, "-c", DYING, str(tmp_path)]
     ended = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=600)

@@ -145,6 +145,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", REFUSED)
 def test_an_engine_that_does_not_cover_the_run_is_refused_before_it_begins(
     compose_config: Compose, tmp_path: Path, name: str
