@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from multirun_analysis import axes as axis
 from multirun_analysis import finding, groups, images, initialisation, outcomes, published, shortfall, statistics, status
 from multirun_analysis.collect import Frames
 
@@ -103,9 +104,11 @@ def notices(frames: Frames) -> list[str]:
     if len(studies := sorted(runs["study"].dropna().unique())) > 1:
         lines.append(f"Runs of {len(studies)} studies ({', '.join(studies)}); seeds of one configuration count together.")
     if (number := runs["group"].nunique()) > 1:
-        swept = {key.removeprefix("config.") for key in (groups.RESIDUAL, *groups.DEPTH)} | {"group", "depth", "residual"}
+        axes = frames.axes
+        swept = {column.removeprefix("config.") for key in axes.keys for column in axis.columns_of(key)}
+        swept |= {"group", "depth", "residual", *axes.keys, *(key for each in axes.keys for key in axes.follows.get(each, ()))}
         told = [key for key in groups.differences(runs).columns if key not in swept]
-        configurations = groups.by_configuration(runs).nunique()
+        configurations = groups.by_configuration(runs, axes).nunique()
         if configurations > 1 and not told:
             told = ["how they reach a depth"]
         if configurations < number:

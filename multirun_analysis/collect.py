@@ -10,7 +10,7 @@ filled in: what a run did not write is missing. Directories are read, never writ
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from multirun_analysis import groups, markup
+from multirun_analysis.axes import DEPTH_STUDY, Axes, find
 from multirun_analysis.plan import Plan, is_planned, read_plan, unstarted
 from multirun_analysis.result import METRICS
 from multirun_analysis.rundir import FILES, Run, command_of, read_run
@@ -77,8 +78,9 @@ LAYER_COLUMNS = ("run", "epoch", "layer", "name", "fraction", *QUANTITIES)
 class Frames:
     """What was found. The `run` of the other frames refers to `runs.run`; `problems` are about folders, not about a run.
 
-    `correct` has a row per run that tells which test images it got right: `classes` and `images` (how many of each class) are
-    JSON lists, `correct` the bits of the images in order of their class, packed, in base64.
+    `axes` says along what the groups of `runs` are drawn. `correct` has a row per run that tells which test images it got
+    right: `classes` and `images` (how many of each class) are JSON lists, `correct` the bits of the images in order of their
+    class, packed, in base64.
     """
 
     runs: pd.DataFrame
@@ -86,6 +88,20 @@ class Frames:
     layers: pd.DataFrame
     problems: tuple[str, ...] = ()
     correct: pd.DataFrame = field(default_factory=lambda: typed_correct(pd.DataFrame(columns=list(CORRECT_COLUMNS))))
+    axes: Axes = DEPTH_STUDY
+
+    def along(
+        self, x: str | None = None, hue: str | None = None, facets: Sequence[str] = (), metric: str = "test_acc"
+    ) -> "Frames":
+        """The same runs, grouped and sorted along these axes; see `axes.find` for what None means.
+
+        Raises:
+            ValueError: for axes that these runs do not have.
+        """
+        runs = self.runs.copy()
+        axes = find(runs, x, hue, facets, metric)
+        runs = groups.assign(runs, axes)
+        return replace(self, runs=runs.iloc[groups.sorted_order(runs, axes)].reset_index(drop=True), axes=axes)
 
 
 def collect(directories: Sequence[Path], *, with_layers: bool = True) -> Frames:
@@ -118,15 +134,18 @@ def collect(directories: Sequence[Path], *, with_layers: bool = True) -> Frames:
     for folder, plan in plans.items():
         rows += [_missing_row(path, row, base, plan) for path, row in unstarted(folder, plan, started)]
     rows = [_cleaned(row) for row in rows]
-    runs = groups.assign(typed(pd.DataFrame(rows, columns=_columns(rows))))
-    problems += _different_data(runs)
-    order = groups.sorted_order(runs)
+    runs = typed(pd.DataFrame(rows, columns=_columns(rows)))
+    groups.fill_in_defaults(runs)
+    axes = find(runs)
+    runs = groups.assign(runs, axes)
+    problems += _different_data(runs, axes)
+    order = groups.sorted_order(runs, axes)
     runs = runs.iloc[order].reset_index(drop=True)
     runs["run"] = np.arange(len(runs))
 
     number = {int(row): position for position, row in enumerate(order)}
     numbered = sorted((number[row], run) for row, run in enumerate(read))
-    return Frames(runs, _epochs(numbered), _layers(numbered), tuple(problems), _correct(numbered))
+    return Frames(runs, _epochs(numbered), _layers(numbered), tuple(problems), _correct(numbered), axes)
 
 
 def typed(runs: pd.DataFrame) -> pd.DataFrame:
@@ -218,14 +237,13 @@ def _row(run: Run, base: Path, plans: dict[Path, Plan]) -> dict[str, Any]:
     }
 
 
-def _different_data(runs: pd.DataFrame) -> list[str]:
+def _different_data(runs: pd.DataFrame, axes: Axes) -> list[str]:
     """A line for each configuration whose runs did not see the same images, as happens when a folder of images changes."""
-    by_configuration = runs.groupby(groups.by_configuration(runs), sort=False)
     return [
         f"{group}: its runs were {did} {count} different versions of the images, so their accuracies do not compare"
         for column, did in (("data", "trained on"), ("test_data", "tested on"))
-        for group, count in by_configuration[column].nunique().items()
-        if count > 1
+        for group, own in groups.by_dataset(runs, groups.by_configuration(runs, axes))
+        if (count := own[column].nunique()) > 1
     ]
 
 

@@ -1,26 +1,22 @@
-"""Which runs may be compared: a group holds the cells that differ in depth and `model.residual` and in nothing else.
+"""Which runs may be compared: a group holds the cells that differ in the x axis and in the arm, and in nothing else.
 
-Runs that differ in anything else (data set, optimizer, epochs, …) belong to different groups and are never averaged or paired.
+These are depth and `model.residual` unless a study varies something else (see `axes`). Runs that differ in anything else (data
+set, optimizer, epochs, …) belong to different groups and are never averaged or paired.
 So do runs that were trained or tested on different images, as when a folder of images has changed. Groups are named by the
 configuration keys that tell them apart, such as `dataset=mnist, optimizer.lr=0.01`.
 """
 
-import re
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from run_contract import ADDED, NOT_IN_HASH
+from multirun_analysis import axes as axis
+from multirun_analysis.axes import ABSENT, DEPTH_STUDY, Axes, deciding_columns, natural
+from run_contract import ADDED
 
 Key = tuple[tuple[str, str], ...]  # the configuration keys in which runs differ, with their values
 
-ABSENT = "—"  # shown for a key that a configuration does not have
-
-RESIDUAL = "config.model.residual"
-# Keys that set the depth. They tell groups apart only if one depth is reached in several ways, as by two lists of widths.
-DEPTH = ("config.model.depth", "config.model.widths", "config.model.filters", "config.model.blocks_per_stage")
 # Columns with the fingerprints of the images a run has seen, and their names in the name of a group.
 IMAGES = {"data": "training images", "test_data": "test images"}
 UNKNOWN = "unknown"
@@ -28,27 +24,30 @@ UNKNOWN = "unknown"
 NAMED_FIRST = ("config.dataset.name", "config.model.name", "config.optimizer._target_", "config.model.shortcut")
 
 
-def assign(runs: pd.DataFrame) -> pd.DataFrame:
-    """Fill in `group`, `counted` and `reason`.
+def assign(runs: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> pd.DataFrame:
+    """Fill in `group`, `counted` and `reason`, and add the columns of axes that are no columns of `runs` yet.
 
     Statistics use the runs that are counted: those that are done, have a known configuration, and are the only one of their
     group, depth, residual and seed. `reason` says why any other run is not counted.
     """
-    _fill_in_defaults(runs)
-    runs["group"] = _by_images(runs, by_configuration(runs))
-    runs["reason"] = pd.Series(_reasons(runs, _known(runs)), dtype="str", index=runs.index)
+    runs["group"] = _by_images(runs, by_configuration(runs, axes))
+    runs[axes.x] = axis.typed(runs, axes.x, numeric=axes.is_numeric)
+    runs[axes.arm] = axis.typed(runs, axes.arm, numeric=False)
+    runs["reason"] = pd.Series(_reasons(runs, _known(runs), axes), dtype="str", index=runs.index)
     runs["counted"] = runs["reason"].isna()
     return runs
 
 
-def by_configuration(runs: pd.DataFrame) -> pd.Series:
+def by_configuration(runs: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> pd.Series:
     """The group of each run by its configuration alone, whatever images it saw; missing if the configuration is unknown."""
-    deciding = deciding_columns(runs)
-    varying = [key for key in deciding if key != RESIDUAL and runs[key].nunique(dropna=False) > 1]
+    drawn = {column for key in axes.keys for column in axis.columns_of(key)}
+    drawn |= {column for key in axes.keys for other in axes.follows.get(key, ()) for column in axis.columns_of(other)}
+    by_depth = axes.is_depth or "depth" in axes.follows.get(axes.x, ())
+    varying = [key for key in deciding_columns(runs) if runs[key].nunique(dropna=False) > 1]
     known = _known(runs)
     table = runs.loc[known, varying].fillna(ABSENT)
-    ordinary = table[[key for key in varying if key not in DEPTH]]
-    depth_keys = [key for key in varying if key in DEPTH]
+    ordinary = table[[key for key in varying if key not in drawn]]
+    depth_keys = [key for key in varying if by_depth and key in axis.columns_of("depth")]
 
     keys: dict[Any, Key] = {row: tuple(zip(ordinary.columns, ordinary.loc[row], strict=True)) for row in table.index}
     members: dict[Key, list[Any]] = {}
@@ -58,7 +57,7 @@ def by_configuration(runs: pd.DataFrame) -> pd.Series:
         if ambiguous := _ambiguous(runs.loc[rows], depth_keys):
             keys |= {row: (*key, *zip(ambiguous, table.loc[row, ambiguous], strict=True)) for row in rows}
 
-    names = _names(list(dict.fromkeys(keys.values())), runs[known])
+    names = _names(list(dict.fromkeys(keys.values())), runs[known], axes)
     return pd.Series([names[keys[row]] if row in keys else None for row in runs.index], runs.index, dtype="str")
 
 
@@ -70,7 +69,7 @@ def _by_images(runs: pd.DataFrame, group: pd.Series) -> pd.Series:
     """
     group = group.copy()
     for column, what in IMAGES.items():
-        for name, own in runs.groupby(group, sort=False):
+        for name, own in by_dataset(runs, group):
             if own[column].nunique() < 2:
                 continue
             ended = own["status"].isin(["done", "diverged"])
@@ -80,15 +79,17 @@ def _by_images(runs: pd.DataFrame, group: pd.Series) -> pd.Series:
     return group
 
 
+def by_dataset(runs: pd.DataFrame, group: pd.Series) -> list[tuple[str, pd.DataFrame]]:
+    """The runs of each group, apart where the group holds several data sets, with the name of the group."""
+    datasets = [key for key in deciding_columns(runs) if key.startswith("config.dataset.")]
+    parts = runs[group.notna()].groupby([group[group.notna()], *datasets], sort=False, dropna=False)
+    return [(str(name[0]), own) for name, own in parts]
+
+
 def _known(runs: pd.DataFrame) -> pd.Series:
     """Whether the configuration of each run is known."""
     deciding = deciding_columns(runs)
     return runs[deciding].notna().any(axis=1) if deciding else pd.Series(False, index=runs.index)
-
-
-def deciding_columns(runs: pd.DataFrame) -> list[str]:
-    """The `config.*` columns that decide a run's numbers."""
-    return [key for key in runs.columns if key.startswith("config.") and not _is_under(key, NOT_IN_HASH)]
 
 
 def differences(runs: pd.DataFrame) -> pd.DataFrame:
@@ -112,39 +113,29 @@ def left_over(runs: pd.DataFrame) -> pd.Series:
     return runs["planned"].eq(False).fillna(False).astype(bool)
 
 
-def sorted_order(runs: pd.DataFrame) -> np.ndarray:
-    """Positions of the rows sorted by group, depth, residual, seed and path, missing values last.
+def sorted_order(runs: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> np.ndarray:
+    """Positions of the rows sorted by group, x axis, arm, depth, residual, seed and path, missing values last.
 
     Numbers within texts are compared as numbers.
     """
+    columns = list(dict.fromkeys([*axes.cell, "depth", "residual", "cell", "seed", "path"]))
     keys = pd.DataFrame(index=runs.index)
-    for column in ("group", "cell", "path"):
-        rank = {text: position for position, text in enumerate(sorted(runs[column].dropna().unique(), key=natural))}
-        keys[column] = runs[column].map(rank).astype("float64")
-    for column in ("depth", "residual", "seed"):
-        keys[column] = runs[column].astype("Float64").astype("float64")
-    ordered = keys.sort_values(["group", "depth", "residual", "cell", "seed", "path"], na_position="last", kind="stable")
-    return ordered.index.to_numpy()
+    for column in columns:
+        if pd.api.types.is_numeric_dtype(runs[column]) or runs[column].dtype == "boolean":
+            keys[column] = runs[column].astype("Float64").astype("float64")
+        else:
+            rank = {text: position for position, text in enumerate(axis.in_order(runs[column]))}
+            keys[column] = runs[column].map(rank).astype("float64")
+    return keys.sort_values(columns, na_position="last", kind="stable").index.to_numpy()
 
 
-def natural(text: str) -> list[Any]:
-    """A sort key that puts depth=5 before depth=10 and lr=0.001 before lr=0.01."""
-    parts = re.split(r"([0-9]+(?:\.[0-9]+)?)", text)
-    return [(0, float(part), "") if number % 2 else (1, 0, part) for number, part in enumerate(parts) if part]
-
-
-def _fill_in_defaults(runs: pd.DataFrame) -> None:
+def fill_in_defaults(runs: pd.DataFrame) -> None:
     """Give runs that lack a key its default, if the key was added later and applies to the `_target_` of that branch."""
     for name, default in ADDED.items():
         key, target = f"config.{name}", f"config.{name.rpartition('.')[0]}._target_"
         if key in runs.columns and target in runs.columns:
             lacks = runs[key].isna() & runs[target].isin(runs.loc[runs[key].notna(), target])
             runs.loc[lacks, key] = default
-
-
-def _is_under(key: str, branches: Iterable[str]) -> bool:
-    name = key.removeprefix("config.")
-    return any(name == branch or name.startswith(f"{branch}.") for branch in branches)
 
 
 def _ambiguous(rows: pd.DataFrame, depth_keys: list[str]) -> list[str]:
@@ -154,15 +145,16 @@ def _ambiguous(rows: pd.DataFrame, depth_keys: list[str]) -> list[str]:
     return [key for key in depth_keys if (values[key] > 1).any()]
 
 
-def _names(keys: list[Key], runs: pd.DataFrame) -> dict[Key, str]:
+def _names(keys: list[Key], runs: pd.DataFrame, axes: Axes) -> dict[Key, str]:
     """Name each group by as few `key=value` as tell all of them apart. A single group is named `model on data set`."""
     if len(keys) == 1:
-        model, dataset = (next(iter(runs[column].dropna()), column) for column in ("model", "dataset"))
+        model, dataset = (_all_of(runs[column], column) for column in ("model", "dataset"))
         return {keys[0]: f"{model} on {dataset}"}
     values = {key: dict(key) for key in keys}
+    first = [*(column for key in axes.named_first for column in axis.columns_of(key)), *NAMED_FIRST]
     preference = sorted(
         {name for key in keys for name, _ in key},
-        key=lambda name: (NAMED_FIRST.index(name) if name in NAMED_FIRST else len(NAMED_FIRST), name.endswith("_"), name),
+        key=lambda name: (first.index(name) if name in first else len(first), name.endswith("_"), name),
     )
     chosen: list[str] = []
     told_apart = 1
@@ -173,6 +165,11 @@ def _names(keys: list[Key], runs: pd.DataFrame) -> dict[Key, str]:
     return {key: ", ".join(_named(name, values[key][name]) for name in chosen if name in values[key]) for key in keys}
 
 
+def _all_of(names: pd.Series, absent: str) -> str:
+    """The one name, or all of them, as where the data set is the x axis."""
+    return ", ".join(sorted(names.dropna().unique(), key=natural)) or absent
+
+
 def _named(key: str, value: str) -> str:
     """Such as `dataset=mnist` for `config.dataset.name` and `optimizer=Adam` for `config.optimizer._target_`."""
     key = key.removeprefix("config.")
@@ -181,7 +178,7 @@ def _named(key: str, value: str) -> str:
     return f"{key.removesuffix('.name')}={value}"
 
 
-def _reasons(runs: pd.DataFrame, known: pd.Series) -> list[str | None]:
+def _reasons(runs: pd.DataFrame, known: pd.Series, axes: Axes) -> list[str | None]:
     """Why each run is not counted; None if it is."""
     reasons: list[str | None] = []
     for row, status, mismatch in zip(runs.index, runs["status"], runs["mismatch"], strict=True):
@@ -198,7 +195,8 @@ def _reasons(runs: pd.DataFrame, known: pd.Series) -> list[str | None]:
     ]
     latest_first = ended.sort_values(["started", "path"], ascending=False, na_position="last")
     position = {row: number for number, row in enumerate(runs.index)}
-    for _, same in latest_first.groupby(["group", "depth", "residual", "seed"], dropna=False):
+    cell = list(dict.fromkeys([*axes.cell, "depth", "residual"]))
+    for _, same in latest_first.groupby([*cell, "seed"], dropna=False):
         for row in same.index[1:]:
             reasons[position[row]] = f"same configuration and seed as {same['path'].iloc[0]}"
     return reasons

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from scipy import stats
 
-from multirun_analysis.groups import ABSENT
+from multirun_analysis.axes import ABSENT
 from multirun_analysis.inference import LEVEL
 from multirun_analysis.outcomes import ACCURACIES
 

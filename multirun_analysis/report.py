@@ -10,8 +10,9 @@ from pathlib import Path
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from multirun_analysis import groups, table
+from multirun_analysis import table
 from multirun_analysis.analysis import Analysis, counts
+from multirun_analysis.axes import natural
 from multirun_analysis.gallery import Image
 from multirun_analysis.markup import markdown
 from multirun_analysis.sections import SECTIONS
@@ -52,7 +53,7 @@ def report_html(analysis: Analysis, images: Sequence[Image]) -> str:
 
 def title(runs: pd.DataFrame) -> str:
     """Such as `Depth study: my_study`."""
-    studies = sorted(runs["study"].dropna().unique(), key=groups.natural)
+    studies = sorted(runs["study"].dropna().unique(), key=natural)
     return f"Depth study: {', '.join(studies)}" if studies else "Depth study"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from multirun_analysis import markup
-from multirun_analysis.groups import ABSENT
+from multirun_analysis.axes import ABSENT
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from multirun_analysis import groups
-from multirun_analysis.groups import ABSENT
+from multirun_analysis.axes import ABSENT
 from multirun_analysis.outcomes import ended
 from multirun_analysis.result import WITHOUT_CHECKPOINTS
 from multirun_analysis.statistics import NOT_COUNTED

@@ -3,7 +3,7 @@
 import pytest
 from synthetic import config, write_run, write_study
 
-from multirun_analysis import groups
+from multirun_analysis import axes, groups
 from multirun_analysis.analysis import analyse
 from multirun_analysis.collect import collect
 from multirun_analysis.statistics import compare_arms, summarize
@@ -158,7 +158,7 @@ def test_differences_and_what_is_shared(tmp_path):
 
 
 def test_sorting_is_by_number_not_by_text():
-    assert sorted(["depth=100", "depth=5", "depth=20"], key=groups.natural) == ["depth=5", "depth=20", "depth=100"]
+    assert sorted(["depth=100", "depth=5", "depth=20"], key=axes.natural) == ["depth=5", "depth=20", "depth=100"]
 
 
 def test_the_factory_changes_the_key_it_names():

@@ -1,0 +1,275 @@
+"""The axes of a study: the keys in which its configurations differ, and which of them tables and figures are drawn along.
+
+    axes = find(runs)                         what a report uses unless it is told otherwise
+    axes = find(runs, x="optimizer.lr")       by a configuration key, as it is typed on the command line, or by depth
+
+A key that is settled by others is no axis of its own: with `dataset=mnist,cifar10` every key that the data set brings along
+varies, and follows `dataset.name`.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from run_contract import NOT_IN_HASH
+
+DEPTH, RESIDUAL = "depth", "residual"
+# Keys that set the depth. Where depth is an axis, they tell groups apart only if one depth is reached in several ways.
+DEPTH_KEYS = ("model.depth", "model.widths", "model.filters", "model.blocks_per_stage")
+RESIDUAL_KEY = "model.residual"
+# Keys that a reader thinks of first, in this order: the others follow from them where they can.
+FIRST = ("dataset.name", "dataset._target_", "model.name", "model._target_", DEPTH, RESIDUAL, "optimizer._target_",
+         "scheduler._target_", "model.shortcut", "model.width", "optimizer.lr", "trainer.batch_size")  # fmt: skip
+NAMES = {
+    "optimizer.lr": "learning rate", "trainer.batch_size": "batch size (images)", "model.width": "width (units a layer)",
+    "optimizer.weight_decay": "weight decay", "optimizer.momentum": "momentum", "trainer.epochs": "epochs",
+    "dataset.name": "data set", "model.name": "model", "model.shortcut": "shortcut", "optimizer._target_": "optimizer",
+    "scheduler._target_": "scheduler", "model.dropout": "dropout", "dataset.val_size": "validation images",
+}  # fmt: skip
+METRICS = {
+    "test_acc": "test accuracy (%)", "val_acc": "validation accuracy (%)", "train_acc": "training accuracy (%)",
+    "test_loss": "test loss (nats)", "val_loss": "validation loss (nats)", "train_loss": "training loss (nats)",
+}  # fmt: skip
+ABSENT = "—"  # in place of a key that a configuration does not have
+
+
+@dataclass(frozen=True)
+class Axes:
+    """Which columns of `runs` the tables and figures are about.
+
+    Attributes:
+        x: the column on the x axis: `depth`, or a configuration key.
+        arm: the column whose two values are compared with each other: `residual`, or a key with two values. Where it does not
+            vary, there is one arm and nothing is compared.
+        arms: the values of `arm`, with their names, the first one the reference.
+        facets: the other keys that vary. Cells that differ in one of them belong to different groups.
+        named_first: facets that the names of groups begin with.
+        is_numeric: whether x is a number; else `order` has its values, in the order in which they are drawn.
+        order: see above.
+        follows: for each axis, the keys that vary with it.
+        metric: what the figures along x show and by which cells are ranked.
+    """
+
+    x: str = DEPTH
+    arm: str = RESIDUAL
+    arms: tuple[tuple[Any, str], ...] = ((False, "plain"), (True, "residual"))
+    facets: tuple[str, ...] = ()
+    named_first: tuple[str, ...] = ()
+    is_numeric: bool = True
+    order: tuple[str, ...] = ()
+    follows: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    metric: str = "test_acc"
+
+    @property
+    def cell(self) -> list[str]:
+        """The columns that tell cells apart."""
+        return ["group", self.x, self.arm]
+
+    @property
+    def is_depth(self) -> bool:
+        return self.x == DEPTH
+
+    @property
+    def is_residual(self) -> bool:
+        return self.arm == RESIDUAL
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The axes that are not facets."""
+        return (self.x, self.arm)
+
+    def place(self, value: Any) -> float:
+        """Where a value of x is drawn: at its number, or at its position in the order."""
+        return float(value) if self.is_numeric else float(self.order.index(value))
+
+    def sorted(self, values: Iterable[Any]) -> list[Any]:
+        """Values of x in the order in which they are drawn, each once."""
+        return sorted({value for value in values if pd.notna(value)}, key=self.place)
+
+
+DEPTH_STUDY = Axes()
+
+
+def find(
+    runs: pd.DataFrame, x: str | None = None, arm: str | None = None, facets: Sequence[str] = (), metric: str = "test_acc"
+) -> Axes:
+    """Choose the axes of these runs.
+
+    By default x is the depth where it varies, else the number with most values, else what has most values; the arms are plain
+    and residual where both are there, else any other axis with two values that is not x.
+
+    Args:
+        runs: the runs, with `config.*` columns as text.
+        x, arm: use these. A key need not vary.
+        facets: keys to name first in the names of groups.
+        metric: one of `METRICS`.
+
+    Raises:
+        ValueError: for a key that no configuration has, for an arm with more than two values, or for an unknown metric.
+    """
+    if metric not in METRICS:
+        raise ValueError(f"metric {metric}: must be one of {', '.join(METRICS)}")
+    chosen = {name: _checked(runs, key, name) for name, key in (("x", x), ("hue", arm)) if key is not None}
+    for key in facets:
+        _checked(runs, key, "facet")
+    x, arm = chosen.get("x"), chosen.get("hue")
+    if x is not None and x == arm:
+        raise ValueError(f"hue {arm}: is the x axis already; name another key")
+    found, follows = independent(runs, [key for key in (x, arm) if key is not None])
+    values = {key: texts(runs, key) for key in {*found, *chosen.values()}}
+    numbers = [key for key in found if is_number(values[key])]
+    if arm is None:
+        two = [key for key in found if key != x and values[key].nunique() == 2]
+        two.sort(key=lambda key: key in numbers)  # a choice between two things before two of many numbers
+        others = [key for key in found if key not in (x, *two[:1])]
+        arm = RESIDUAL if RESIDUAL in two else two[0] if two and (x or others) else RESIDUAL
+    if x is None:
+        rest = [key for key in found if key != arm]
+        most = sorted(rest, key=lambda key: (key != DEPTH, key not in numbers, -values[key].nunique(), found.index(key)))
+        x = most[0] if most else DEPTH
+    if arm != RESIDUAL and texts(runs, arm).nunique() > 2:
+        number = texts(runs, arm).nunique()
+        raise ValueError(f"hue {arm}: has {number} values here, and two are compared; make it the x axis or a facet")
+    own = values.get(x, texts(runs, x))
+    numeric = x == DEPTH or is_number(own)
+    return Axes(
+        x=x, arm=arm, facets=tuple(key for key in found if key not in (x, arm)), named_first=tuple(facets),
+        arms=DEPTH_STUDY.arms if arm == RESIDUAL else tuple((value, short(arm, value)) for value in in_order(texts(runs, arm))),
+        is_numeric=numeric, order=() if numeric else tuple(in_order(own)), follows=follows, metric=metric,
+    )  # fmt: skip
+
+
+def independent(runs: pd.DataFrame, given: Sequence[str] = ()) -> tuple[list[str], dict[str, tuple[str, ...]]]:
+    """The keys that vary and are not settled by those before them, and for each the keys that it settles.
+
+    Args:
+        runs: the runs.
+        given: keys to be taken first.
+    """
+    varying = [key for key in _candidates(runs) if texts(runs, key).nunique() > 1]
+    ranked = sorted(varying, key=lambda key: (key not in given, FIRST.index(key) if key in FIRST else len(FIRST), key))
+    table = pd.DataFrame({key: texts(runs, key) for key in ranked}).dropna().drop_duplicates()
+    found: list[str] = []
+    follows: dict[str, list[str]] = {}
+    for key in ranked:
+        settled = next((other for other in found if _settles(table, [other], key)), None)
+        if settled is not None:
+            follows.setdefault(settled, []).append(key)
+        elif found and _settles(table, found, key) and key not in (DEPTH, RESIDUAL, *given):
+            follows.setdefault(found[0], []).append(key)
+        else:
+            found.append(key)
+    return found, {key: tuple(keys) for key, keys in follows.items()}
+
+
+def _settles(table: pd.DataFrame, keys: list[str], key: str) -> bool:
+    return len(table[[*keys, key]].drop_duplicates()) == len(table[keys].drop_duplicates())
+
+
+def _candidates(runs: pd.DataFrame) -> list[str]:
+    """Depth and residual, and the deciding keys other than those that set them."""
+    told = (RESIDUAL_KEY, *(DEPTH_KEYS if runs[DEPTH].nunique() > 1 else ()))
+    keys = [column.removeprefix("config.") for column in deciding_columns(runs)]
+    return [DEPTH, RESIDUAL, *(key for key in keys if key not in told)]
+
+
+def deciding_columns(runs: pd.DataFrame) -> list[str]:
+    """The `config.*` columns that decide a run's numbers."""
+    return [key for key in runs.columns if key.startswith("config.") and not is_under(key, NOT_IN_HASH)]
+
+
+def is_under(key: str, branches: Iterable[str]) -> bool:
+    """Whether a key, with or without `config.`, is one of these or in one of them."""
+    name = key.removeprefix("config.")
+    return any(name == branch or name.startswith(f"{branch}.") for branch in branches)
+
+
+def columns_of(key: str) -> tuple[str, ...]:
+    """The `config.*` columns that an axis stands for."""
+    keys = {DEPTH: DEPTH_KEYS, RESIDUAL: (RESIDUAL_KEY,)}.get(key, (key,))
+    return tuple(f"config.{each}" for each in keys)
+
+
+def texts(runs: pd.DataFrame, key: str) -> pd.Series:
+    """The values of an axis as text, with `ABSENT` where a known configuration has none; missing where it is not known."""
+    if key in (DEPTH, RESIDUAL):
+        return runs[key].astype("object").map(str, na_action="ignore")
+    deciding = deciding_columns(runs)
+    known = runs[deciding].notna().any(axis=1) if deciding else pd.Series(False, runs.index)
+    column = runs.get(f"config.{key}", pd.Series(None, runs.index, dtype="str"))
+    return column.astype("object").fillna(ABSENT).where(known)
+
+
+def typed(runs: pd.DataFrame, key: str, *, numeric: bool) -> pd.Series:
+    """The column of `runs` for an axis: numbers, or text."""
+    if key in (DEPTH, RESIDUAL):
+        return runs[key]
+    values = texts(runs, key)
+    return pd.to_numeric(values, errors="coerce").astype("float64") if numeric else values.astype("str")
+
+
+def is_number(values: pd.Series) -> bool:
+    """Whether all values are numbers. true and false are none."""
+    found = [_number(text) for text in values.dropna().unique()]
+    return bool(found) and None not in found
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def in_order(values: pd.Series) -> list[str]:
+    """The values, each once, with numbers in texts compared as numbers, and false before true."""
+    return sorted(values.dropna().unique(), key=natural)
+
+
+def natural(text: str) -> list[Any]:
+    """A sort key that puts depth=5 before depth=10 and lr=0.001 before lr=0.01."""
+    parts = re.split(r"([0-9]+(?:\.[0-9]+)?(?:e-?[0-9]+)?)", text)
+    return [(0, float(part), "") if number % 2 else (1, 0, part) for number, part in enumerate(parts) if part]
+
+
+def _checked(runs: pd.DataFrame, key: str, name: str) -> str:
+    """The axis of this name.
+
+    Raises:
+        ValueError: if no configuration has it.
+    """
+    key = {"model.depth": DEPTH, RESIDUAL_KEY: RESIDUAL, "dataset": "dataset.name", "model": "model.name"}.get(key, key)
+    if key in (DEPTH, RESIDUAL) or f"config.{key}" in runs.columns:
+        return key
+    varying, _ = independent(runs)
+    raise ValueError(f"{name} {key}: no run has this key; what varies here is {', '.join(varying) or 'nothing'}")
+
+
+# ── words ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def label(key: str, models: Iterable[str] = ()) -> str:
+    """What an axis is called on a figure, such as `depth (hidden layers)` or `learning rate`."""
+    if key == DEPTH:
+        counted = sorted({{"mlp": "hidden layers", "cnn": "convolutions"}.get(model, "layers") for model in models})
+        return f"depth ({' or '.join(counted) or 'layers'})"
+    return NAMES.get(key, key)
+
+
+def heading(key: str) -> str:
+    """What an axis is called at the head of a column: Depth, Residual, or the key as typed."""
+    return {DEPTH: "Depth", RESIDUAL: "Residual"}.get(key, key)
+
+
+def short(key: str, value: str) -> str:
+    """A value as people write it: a class by its own name, `weight_decay=0` for a bare number, true or false."""
+    if key.endswith("_target_"):
+        return value.rpartition(".")[2]
+    if re.fullmatch(r"[-+0-9.e]+|true|false|null", value):
+        return f"{key.rpartition('.')[2]}={value}"
+    return value
