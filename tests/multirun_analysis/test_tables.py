@@ -88,8 +88,8 @@ def test_the_depth_that_is_too_deep_has_a_row_for_each_margin():
     assert [[cell.text for cell in row[:3]] for row in table.rows[-4:]] == [
         ["2.5", "50", "50 to deeper than 50"],
         ["3.0", "deeper than 50", "50 to deeper than 50"],
-        ["5.0", "deeper than 50", "no spread: none"],
-        ["10.0", "deeper than 50", "no spread: none"],
+        ["5.0", "deeper than 50", "one depth: none"],
+        ["10.0", "deeper than 50", "one depth: none"],
     ]
     few = comparisons.shortfalls(shortfall.first_shortfall(frame(pairs(5, [90, 91], [95, 96]))))
     assert few.rows[0][2].text == "fewer than 5 runs: none"
