@@ -53,6 +53,19 @@ def test_what_a_run_got_right_is_read(tmp_path):
     assert frames.runs["note"].isna().all()
 
 
+def test_untrained_networks_are_not_compared(tmp_path):
+    for residual in (False, True):
+        right = np.arange(100) % 10 == 0
+        run = write_run(tmp_path / "s", 5, residual, result={"test_acc": 10.0, "epochs_run": 0, "best_epoch": 0,
+                                                             "test_data": "0123abcd", "num_classes": 2})  # fmt: skip
+        tell(run, right)
+    frames = collect([tmp_path / "s"])
+    assert len(frames.correct) == 2
+    assert images.one_pair(frames).empty
+    assert images.both_errors(frames).empty
+    assert images.by_class(frames).empty
+
+
 def test_early_runs_do_not_tell(tmp_path):
     write_run(tmp_path / "s")
     frames = collect([tmp_path / "s"])

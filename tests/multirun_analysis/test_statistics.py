@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from synthetic import frame, pairs
 
-from multirun_analysis import inference, statistics
+from multirun_analysis import inference, shortfall, statistics
 
 
 class TestSummary:
@@ -138,6 +138,26 @@ class TestTrainability:
     def test_the_best_of_many_validation_accuracies_is_not_asked(self):
         runs = frame([{"depth": 5, "test_acc": 50.0, "val_acc": 60.0, "dataset": "coins", "num_classes": 2}])
         assert statistics.trainability(runs)["trained"].item() == 0
+
+
+class TestUntrained:
+    """A run of 0 epochs measures a network at initialisation: its accuracy is in no mean and no test."""
+
+    ROWS = tuple(row | {"epochs_run": 0, "val_loss": 2.3} for row in pairs(5, [9, 10, 11, 12, 13], [10, 30, 12, 13, 14]))
+
+    def test_its_accuracy_is_in_no_mean(self):
+        summary = statistics.summarize(frame(self.ROWS))
+        assert summary[["n", "test_acc_n", "val_acc_n", "val_loss_n"]].to_numpy().tolist() == [[5, 0, 0, 5]] * 2
+
+    def test_nothing_is_tested(self):
+        runs = frame(self.ROWS)
+        assert statistics.compare_arms(runs).empty
+        assert statistics.trainability(runs).empty
+        assert shortfall.first_shortfall(runs).empty
+
+    def test_trained_ones_beside_it_are(self):
+        rows = [row | {"group": "trained", "epochs_run": 3} for row in self.ROWS]
+        assert statistics.compare_arms(frame([*self.ROWS, *rows]))["group"].tolist() == ["trained"]
 
 
 class TestSeeds:
