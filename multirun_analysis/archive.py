@@ -27,7 +27,13 @@ from multirun_analysis.collect import (
     typed_layers,
 )
 
-LATER = ("test_data", "test_acc_recalibrated")  # columns that reports of earlier versions lack
+LATER = (
+    "test_data",
+    "test_acc_recalibrated",
+    "launch",
+    "planned_first",
+    "planned_later",
+)  # columns that reports of earlier versions lack
 CORRECT = "test_correct.csv"  # the frame of correct test images, if any run tells them
 PROBLEMS = "problems.txt"  # lines about unreadable folders, if there are any
 

@@ -12,7 +12,7 @@ from multirun_analysis import drawing, published, selection
 from multirun_analysis.collect import Frames
 from multirun_analysis.drawing import COLOUR, GREY, MARKER, Place
 from multirun_analysis.inference import accuracy_interval
-from multirun_analysis.outcomes import chance_accuracy, ended
+from multirun_analysis.outcomes import chance_accuracy, ended, is_untrained
 
 TITLE = "Test accuracy against depth"
 CAPTION = "mean and 95 % interval over seeds, diverged ones at chance · dot: one seed"
@@ -50,7 +50,8 @@ def draw(frames: Frames) -> Figure:
                 err_style="bars", err_kws={"capsize": 2}, seed=0, legend=False, ax=ax,
             )  # fmt: skip
         else:
-            drawing.say(ax, "no finished run with a test accuracy")
+            untrained = is_untrained(own).any()
+            drawing.say(ax, "untrained networks (0 epochs)" if untrained else "no finished run with a test accuracy")
         handles = [drawing.arm_handle(arm, counted) for arm in arms]
         if published.is_depth_table(own):
             handles += _mark_published(ax, own["depth"], place, side)

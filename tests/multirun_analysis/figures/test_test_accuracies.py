@@ -35,6 +35,15 @@ def test_a_diverged_run_is_in_the_mean_as_chance(tmp_path):
     assert ax.lines[0].get_ydata() == pytest.approx([plain.fillna(10.0).mean()])
 
 
+def test_untrained_networks_are_not_drawn(tmp_path):
+    study = tmp_path / "s"
+    for seed in range(2):
+        write_run(study, 5, False, seed, result={"epochs_run": 0, "best_epoch": 0})
+    ax = test_accuracies.draw(collect([study])).axes[0]
+    assert [text.get_text() for text in ax.texts] == ["untrained networks (0 epochs)"]
+    assert not any(len(points.get_offsets()) for points in ax.collections)
+
+
 def test_published_values_are_marked_for_the_mnist_mlp_only(tmp_path):
     ax = test_accuracies.draw(collect([write_study(tmp_path / "m", depths=[5, 100], dataset__name="mnist")])).axes[0]
     crosses = next(line for line in ax.lines if line.get_marker() == "x")
