@@ -13,6 +13,7 @@ except (MemoryError, ImportError) as error:
     if isinstance(error, MemoryError) or "map segment" in str(error) or "allocate memory" in str(error):
         sys.exit("error: out of memory: pandas cannot be loaded; raise the limit on this process (ulimit -v)")
     raise
+from multirun_analysis.axes import METRICS
 from multirun_analysis.markup import one_line, visible
 from multirun_analysis.outcomes import MARGIN
 
@@ -35,6 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         help="difference in test accuracy that counts as none, in percentage points: the report tests whether "
                              "plain and residual networks differ by less, and says how many seeds it takes to see one "
                              "of this size (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--x", metavar="KEY", help="what goes on the x axis: depth or a configuration key, as optimizer.lr "
+                        "(default: depth where it varies, else the number with most values)")  # fmt: skip
+    parser.add_argument("--hue", metavar="KEY", help="the key whose two values are compared (default: model.residual)")
+    parser.add_argument("--facet", metavar="KEY", action="append", default=[], help="a key that names the panels first")
+    parser.add_argument("--metric", choices=METRICS, default="test_acc", help="what is drawn along x (default: %(default)s)")
     options = parser.parse_args(arguments)
     if bool(options.directories) == bool(options.load):
         parser.error("give either run folders or --load REPORT_DIR")
@@ -50,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             frames = archive.load(options.load)
         except (OSError, ValueError) as error:
             return _fail(f"cannot load {options.load}: {_line(error, options.load)}")
-        return _analyse(frames, options.out or options.load, margin=options.margin, to_wandb=options.wandb)
+        return _analyse(frames, options.out or options.load, options)
     try:
         frames = collect(options.directories, with_layers=not options.status)
     except NotADirectoryError as error:
@@ -67,25 +73,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(visible(status.report(frames)))
         return 0
-    return _analyse(frames, options.out or options.directories[0] / "report", margin=options.margin, to_wandb=options.wandb)
+    return _analyse(frames, options.out or options.directories[0] / "report", options)
 
 
-def _analyse(frames: Frames, out: Path, *, margin: float, to_wandb: bool) -> int:
+def _analyse(frames: Frames, out: Path, options: argparse.Namespace) -> int:
     from multirun_analysis import archive, table, tables  # not for --status: the drawing libraries take a second to import
     from multirun_analysis.analysis import analyse, counts
 
     try:
+        frames = frames.along(options.x, options.hue, options.facet, options.metric)
+    except ValueError as error:
+        return _fail(f"--{error}")
+    try:
         archive.prepare(out)
-        analysis = analyse(frames, margin)
+        analysis = analyse(frames, options.margin)
         archive.write(analysis, out)
     except OSError as error:
         return _fail(f"cannot write to {out}: {_line(error, out)}; --out DIR writes elsewhere")
-    overview = tables.overview(analysis.summary, analysis.differences)
+    overview = tables.overview(analysis.summary, analysis.differences, analysis.axes)
     if overview.rows:
         print(f"{overview.title}\n{table.text(overview)}")
     lines = [counts(frames.runs), *analysis.notices, "", *analysis.finding, "", f"report: {out / 'report.html'}"]
     print("\n".join(map(one_line, lines)))
-    if to_wandb:
+    if options.wandb:
         from multirun_analysis import wandb_run
 
         try:

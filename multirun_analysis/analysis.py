@@ -5,7 +5,20 @@ from dataclasses import dataclass
 import pandas as pd
 
 from multirun_analysis import axes as axis
-from multirun_analysis import finding, groups, images, initialisation, outcomes, published, shortfall, statistics, status
+from multirun_analysis import (
+    cells,
+    finding,
+    groups,
+    images,
+    initialisation,
+    outcomes,
+    published,
+    shortfall,
+    statistics,
+    status,
+    trend,
+)
+from multirun_analysis.axes import Axes
 from multirun_analysis.collect import Frames
 
 
@@ -25,6 +38,8 @@ class Analysis:
         both_errors: see `images.both_errors`.
         one_pair: see `images.one_pair`.
         by_class: see `images.by_class`.
+        cells: see `cells.every`.
+        best: see `cells.best`.
         finding: one paragraph per group.
         notices: remarks on the runs, one line each.
     """
@@ -40,8 +55,15 @@ class Analysis:
     both_errors: pd.DataFrame
     one_pair: pd.DataFrame
     by_class: pd.DataFrame
+    cells: pd.DataFrame
+    best: pd.DataFrame
     finding: list[str]
     notices: list[str]
+
+    @property
+    def axes(self) -> Axes:
+        """What the study varies."""
+        return self.frames.axes
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """The computed frames by the name of their CSV file."""
@@ -55,23 +77,34 @@ class Analysis:
             "seeds_and_images": self.both_errors,
             "image_by_image": self.one_pair,
             "classes": self.by_class,
+            "cells": self.cells,
+            "best": self.best,
         }
 
 
 def analyse(frames: Frames, margin: float = outcomes.MARGIN) -> Analysis:
     """Compute everything that the tables, the figures and the report show.
 
+    What is about depth (theory, published numbers, the depth of the first shortfall) and what compares networks image by image
+    is computed by depth, whatever the axes are.
+
     Args:
         frames: the runs.
         margin: percentage points of test accuracy below which a difference counts as none.
     """
-    runs = frames.runs
-    summary = statistics.summarize(runs)
-    differences = statistics.compare_arms(runs, margin)
-    shares = statistics.trainability(runs)
-    first = shortfall.first_shortfall(runs)
-    seeds = statistics.seeds_by_group(runs)
-    slopes = initialisation.slopes(frames)
+    runs, axes, by_depth = frames.runs, frames.axes, frames.by_depth()
+    summary = statistics.summarize(runs, axes)
+    differences = statistics.compare_arms(runs, margin, axes)
+    shares = statistics.trainability(runs, axes)
+    seeds = statistics.seeds_by_group(runs, axes)
+    first = shortfall.first_shortfall(by_depth.runs)
+    slopes = initialisation.slopes(by_depth)
+    best = cells.best(runs, axes)
+    if axes.is_depth and axes.is_residual:
+        found = finding.finding(runs, summary, differences, shares, first, seeds, slopes)
+    else:
+        found = trend.finding(runs, differences, seeds, axes)
+    found += trend.tuning(best, axes, cells.tuned(axes))
     return Analysis(
         frames=frames,
         summary=summary,
@@ -79,12 +112,14 @@ def analyse(frames: Frames, margin: float = outcomes.MARGIN) -> Analysis:
         shares=shares,
         shortfall=first,
         seeds=seeds,
-        comparison=published.compare(runs, summary),
+        comparison=published.compare(by_depth.runs, statistics.summarize(by_depth.runs)),
         slopes=slopes,
-        both_errors=images.both_errors(frames),
-        one_pair=images.one_pair(frames),
-        by_class=images.by_class(frames),
-        finding=finding.finding(runs, summary, differences, shares, first, seeds, slopes),
+        both_errors=images.both_errors(by_depth),
+        one_pair=images.one_pair(by_depth),
+        by_class=images.by_class(by_depth),
+        cells=cells.every(runs, axes),
+        best=best,
+        finding=found,
         notices=notices(frames),
     )
 

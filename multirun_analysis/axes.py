@@ -214,11 +214,12 @@ def typed(runs: pd.DataFrame, key: str, *, numeric: bool) -> pd.Series:
 
 def is_number(values: pd.Series) -> bool:
     """Whether all values are numbers. true and false are none."""
-    found = [_number(text) for text in values.dropna().unique()]
+    found = [as_number(text) for text in values.dropna().unique()]
     return bool(found) and None not in found
 
 
-def _number(text: str) -> float | None:
+def as_number(text: str) -> float | None:
+    """The number that a text is; None for any other text."""
     try:
         value = json.loads(text)
     except ValueError:
@@ -258,7 +259,12 @@ def label(key: str, models: Iterable[str] = ()) -> str:
     if key == DEPTH:
         counted = sorted({{"mlp": "hidden layers", "cnn": "convolutions"}.get(model, "layers") for model in models})
         return f"depth ({' or '.join(counted) or 'layers'})"
-    return NAMES.get(key, key)
+    return METRICS.get(key) or NAMES.get(key, key)
+
+
+def name(key: str) -> str:
+    """The same without its unit, such as `depth` or `learning rate`."""
+    return label(key).partition(" (")[0]
 
 
 def heading(key: str) -> str:

@@ -93,6 +93,12 @@ class Frames:
     correct: pd.DataFrame = field(default_factory=lambda: typed_correct(pd.DataFrame(columns=list(CORRECT_COLUMNS))))
     axes: Axes = DEPTH_STUDY
 
+    def by_depth(self) -> "Frames":
+        """The same runs, grouped by depth and by plain and residual networks."""
+        if self.axes.is_depth and self.axes.is_residual:
+            return self
+        return self._regrouped(replace(DEPTH_STUDY, metric=self.axes.metric))
+
     def along(
         self, x: str | None = None, hue: str | None = None, facets: Sequence[str] = (), metric: str = "test_acc"
     ) -> "Frames":
@@ -101,9 +107,10 @@ class Frames:
         Raises:
             ValueError: for axes that these runs do not have.
         """
-        runs = self.runs.copy()
-        axes = find(runs, x, hue, facets, metric)
-        runs = groups.assign(runs, axes)
+        return self._regrouped(find(self.runs, x, hue, facets, metric))
+
+    def _regrouped(self, axes: Axes) -> "Frames":
+        runs = groups.assign(self.runs.copy(), axes)
         return replace(self, runs=runs.iloc[groups.sorted_order(runs, axes)].reset_index(drop=True), axes=axes)
 
 

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from multirun_analysis import published as reference
+from multirun_analysis.axes import DEPTH_STUDY, Axes, heading
 from multirun_analysis.inference import ALPHA
 from multirun_analysis.shortfall import FEWEST, RESAMPLES
 from multirun_analysis.table import (
@@ -15,61 +16,68 @@ from multirun_analysis.table import (
     label,
     number,
     p_value,
+    position,
     without_single_group,
     words,
 )
 from multirun_analysis.tables import TITLES
+from multirun_analysis.wording import capitalized
 
 SHORT_RUN = 11  # epochs up to which the table of slopes shows every one
+
+SAME_SEED = "Networks of one seed see"
+SAME_START = "A plain and a residual network of one seed start from the same weights and see"
 
 DIFFERENCES_NOTE = (
     "Mean test accuracy over all runs that ended, a diverged one at chance, and the difference in percentage points. The "
     "interval is Welch's. p: exact two-sided permutation test of the means (beyond 10 runs against 10, with 20,000 "
     "permutations drawn at random), which with n runs of each kind cannot go below 2/C(2n, n): 0.100 for 3, 0.008 for 5. "
-    "Trained: networks that train at all, plain and residual; p trained: Barnard's exact test, where the networks of a depth "
+    "Trained: networks that train at all, plain and residual; p trained: Barnard's exact test, where the networks at one x "
     "neither all train nor all fail to. Holm's correction is over one family, all p and all p trained of a group, so that "
     "the chance of any false “p (Holm) < 0.05” in it is at most 5 %. The interval rests on other assumptions than the tests, "
     "so that either may speak of a difference where the other does not."
 )
 
 
-def differences(compared: pd.DataFrame) -> Table:
-    """Residual minus plain, by depth."""
+def differences(compared: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> Table:
+    """The second arm minus the first, residual minus plain, by x."""
+    (_, a), (_, b) = axes.arms
     rows = []
     for _, row in compared.iterrows():
-        fewest = min(row["plain_n"], row["residual_n"])
-        trained = f"{label(row['plain_trained']).text}, {label(row['residual_trained']).text}"
+        fewest = min(row[f"{a}_n"], row[f"{b}_n"])
+        trained = f"{label(row[f'{a}_trained']).text}, {label(row[f'{b}_trained']).text}"
         rows.append([
-            words(row["group"]), count(row["depth"]), count(row["plain_n"]), count(row["residual_n"]),
-            number(row["plain"]), number(row["residual"]), number(row["difference"], signed=True),
+            words(row["group"]), position(row[axes.x]), count(row[f"{a}_n"]), count(row[f"{b}_n"]),
+            number(row[a]), number(row[b]), number(row["difference"], signed=True),
             interval(row["low"], row["high"], fewest, signed=True), p_value(row["p"]), p_value(row["p_holm"]),
             Entry(trained), p_value(row["p_share"]), p_value(row["p_share_holm"]),
         ])  # fmt: skip
-    columns = ["Group", "Depth", "n plain", "n residual", "Plain", "Residual", "Difference", "95 % interval", "p", "p (Holm)",
-               "Trained", "p trained", "p trained (Holm)"]  # fmt: skip
-    return without_single_group(Table("Residual minus plain", columns, rows, DIFFERENCES_NOTE))
+    columns = ["Group", heading(axes.x), f"n {a}", f"n {b}", capitalized(a), capitalized(b), "Difference", "95 % interval",
+               "p", "p (Holm)", "Trained", "p trained", "p trained (Holm)"]  # fmt: skip
+    note = DIFFERENCES_NOTE.replace("plain and residual", f"{a} and {b}")
+    return without_single_group(Table(f"{capitalized(b)} minus {a}", columns, rows, note))
 
 
-def sensitivity(compared: pd.DataFrame) -> Table:
+def sensitivity(compared: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> Table:
     """How small a difference the runs could have shown, and where they show that there is none."""
     rows = []
     for _, row in compared[compared["seeds_needed"].notna()].iterrows():
         seen = number(row["detectable"]) if pd.notna(row["detectable"]) else Entry("none")
         rows.append([
-            words(row["group"]), count(row["depth"]), number(row["difference"], signed=True), p_value(row["p_holm"]), seen,
+            words(row["group"]), position(row[axes.x]), number(row["difference"], signed=True), p_value(row["p_holm"]), seen,
             count(row["seeds_needed"]), p_value(row["p_equivalent"]), words(_alike(row)),
         ])  # fmt: skip
     margin = f"{compared['margin'].iloc[0]:g}" if len(compared) else ""
-    columns = ["Group", "Depth", "Difference", "p (Holm)", "Would have shown", f"Runs to show {margin}", "p alike",
+    columns = ["Group", heading(axes.x), "Difference", "p (Holm)", "Would have shown", f"Runs to show {margin}", "p alike",
                f"Below {margin}"]  # fmt: skip
     note = (
         "That a difference is not significant does not mean that there is none. Would have shown: the difference in "
         "percentage points that a two-sided t-test at 5 % on as many runs finds with 80 % probability, if seeds scatter as "
         f"these do; none: with so few runs no exact test can find any. Runs to show {margin}: how many of each kind it takes "
         f"to find a difference of {margin} points so. p alike: two one-sided Welch tests that the means differ by less than "
-        f"{margin} points, either way, which --margin sets; they are made from the shallowest depth on, end with the first "
-        f"that fails, and so need no other correction. Below {margin}: yes, shown; not claimed, since it lies beyond a depth "
-        "that failed or no network trains there; no, since the 95 % interval of the difference lies beyond the margin; open."
+        f"{margin} points, either way, which --margin sets; they are made from the smallest x on, end with the first that "
+        f"fails, and so need no other correction. Below {margin}: yes, shown; not claimed, since it lies beyond an x that "
+        "failed or no network trains there; no, since the 95 % interval of the difference lies beyond the margin; open."
     )
     return without_single_group(Table("How small a difference these runs can show", columns, rows, note))
 
@@ -83,23 +91,24 @@ def _alike(row: pd.Series) -> str:
     return "no" if max(row["low"], -row["high"]) > row["margin"] else "open"
 
 
-def pairing(compared: pd.DataFrame) -> Table:
+def pairing(compared: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> Table:
     """How the two arms go together over seeds."""
     rows = [
         [
-            words(row["group"]), count(row["depth"]), count(row["pairs"]), number(row["correlation"], signed=True),
+            words(row["group"]), position(row[axes.x]), count(row["pairs"]), number(row["correlation"], signed=True),
             p_value(row["p_paired"]),
         ]
         for _, row in compared[compared["correlation"].notna()].iterrows()
     ]  # fmt: skip
-    columns = ["Group", "Depth", "Pairs", "Correlation", "p paired"]
+    columns = ["Group", heading(axes.x), "Pairs", "Correlation", "p paired"]
+    a, b = (name for _, name in axes.arms)
     note = (
-        "A plain and a residual network of one seed start from the same weights and see the same batches. Correlation: of "
-        "their test accuracies over the seeds. Where the depths together show one (95 % interval of the pooled correlation "
-        "above 0), p paired is that of the two-sided sign-flip test of the differences within seeds, uncorrected; elsewhere "
-        "pairing has nothing to gain. Findings rest on the unpaired tests above in either case."
+        f"{SAME_START if axes.is_residual else SAME_SEED} the same batches. Correlation: of their test accuracies over the "
+        "seeds. Where all x together show one (95 % interval of the pooled correlation above 0), p paired is that of the "
+        "two-sided sign-flip test of the differences within seeds, uncorrected; elsewhere pairing has nothing to gain. "
+        "Findings rest on the unpaired tests above in either case."
     )
-    return without_single_group(Table("Plain and residual networks of the same seed", columns, rows, note))
+    return without_single_group(Table(f"{capitalized(a)} and {b} networks of the same seed", columns, rows, note))
 
 
 SHORTFALL_NOTE = (
@@ -135,17 +144,18 @@ TRAINED_NOTE = (
 )
 
 
-def trained(shares: pd.DataFrame) -> Table:
+def trained(shares: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> Table:
     """The share of seeds that train at all."""
     rows = [
         [
-            words(row["group"]), count(row["depth"]), arm(row["residual"]), count(row["n"]),
+            words(row["group"]), position(row[axes.x]), arm(row[axes.arm]), count(row["n"]),
             count(row["trained"]), count(row["diverged"]), number(100 * row["share"], 0),
             interval(100 * row["low"], 100 * row["high"], decimals=0), number(row["threshold"], 1),
         ]
         for _, row in shares.iterrows()
     ]  # fmt: skip
-    columns = ["Group", "Depth", "Residual", "Seeds", "Trained", "Diverged", "Share %", "95 % interval", "Threshold %"]
+    columns = ["Group", heading(axes.x), heading(axes.arm), "Seeds", "Trained", "Diverged", "Share %", "95 % interval",
+               "Threshold %"]  # fmt: skip
     return without_single_group(Table("Seeds that train at all", columns, rows, TRAINED_NOTE))
 
 

@@ -15,11 +15,13 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib import rc_context
-from matplotlib.axes import Axes
+from matplotlib.axes import Axes as Axis
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+from multirun_analysis.axes import DEPTH_STUDY, Axes, label
 
 # An arm is plain or residual, or network where a run does not say which of the two it is.
 COLOUR = {"plain": "#D55E00", "residual": "#0072B2", "network": "#333333"}
@@ -37,7 +39,7 @@ GREY = "#333333"  # legend entries of marks that belong to no arm
 MOST_GROUPS = 12  # that one figure shows
 ZERO = "triangle at the foot: zero"
 
-Place = Callable[[float, float], float]  # (depth, shift to the side) -> position on the x axis
+Place = Callable[[Any, float], float]  # (value of x, shift to the side) -> position on the x axis
 
 
 @contextmanager
@@ -50,7 +52,7 @@ def style() -> Iterator[None]:
 
 
 def panels(
-    title: str, groups: Sequence[str], columns: int, size: tuple[float, float], sharey: Literal["none", "row"] = "none"
+    title: str, groups: Sequence[str], columns: int, size: tuple[float, float], sharey: Literal["none", "row", "col"] = "none"
 ) -> tuple[Figure, np.ndarray]:
     """Make a figure with one row of panels per group. It does not belong to pyplot, so nothing has to be closed.
 
@@ -59,12 +61,12 @@ def panels(
         groups: names of all groups; the first twelve get a row.
         columns: number of panels in a row.
         size: width and height of a panel in inches.
-        sharey: "row" if the panels of a row share their y axis.
+        sharey: "row" or "col" if the panels of a row or of a column share their y axis.
     """
     return _subplots(title, groups, _shown(groups), columns, size, sharey)
 
 
-def grid(title: str, groups: Sequence[str], size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
+def grid(title: str, groups: Sequence[str], size: tuple[float, float]) -> tuple[Figure, list[Axis]]:
     """Make a figure with one panel per group, in up to three columns. The arguments are those of `panels`."""
     shown = _shown(groups)
     columns = 1 if shown == 1 else 2 if shown <= 4 else 3
@@ -79,7 +81,7 @@ def _shown(groups: Sequence[str]) -> int:
 
 def _subplots(
     title: str, groups: Sequence[str], rows: int, columns: int, size: tuple[float, float],
-    sharey: Literal["none", "row"] = "none",
+    sharey: Literal["none", "row", "col"] = "none",
 ) -> tuple[Figure, np.ndarray]:  # fmt: skip
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
     figure = Figure(figsize=(columns * size[0] + 0.9, rows * size[1] + 0.5), layout=layout)
@@ -114,36 +116,43 @@ def _read_no_formulas(figure: Figure) -> None:
         text.set_parse_math(False)
 
 
-def depth_axis(ax: Axes, depths: pd.Series, models: pd.Series) -> Place:
-    """Put ticks at the depths that occur, on a logarithmic axis unless they are evenly spaced.
+def x_axis(ax: Axis, axes: Axes, runs: pd.DataFrame) -> Place:
+    """Put ticks at the values of x that occur: names side by side, or numbers, logarithmic unless they are evenly spaced.
 
     Returns:
-        A function that places a point at a depth, a little to its side.
+        A function that places a point at a value, a little to its side.
     """
-    values = sorted(float(depth) for depth in depths.dropna().unique())
+    present = axes.sorted(runs[axes.x])
+    values = [axes.place(value) for value in present]
     steps = np.diff(values)
-    is_log = len(values) > 2 and values[0] > 0 and steps.max() > 2 * steps.min()
+    is_log = axes.is_numeric and len(values) > 2 and values[0] > 0 and steps.max() > 2 * steps.min()
     places = dict(zip(values, np.log(values) if is_log else values, strict=True))
-    span = max(places.values()) - min(places.values()) or 1.0
+    span = (max(places.values()) - min(places.values()) if values else 0.0) or 1.0
     labelled: list[float] = []
-    for value in reversed(values):  # from the deepest on, leaving out labels too close to the last
-        if not labelled or places[labelled[-1]] - places[value] > span / 14:
+    for value in reversed(values):  # from the last on, leaving out labels too close to it
+        if not labelled or not axes.is_numeric or places[labelled[-1]] - places[value] > span / 14:
             labelled.append(value)
     if is_log:
         ax.set_xscale("log")
         ax.xaxis.set_minor_locator(NullLocator())
-    ax.set_xticks(labelled, [f"{value:g}" for value in labelled])
-    names = {"mlp": "hidden layers", "cnn": "convolutions"}
-    ax.set_xlabel(f"depth ({' or '.join(sorted({names.get(model, 'layers') for model in models.dropna()})) or 'layers'})")
+    names = dict(zip(values, (value if isinstance(value, str) else f"{value:g}" for value in present), strict=True))
+    ax.set_xticks(labelled, [textwrap.shorten(names[value], 28, placeholder="…") for value in labelled])
+    if not axes.is_numeric and sum(map(len, names.values())) > 44:  # too wide to stand side by side
+        for text in ax.get_xticklabels():
+            text.set(rotation=30, horizontalalignment="right")
+    for text in ax.get_xticklabels() if not axes.is_numeric else []:
+        text.set_parse_math(False)
+    ax.set_xlabel(label(axes.x, runs["model"].dropna().unique()))
 
-    def place(depth: float, side: float) -> float:
-        shifted = (np.log(depth) if is_log else depth) + side * 0.008 * span
+    def place(value: Any, side: float) -> float:
+        at = axes.place(value)
+        shifted = (np.log(at) if is_log else at) + side * 0.008 * span
         return float(np.exp(shifted) if is_log else shifted)
 
     return place
 
 
-def log_axis(ax: Axes, values: np.ndarray) -> float:
+def log_axis(ax: Axis, values: np.ndarray) -> float:
     """Make the y axis logarithmic, fit it to the positive values, and return its lower end, where zeros are marked."""
     positive = values[np.isfinite(values) & (values > 0)]
     low, high = (float(positive.min()), float(positive.max())) if len(positive) else (0.1, 1.0)
@@ -157,7 +166,7 @@ def log_axis(ax: Axes, values: np.ndarray) -> float:
     return low / room
 
 
-def curve(ax: Axes, values: pd.Series, foot: float, colour: Any, dashes: Any, width: float = 1.8, alpha: float = 1.0) -> None:
+def curve(ax: Axis, values: pd.Series, foot: float, colour: Any, dashes: Any, width: float = 1.8, alpha: float = 1.0) -> None:
     """Draw a line, with a gap where a value is missing and a triangle at the foot of the axis where it is zero."""
     values = values.sort_index()
     ax.plot(values.index, values.where(values > 0), color=colour, linestyle=dashes, linewidth=width, alpha=alpha)
@@ -166,26 +175,31 @@ def curve(ax: Axes, values: pd.Series, foot: float, colour: Any, dashes: Any, wi
         ax.plot(zeros, np.full(len(zeros), foot), "v", color=colour, markersize=3, alpha=alpha, clip_on=False, label=ZERO)
 
 
-def seed_curves(ax: Axes, by_run: pd.DataFrame, foot: float, colour: Any) -> None:
+def seed_curves(ax: Axis, by_run: pd.DataFrame, foot: float, colour: Any) -> None:
     """Draw one faint line per run."""
     for _, values in by_run.items():
         curve(ax, values, foot, colour, "-", width=0.6, alpha=0.45)
 
 
-def arm_handle(arm: str, counted: pd.DataFrame, *, marker: bool = True) -> Line2D:
-    """The legend entry of an arm, with its number of runs per depth, such as `plain (n = 3 to 5)`."""
-    sizes = counted[counted["arm"] == arm].groupby("depth").size()
+def name(arm: str, axes: Axes = DEPTH_STUDY) -> str:
+    """What an arm is called: plain and residual, or the two values of another key."""
+    return dict(zip(COLOUR, (name for _, name in axes.arms), strict=False)).get(arm, arm)
+
+
+def arm_handle(arm: str, counted: pd.DataFrame, axes: Axes = DEPTH_STUDY, *, marker: bool = True) -> Line2D:
+    """The legend entry of an arm, with its number of runs per value of x, such as `plain (n = 3 to 5)`."""
+    sizes = counted[counted["arm"] == arm].groupby(axes.x).size()
     low, high = (sizes.min(), sizes.max()) if len(sizes) else (0, 0)
-    label = f"{arm} (n = {low})" if low == high else f"{arm} (n = {low} to {high})"
+    text = f"{name(arm, axes)} (n = {low})" if low == high else f"{name(arm, axes)} (n = {low} to {high})"
     glyph = MARKER[arm] if marker else ""
-    return Line2D([], [], color=COLOUR[arm], linestyle=LINE[arm], marker=glyph, markersize=5, linewidth=1.8, label=label)
+    return Line2D([], [], color=COLOUR[arm], linestyle=LINE[arm], marker=glyph, markersize=5, linewidth=1.8, label=text)
 
 
-def heading(ax: Axes, *words: str) -> None:
+def heading(ax: Axis, *words: str) -> None:
     """Set the title of a panel, wrapped where a group has a long name."""
     ax.set_title("\n".join(textwrap.wrap(", ".join(words), 46, max_lines=6, placeholder=" …")))
 
 
-def say(ax: Axes, words: str) -> None:
+def say(ax: Axis, words: str) -> None:
     """Write words in place of data."""
     ax.text(0.5, 0.5, words, transform=ax.transAxes, ha="center", va="center", color="#555555")

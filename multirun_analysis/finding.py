@@ -39,7 +39,7 @@ def finding(
             ]
         else:
             sentences = [*_group(cells, *own), *_expected_depth(slopes[slopes["group"] == group])]
-            sentences += _planned(seeds[seeds["group"] == group])
+            sentences += planned(seeds[seeds["group"] == group])
         waiting = ", ".join(f"{cells[status].sum()} {status}" for status in UNFINISHED if cells[status].sum())
         if waiting and cells["n"].sum():
             sentences.append(f"Not final: {waiting}.")
@@ -213,7 +213,7 @@ def _expected_depth(slopes: pd.DataFrame) -> list[str]:
     ]
 
 
-def _planned(seeds: pd.DataFrame) -> list[str]:
+def planned(seeds: pd.DataFrame) -> list[str]:
     """How many seeds were planned at first, how many were added, and how many are there."""
     sentences = []
     for _, row in seeds.iterrows():

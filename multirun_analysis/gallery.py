@@ -16,6 +16,7 @@ from multirun_analysis.figures import (
     gradient_flow,
     gradient_magnitudes,
     gradient_slope_by_batch_size,
+    heat_map,
     layer_gradient_comparison,
     test_accuracies,
     validation_losses,
@@ -38,6 +39,7 @@ class FigureModule(Protocol):
 
 FIGURES: tuple[FigureModule, ...] = (
     test_accuracies,
+    heat_map,
     validation_losses,
     gradient_magnitudes,
     layer_gradient_comparison,
@@ -70,9 +72,18 @@ def render(frames: Frames) -> list[Image]:
             figure = module.draw(frames)
             if figure is None:
                 continue
+            _name_study(figure, frames)
             png, svg = io.BytesIO(), io.BytesIO()
             figure.savefig(png, format="png", dpi=DPI)
             figure.set_layout_engine("none")  # keep the layout: computing it again for the SVG takes as long as drawing
             figure.savefig(svg, format="svg", metadata={"Date": None})
             images.append(Image(name(module), module.DESCRIPTION, png.getvalue(), svg.getvalue()))
     return images
+
+
+def _name_study(figure: Figure, frames: Frames) -> None:
+    """Put the name of the study behind the title, where the runs are of one study."""
+    studies = frames.runs["study"].dropna().unique()
+    if len(studies) == 1:
+        title = figure.suptitle(f"{figure.get_suptitle()}: {studies[0]}", fontsize=11, fontweight="bold")
+        title.set_parse_math(False)

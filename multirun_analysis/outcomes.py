@@ -8,10 +8,13 @@ A run of 0 epochs is a measurement at initialisation. It counts, but the accurac
 test, where it would pass for that of a network which cannot be trained.
 """
 
+from typing import Any
+
 import pandas as pd
 
-CELL = ["group", "depth", "residual"]
-ARM = {"depth": "Int64", "residual": "boolean"}  # types that can be missing
+from multirun_analysis.axes import DEPTH_STUDY, Axes
+
+TYPES = {"depth": "Int64", "residual": "boolean"}  # types of columns that can be missing
 ACCURACIES = ("train_acc", "val_acc", "test_acc", "test_acc_recalibrated")
 TRAINS_SHARE = 0.1  # of the way from chance to 100 %: from there on a network counts as trained
 MARGIN = (
@@ -61,15 +64,19 @@ def threshold(chance: pd.Series) -> pd.Series:
     return chance + TRAINS_SHARE * (100 - chance)
 
 
-def twins(runs: pd.DataFrame) -> list[tuple[str, int, pd.DataFrame, pd.DataFrame]]:
-    """(group, depth, plain runs, residual runs) of each depth with both arms, of runs that count and have a test accuracy."""
+def twins(runs: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> list[tuple[str, Any, pd.DataFrame, pd.DataFrame]]:
+    """(group, value of x, runs of the first arm, runs of the second) wherever both arms are there.
+
+    Only runs that count and have a test accuracy are among them.
+    """
     known = ended(runs)
-    known = known[known["depth"].notna() & known["residual"].notna() & known["test_acc"].notna()]
+    known = known[known[axes.x].notna() & known[axes.arm].notna() & known["test_acc"].notna()]
     found = []
     for group in runs["group"].dropna().unique():
         own = known[known["group"] == group]
-        for depth, cell in own.groupby("depth", sort=True):
-            plain, residual = cell[~cell["residual"].astype(bool)], cell[cell["residual"].astype(bool)]
-            if len(plain) and len(residual):
-                found.append((str(group), int(depth), plain, residual))
+        for value in axes.sorted(own[axes.x]):
+            cell = own[own[axes.x] == value]
+            first, second = (cell[(cell[axes.arm] == each).fillna(False).astype(bool)] for each, _ in axes.arms)
+            if len(first) and len(second):
+                found.append((str(group), value, first, second))
     return found

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from multirun_analysis import axes as axis
 from multirun_analysis import drawing, selection
 from multirun_analysis.collect import Frames
 from multirun_analysis.drawing import COLOUR, GREY, LINE
@@ -26,7 +27,7 @@ from multirun_analysis.drawing import COLOUR, GREY, LINE
 def by_epoch(
     frames: Frames, quantity: str, title: str, caption: str, label: str, middle: Literal["mean", "median"]
 ) -> Figure | None:
-    """A quantity against the epoch, plain beside residual, one colour per depth.
+    """A quantity against the epoch, plain beside residual or one other arm beside the other, one colour per value of x.
 
     Args:
         frames: the frames of the runs.
@@ -38,40 +39,50 @@ def by_epoch(
     """
     if quantity not in frames.epochs:
         return None
-    runs = selection.drawable(frames.runs)
+    axes = frames.axes
+    runs = selection.drawable(frames.runs, axes)
     runs = runs[runs["run"].isin(frames.epochs["run"])]
     groups = selection.groups(runs)
     arms = selection.arms(runs) or ["plain"]
-    depths = sorted(runs["depth"].dropna().unique())
-    colours = dict(zip(depths, sns.color_palette("viridis_r", len(depths) + 1)[1:], strict=True))
-    figure, axes = drawing.panels(title, groups, len(arms), (3.9, 3.0), sharey="row")
-    for row, group in zip(axes, groups, strict=False):
+    values = axes.sorted(runs[axes.x])
+    palette = (
+        sns.color_palette("viridis_r", len(values) + 1)[1:] if axes.is_numeric else sns.color_palette("colorblind", len(values))
+    )
+    colours = dict(zip(values, palette, strict=True))
+    figure, panels = drawing.panels(title, groups, len(arms), (3.9, 3.0), sharey="row")
+    for row, group in zip(panels, groups, strict=False):
         own = runs[runs["group"] == group]
         table = frames.epochs[frames.epochs["run"].isin(own["run"])].pivot(index="epoch", columns="run", values=quantity)
         foot = drawing.log_axis(row[0], table.to_numpy())
         for ax, arm in zip(row, arms, strict=True):
-            for depth, cell in own[own["arm"] == arm].groupby("depth", dropna=False):
-                colour = colours.get(depth, "#777777")
+            for value, cell in own[own["arm"] == arm].groupby(axes.x, dropna=False):
+                colour = colours.get(value, "#777777")
                 drawing.seed_curves(ax, table[cell["run"]], foot, colour)
                 counted = table[cell.loc[cell["counted"], "run"]]
                 drawing.curve(ax, getattr(counted, middle)(axis=1, skipna=False), foot, colour, LINE[arm])
                 for run in cell.loc[cell["reason"] == "diverged", "run"]:
                     _mark_end(ax, table[run].dropna(), foot, colour)
-            drawing.heading(ax, group, arm)
+            drawing.heading(ax, group, drawing.name(arm, axes))
             ax.set_xlabel("epoch")
             ax.xaxis.get_major_locator().set_params(integer=True)
         if not table.notna().to_numpy().any():
             drawing.say(row[0], "nothing recorded")
         row[0].set_ylabel(label)
         handles = [
-            Line2D([], [], color=colours[depth], linewidth=1.8, label=str(depth))
-            for depth in depths
-            if depth in set(own["depth"])
+            Line2D([], [], color=colours[value], linewidth=1.8, label=value if isinstance(value, str) else f"{value:g}")
+            for value in values
+            if value in set(own[axes.x])
         ]
         if (own["reason"] == "diverged").any():
             handles.append(Line2D([], [], color=GREY, marker="x", linestyle="none", label="diverged"))
         columns = 1 + len(handles) // 11
-        row[-1].legend(handles=handles, title="depth", loc="upper left", bbox_to_anchor=(1.0, 1.0), ncols=columns)
+        row[-1].legend(
+            handles=handles,
+            title=axis.name(axes.x),
+            loc="upper left",
+            bbox_to_anchor=(1.0, 1.0),
+            ncols=columns,
+        )
     return drawing.finish(figure, caption, groups)
 
 
@@ -88,7 +99,7 @@ def by_layer(frames: Frames, quantity: str, title: str, caption: str, label: str
     """
     if quantity not in frames.layers:
         return None
-    runs = selection.deepest(frames)
+    runs = selection.deepest(frames.by_depth())
     groups = selection.groups(runs)
     figure, axes = drawing.panels(title, groups, 2, (3.9, 3.0), sharey="row")
     for row, group in zip(axes, groups, strict=False):
@@ -129,7 +140,7 @@ def by_layer_and_epoch(frames: Frames, quantity: str, title: str, caption: str, 
     """
     if quantity not in frames.layers:
         return None
-    runs = selection.drawable(frames.runs)
+    runs = selection.drawable(frames.by_depth().runs)
     runs = runs[runs["counted"] & runs["depth"].notna() & runs["run"].isin(frames.layers["run"].unique())]
     rows = list(runs[["group", "depth"]].drop_duplicates().itertuples(index=False, name=None))
     names = [f"{group}, depth {depth}" for group, depth in rows]

@@ -7,12 +7,12 @@ import base64
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from multirun_analysis import table
 from multirun_analysis.analysis import Analysis, counts
-from multirun_analysis.axes import natural
+from multirun_analysis.axes import name, natural
+from multirun_analysis.collect import Frames
 from multirun_analysis.gallery import Image
 from multirun_analysis.markup import markdown
 from multirun_analysis.sections import SECTIONS
@@ -23,7 +23,7 @@ LARGEST_SVG = 1_500_000  # bytes; larger figures are embedded in the page as PNG
 def summary_markdown(analysis: Analysis) -> str:
     """The tables as Markdown: the same bytes for the same runs, without clock times or absolute paths."""
     runs = analysis.frames.runs
-    blocks = [f"# {markdown(title(runs))}\n", *(f"{markdown(paragraph)}\n" for paragraph in analysis.finding)]
+    blocks = [f"# {markdown(title(analysis.frames))}\n", *(f"{markdown(paragraph)}\n" for paragraph in analysis.finding)]
     blocks.append(f"{markdown(counts(runs))}.\n")
     if analysis.notices:
         blocks.append("".join(f"- {markdown(line)}\n" for line in analysis.notices))
@@ -41,7 +41,7 @@ def report_html(analysis: Analysis, images: Sequence[Image]) -> str:
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.get_template("report.html.j2").render(
-        title=title(runs),
+        title=title(analysis.frames),
         counts=counts(runs),
         finding=analysis.finding,
         notices=analysis.notices,
@@ -51,10 +51,11 @@ def report_html(analysis: Analysis, images: Sequence[Image]) -> str:
     )
 
 
-def title(runs: pd.DataFrame) -> str:
-    """Such as `Depth study: my_study`."""
-    studies = sorted(runs["study"].dropna().unique(), key=natural)
-    return f"Depth study: {', '.join(studies)}" if studies else "Depth study"
+def title(frames: Frames) -> str:
+    """Such as `Depth study: my_study`, or `Study: my_study` where something else is varied."""
+    studies = sorted(frames.runs["study"].dropna().unique(), key=natural)
+    kind = "Depth study" if frames.axes.is_depth else f"Study of {name(frames.axes.x)}"
+    return f"{kind}: {', '.join(studies)}" if studies else kind
 
 
 def _data_uri(image: Image) -> str:

@@ -6,7 +6,7 @@ To add a table, write the function that builds it (in `tables`) and add a `Part`
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from multirun_analysis import comparisons, image_tables, status, tables
+from multirun_analysis import cell_tables, comparisons, image_tables, status, tables
 from multirun_analysis.analysis import Analysis
 from multirun_analysis.table import Table
 
@@ -53,15 +53,17 @@ def _status(analysis: Analysis) -> list[Table]:
 
 SECTIONS = (
     Section("results", "Results", (
-        Part(lambda a: tables.results(a.summary), empty="No run can be placed in a table yet."),
+        Part(lambda a: tables.results(a.summary, a.axes), empty="No run can be placed in a table yet."),
+        Part(cell_tables.best, empty=""),
+        Part(cell_tables.every, empty=""),
     )),
     Section("figures", "Figures"),
     Section("tests", "Tests over seeds", (
-        Part(lambda a: [comparisons.differences(a.differences)], empty="There are no runs of both kinds at one depth."),
-        Part(lambda a: [comparisons.sensitivity(a.differences)], empty="It takes two runs of each kind at one depth."),
-        Part(lambda a: [comparisons.shortfalls(a.shortfall)], empty="There are no plain networks, or no network trains."),
-        Part(lambda a: [comparisons.trained(a.shares)], empty="The number of classes, and so chance, is not known."),
-        Part(lambda a: [comparisons.pairing(a.differences)], empty="It takes three seeds of both kinds at one depth."),
+        Part(lambda a: [comparisons.differences(a.differences, a.axes)], empty="No two arms have ended at the same x."),
+        Part(lambda a: [comparisons.sensitivity(a.differences, a.axes)], empty="It takes two runs of each arm at the same x."),
+        Part(lambda a: [comparisons.shortfalls(a.shortfall)], empty="Depth is not varied, or no plain network trains."),
+        Part(lambda a: [comparisons.trained(a.shares, a.axes)], empty="The number of classes, and so chance, is not known."),
+        Part(lambda a: [comparisons.pairing(a.differences, a.axes)], empty="It takes three seeds of both arms at the same x."),
     )),
     Section("images", "Image by image", (
         Part(image_tables.shown, empty="The runs do not tell which test images they got right."),

@@ -2,19 +2,24 @@
 
 import pandas as pd
 
+from multirun_analysis.axes import DEPTH_STUDY, Axes
 from multirun_analysis.collect import Frames
 from multirun_analysis.drawing import COLOUR
 
 
-def drawable(runs: pd.DataFrame) -> pd.DataFrame:
+def drawable(runs: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> pd.DataFrame:
     """The counted runs and those that are left out for their status alone, with their arms."""
     shown = runs[(runs["counted"] | (runs["reason"] == runs["status"])) & runs["group"].notna()]
-    return with_arms(shown)
+    return with_arms(shown, axes)
 
 
-def with_arms(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs with a column `arm`: plain, residual, or network where a run does not say which."""
-    return runs.assign(arm=runs["residual"].map({False: "plain", True: "residual"}).astype(object).fillna("network"))
+def with_arms(runs: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> pd.DataFrame:
+    """The runs with a column `arm`: plain, residual, or network where a run does not say which.
+
+    Of another key the first value looks as plain networks do, and the second as residual ones; `drawing.name` has their names.
+    """
+    looks = {value: arm for (value, _), arm in zip(axes.arms, COLOUR, strict=False)}
+    return runs.assign(arm=runs[axes.arm].map(looks).astype(object).fillna("network"))
 
 
 def deepest(frames: Frames) -> pd.DataFrame:

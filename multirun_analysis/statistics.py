@@ -1,4 +1,4 @@
-"""Statistics over seeds: a row per cell, and a row per depth at which plain and residual networks are compared.
+"""Statistics over seeds: a row per cell, and a row per value of x at which the two arms are compared.
 
 Accuracies and their differences are in percentage points, losses in nats. `outcomes` says which runs count and what a diverged
 one counts as, `inference` has the intervals and tests. All frames are sorted.
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from multirun_analysis.axes import DEPTH_STUDY, Axes
 from multirun_analysis.inference import (
     ALPHA,
     accuracy_interval,
@@ -24,14 +25,14 @@ from multirun_analysis.inference import (
     sign_flip_test,
     t_interval,
 )
-from multirun_analysis.outcomes import ACCURACIES, ARM, CELL, MARGIN, ended, is_untrained, threshold, twins
+from multirun_analysis.outcomes import ACCURACIES, MARGIN, TYPES, ended, is_untrained, threshold, twins
 
 SUMMARIZED = ("train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc", "test_acc_recalibrated",
               "best_epoch", "epochs_run")  # fmt: skip
 NOT_COUNTED = ("diverged", "failed", "interrupted", "running", "missing", "corrupt")
 
 
-def summarize(runs: pd.DataFrame) -> pd.DataFrame:
+def summarize(runs: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> pd.DataFrame:
     """Summarize the runs of each cell.
 
     Returns:
@@ -43,9 +44,9 @@ def summarize(runs: pd.DataFrame) -> pd.DataFrame:
     """
     known = ended(runs)
     rows = []
-    for (group, depth, residual), cell in runs[runs["group"].notna()].groupby(CELL, dropna=False, sort=False):
+    for key, cell in runs[runs["group"].notna()].groupby(axes.cell, dropna=False, sort=False):
         own = known.loc[known.index.intersection(cell.index)]
-        row: dict[str, object] = {"group": group, "depth": depth, "residual": residual}
+        row: dict[str, object] = dict(zip(axes.cell, key, strict=True))
         for size in ("params", "mult_adds"):
             row[size] = next(iter(cell[size].dropna()), pd.NA)
         at_chance = int((~own["survived"]).sum())
@@ -56,60 +57,63 @@ def summarize(runs: pd.DataFrame) -> pd.DataFrame:
         for metric in SUMMARIZED:
             row |= {f"{metric}_{part}": value for part, value in _sample(own[metric], metric).items()}
         rows.append(row)
-    columns = [*CELL, "params", "mult_adds", "n", "at_chance", *NOT_COUNTED, "other"]
+    columns = [*axes.cell, "params", "mult_adds", "n", "at_chance", *NOT_COUNTED, "other"]
     columns += [f"{metric}_{part}" for metric in (*SUMMARIZED, "survivors") for part in ("n", "mean", "sd", "low", "high")]
-    return pd.DataFrame(rows, columns=columns).astype({**ARM, "params": "Int64", "mult_adds": "Int64"})
+    return pd.DataFrame(rows, columns=columns).astype({**types(axes), "params": "Int64", "mult_adds": "Int64"})
 
 
-def compare_arms(runs: pd.DataFrame, margin: float = MARGIN) -> pd.DataFrame:
-    """Compare residual with plain networks, depth by depth, in test accuracy and in the share that trains.
+def compare_arms(runs: pd.DataFrame, margin: float = MARGIN, axes: Axes = DEPTH_STUDY) -> pd.DataFrame:
+    """Compare the two arms, plain and residual networks, at each x, in test accuracy and in the share that trains.
 
     `p` is that of the exact permutation test of the mean test accuracies, and `p_share` that of Barnard's test of the shares
     that train. Holm's correction (`p_holm`, `p_share_holm`) is over one family: all of these tests in a group. `p_paired` is
     that of the sign-flip test over the pairs of a seed, given for comparison where pairing helps: where the arms are correlated
     over seeds.
 
-    `p_equivalent` is that of two one-sided tests against `margin`. They are made in order of depth and claim nothing beyond
-    the first depth at which they fail, and so need no correction: `equivalent` says where the claim stands. It is not made of
+    `p_equivalent` is that of two one-sided tests against `margin`. They are made in order of x and claim nothing beyond
+    the first x at which they fail, and so need no correction: `equivalent` says where the claim stands. It is not made of
     networks of which none trains.
 
     Returns:
-        One row per depth of a group that has runs of both arms that count. `detectable` is the difference that these runs would
+        One row per x of a group that has runs of both arms that count. Columns such as `plain_n` are named by the arms.
+        `detectable` is the difference that these runs would
         show with 80 % probability, `seeds_needed` the number of seeds an arm needs to show one of `margin`.
     """
-    found = twins(runs)
+    found = twins(runs, axes)
     paired = {group: _are_correlated([_pairs(*arms) for name, _, *arms in found if name == group]) for group, *_ in found}
+    (_, a), (_, b) = axes.arms
     rows = []
-    for group, depth, plain, residual in found:
-        one, other = plain["test_acc"].to_numpy(dtype=float), residual["test_acc"].to_numpy(dtype=float)
+    for group, x, first, second in found:
+        one, other = first["test_acc"].to_numpy(dtype=float), second["test_acc"].to_numpy(dtype=float)
         low, high = difference_interval(one, other)
-        pairs = _pairs(plain, residual)
-        trained = [int(arm["trains"].sum()) for arm in (plain, residual)]
-        judged = [int(arm["trains"].count()) for arm in (plain, residual)]
+        pairs = _pairs(first, second)
+        trained = [int(arm["trains"].sum()) for arm in (first, second)]
+        judged = [int(arm["trains"].count()) for arm in (first, second)]
         rows.append({
-            "group": group, "depth": depth, "plain_n": len(one), "residual_n": len(other),
-            "plain": one.mean(), "residual": other.mean(), "difference": other.mean() - one.mean(), "low": low, "high": high,
+            "group": group, axes.x: x, f"{a}_n": len(one), f"{b}_n": len(other),
+            a: one.mean(), b: other.mean(), "difference": other.mean() - one.mean(), "low": low, "high": high,
             "p": permutation_test(one, other), "p_share": share_test(trained, judged),
-            "plain_trained": trained[0] if judged[0] else pd.NA, "residual_trained": trained[1] if judged[1] else pd.NA,
+            f"{a}_trained": trained[0] if judged[0] else pd.NA, f"{b}_trained": trained[1] if judged[1] else pd.NA,
             "pairs": len(pairs), "correlation": _correlation(pairs),
-            "p_paired": sign_flip_test(pairs["residual"] - pairs["plain"]) if paired[group] else np.nan,
+            "p_paired": sign_flip_test(pairs["second"] - pairs["first"]) if paired[group] else np.nan,
             "p_equivalent": equivalence_test(one, other, margin), "detectable": detectable(one, other),
             "seeds_needed": seeds_needed(one, other, margin), "margin": margin,
         })  # fmt: skip
-    columns = ["group", "depth", "plain_n", "residual_n", "plain", "residual", "difference", "low", "high", "p", "p_holm",
-               "plain_trained", "residual_trained", "p_share", "p_share_holm", "pairs", "correlation", "p_paired", "margin",
-               "p_equivalent", "equivalent", "detectable", "seeds_needed"]  # fmt: skip
+    columns = ["group", axes.x, f"{a}_n", f"{b}_n", a, b, "difference", "low", "high", "p", "p_holm", f"{a}_trained",
+               f"{b}_trained", "p_share", "p_share_holm", "pairs", "correlation", "p_paired", "margin", "p_equivalent",
+               "equivalent", "detectable", "seeds_needed"]  # fmt: skip
     frame = pd.DataFrame(rows, columns=columns).assign(equivalent=False)
     for _, own in frame.groupby("group", sort=False):
         corrected = holm([*own["p"], *own["p_share"]])
         frame.loc[own.index, "p_holm"], frame.loc[own.index, "p_share_holm"] = np.split(corrected, 2)
-        trains = (own["plain_trained"].fillna(1) + own["residual_trained"].fillna(1)) > 0
+        trains = (own[f"{a}_trained"].fillna(1) + own[f"{b}_trained"].fillna(1)) > 0
         frame.loc[own.index, "equivalent"] = ((own["p_equivalent"] < ALPHA) & trains).cummin()
-    counts = dict.fromkeys(("depth", "plain_trained", "residual_trained", "seeds_needed"), "Int64")
-    return frame.astype({**counts, "p_holm": "float64", "p_share_holm": "float64", "equivalent": "boolean"})
+    counts = dict.fromkeys((f"{a}_trained", f"{b}_trained", "seeds_needed"), "Int64")
+    kinds = {key: kind for key, kind in types(axes).items() if key == axes.x}
+    return frame.astype({**counts, **kinds, "p_holm": "float64", "p_share_holm": "float64", "equivalent": "boolean"})
 
 
-def trainability(runs: pd.DataFrame) -> pd.DataFrame:
+def trainability(runs: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> pd.DataFrame:
     """The share of seeds that train at all, with its exact interval.
 
     A network trains if its test accuracy comes at least a tenth of the way from chance to 100 %: to 19 % with 10 classes. (The
@@ -121,22 +125,22 @@ def trainability(runs: pd.DataFrame) -> pd.DataFrame:
         diverged run does not.
     """
     rows = []
-    for (group, depth, residual), cell in ended(runs).groupby(CELL, dropna=False, sort=False):
+    for key, cell in ended(runs).groupby(axes.cell, dropna=False, sort=False):
         if cell["chance"].isna().any() or is_untrained(cell).all():
             continue
         judged = cell[cell["trains"].notna()]
         trained = int(judged["trains"].sum())
         low, high = proportion_interval(trained, len(judged))
         rows.append({
-            "group": group, "depth": depth, "residual": residual, "n": len(judged), "trained": trained,
+            **dict(zip(axes.cell, key, strict=True)), "n": len(judged), "trained": trained,
             "diverged": int((~judged["survived"]).sum()), "share": trained / len(judged) if len(judged) else np.nan,
             "low": low, "high": high, "threshold": threshold(cell["chance"]).iloc[0],
         })  # fmt: skip
-    columns = [*CELL, "n", "trained", "diverged", "share", "low", "high", "threshold"]
-    return pd.DataFrame(rows, columns=columns).astype(ARM)
+    columns = [*axes.cell, "n", "trained", "diverged", "share", "low", "high", "threshold"]
+    return pd.DataFrame(rows, columns=columns).astype(types(axes))
 
 
-def seeds_by_group(runs: pd.DataFrame) -> pd.DataFrame:
+def seeds_by_group(runs: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> pd.DataFrame:
     """How many seeds of a cell were planned, by which launch, and how many count: the fewest and the most of a group's cells.
 
     Returns:
@@ -149,7 +153,7 @@ def seeds_by_group(runs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for group, own in runs[runs["group"].notna()].groupby("group", sort=False):
         count = known[known["group"] == group]
-        cells = [cell for _, cell in own.groupby(["depth", "residual"], dropna=False, sort=False)]
+        cells = [cell for _, cell in own.groupby(axes.cell[1:], dropna=False, sort=False)]
         have = [len(count.index.intersection(cell.index)) for cell in cells]
         planned = [int(cell["planned"].fillna(False).sum()) for cell in cells] if own["planned"].notna().any() else [math.nan]
         first, later = ([_over_folders(cell, f"planned_{part}") for cell in cells] for part in ("first", "later"))
@@ -163,6 +167,11 @@ def seeds_by_group(runs: pd.DataFrame) -> pd.DataFrame:
     columns = ["group", "first_low", "first_high", "later_low", "later_high", "planned_low", "planned_high", "low", "high",
                "beyond", "dropped"]  # fmt: skip
     return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[1:], "Int64"))
+
+
+def types(axes: Axes) -> dict[str, str]:
+    """The types of the columns that tell cells apart, where pandas would not find them by itself."""
+    return {key: TYPES[key] for key in axes.keys if key in TYPES}
 
 
 # ── one cell, one pair of cells ──────────────────────────────────────────────────────────────────────────────────────────
@@ -191,25 +200,25 @@ def _sample(values: pd.Series, metric: str) -> dict[str, float]:
     }
 
 
-def _pairs(plain: pd.DataFrame, residual: pd.DataFrame) -> pd.DataFrame:
+def _pairs(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
     """Test accuracies of both arms, one row per seed that both have."""
-    by_seed = [arm[arm["seed"].notna()].drop_duplicates("seed").set_index("seed")["test_acc"] for arm in (plain, residual)]
-    return pd.DataFrame({"plain": by_seed[0], "residual": by_seed[1]}).dropna().astype("float64")
+    by_seed = [arm[arm["seed"].notna()].drop_duplicates("seed").set_index("seed")["test_acc"] for arm in (first, second)]
+    return pd.DataFrame({"first": by_seed[0], "second": by_seed[1]}).dropna().astype("float64")
 
 
 def _correlation(pairs: pd.DataFrame) -> float:
     """Pearson's correlation over seeds; NaN for fewer than three pairs, or where an arm does not vary."""
     if len(pairs) < 3 or (pairs.max() - pairs.min()).min() < 1e-9:
         return math.nan
-    return float(np.corrcoef(pairs["plain"], pairs["residual"])[0, 1])
+    return float(np.corrcoef(pairs["first"], pairs["second"])[0, 1])
 
 
-def _are_correlated(depths: list[pd.DataFrame]) -> bool:
+def _are_correlated(cells: list[pd.DataFrame]) -> bool:
     """Whether the arms of a group are correlated over seeds, so that differences within a seed scatter less.
 
-    The correlations of all depths are pooled on Fisher's scale; they are there if their 95 % interval is above 0.
+    The correlations at all x are pooled on Fisher's scale; they are there if their 95 % interval is above 0.
     """
-    known = [(len(pairs) - 3, _correlation(pairs)) for pairs in depths if len(pairs) > 3]
+    known = [(len(pairs) - 3, _correlation(pairs)) for pairs in cells if len(pairs) > 3]
     known = [(weight, math.atanh(np.clip(r, -0.999999, 0.999999))) for weight, r in known if not math.isnan(r)]
     total = sum(weight for weight, _ in known)
     return total > 0 and sum(weight * z for weight, z in known) / total > 1.96 / math.sqrt(total)

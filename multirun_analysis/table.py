@@ -72,9 +72,16 @@ def count(value: Any) -> Entry:
     return Entry(ABSENT) if is_missing(value) else Entry(f"{value:,}", int(value))
 
 
-def arm(residual: Any) -> Entry:
-    """`True` for residual networks and `False` for plain ones."""
-    return Entry(ABSENT) if is_missing(residual) else words(bool(residual))
+def arm(value: Any) -> Entry:
+    """`True` for residual networks and `False` for plain ones, or the value of another key whose values are compared."""
+    return Entry(ABSENT) if is_missing(value) else words(value if isinstance(value, str) else bool(value))
+
+
+def position(value: Any) -> Entry:
+    """A value of the x axis: a depth, another number, or text."""
+    if is_missing(value) or isinstance(value, str):
+        return words(value)
+    return count(value) if float(value).is_integer() else Entry(f"{value:g}", float(value))
 
 
 def yes_no(value: bool) -> Entry:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from multirun_analysis import groups
-from multirun_analysis.axes import ABSENT
+from multirun_analysis.axes import ABSENT, DEPTH_STUDY, Axes, heading
 from multirun_analysis.outcomes import ended
 from multirun_analysis.result import WITHOUT_CHECKPOINTS
 from multirun_analysis.statistics import NOT_COUNTED
@@ -24,10 +24,12 @@ from multirun_analysis.table import (
     label,
     number,
     p_value,
+    position,
     without_single_group,
     words,
     yes_no,
 )
+from multirun_analysis.wording import capitalized
 
 OTHER = 1.0  # points between test accuracy and the recalibrated one from which on the report shows both
 LOWER_IS_BETTER = ("train_loss", "val_loss")
@@ -55,7 +57,7 @@ DIVERGED_NOTE = (
 )
 
 
-def results(summary: pd.DataFrame) -> list[Table]:
+def results(summary: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> list[Table]:
     """The original study's columns, then n, standard deviation, interval and size: one table per group."""
     tables = []
     lost = bool(summary["at_chance"].sum())
@@ -65,17 +67,17 @@ def results(summary: pd.DataFrame) -> list[Table]:
         texts = {metric: _mean_texts(cells, metric) for metric in TITLES}
         best = {metric: _best_text(cells, metric, texts[metric]) for metric in (*LOWER_IS_BETTER, *HIGHER_IS_BETTER)}
         rows = []
-        for position, (_, cell) in enumerate(cells.iterrows()):
-            row = [count(cell["depth"]), arm(cell["residual"])]
+        for place, (_, cell) in enumerate(cells.iterrows()):
+            row = [position(cell[axes.x]), arm(cell[axes.arm])]
             for metric in TITLES:
-                text = texts[metric][position]
+                text = texts[metric][place]
                 row.append(Entry(text, cell[f"{metric}_mean"], text == best.get(metric)))
             row.append(count(cell["n"]))
             if lost:
                 survivors = number(cell["survivors_mean"]).text
                 row += [count(cell["at_chance"]), Entry(f"{survivors} (n = {cell['survivors_n']})", cell["survivors_mean"])]
             if again:
-                text = _mean_texts(cells, "test_acc_recalibrated")[position]
+                text = _mean_texts(cells, "test_acc_recalibrated")[place]
                 row.append(Entry(text, cell["test_acc_recalibrated_mean"]))
             row += [
                 number(cell["test_acc_sd"]),
@@ -86,7 +88,8 @@ def results(summary: pd.DataFrame) -> list[Table]:
             ]
             rows.append(row)
         more = [*(["Diverged", "Survivors"] if lost else []), *(["Recalibrated"] if again else [])]
-        columns = ["Depth", "Residual", *TITLES.values(), "n", *more, "Test SD", "Test 95 % interval", "Params", "Mult-adds",
+        columns = [heading(axes.x), heading(axes.arm), *TITLES.values(), "n", *more, "Test SD",
+                   "Test 95 % interval", "Params", "Mult-adds",
                    "Not counted"]  # fmt: skip
         tables.append(Table(f"Results: {group}", columns, rows))
     note = RESULTS_NOTE + (DIVERGED_NOTE if lost else "") + (RECALIBRATED_NOTE if again else "")
@@ -157,32 +160,36 @@ def all_runs(runs: pd.DataFrame) -> Table:
     return Table("All runs", columns, rows, code=("Run", "Again"))
 
 
-def overview(summary: pd.DataFrame, differences: pd.DataFrame) -> Table:
-    """Test accuracy of both arms and their difference, for the terminal: one row per depth."""
+def overview(summary: pd.DataFrame, differences: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> Table:
+    """Test accuracy of both arms and their difference, for the terminal: one row per x."""
     rows = []
-    compared = {(row["group"], row["depth"]): row for _, row in differences.iterrows()}
-    for (group, depth), cells in summary.groupby(["group", "depth"], sort=False, dropna=False):
-        if cells["epochs_run_mean"].max() == 0:  # untrained
-            continue
-        row = [words(group), count(depth)]
-        for residual in (False, True):
-            cell = cells[(cells["residual"] == residual).fillna(False)]
+    compared = {(row["group"], row[axes.x]): row for _, row in differences.iterrows()}
+    names = dict(axes.arms)
+    (_, a), (_, b) = axes.arms
+    for (group, x), cells in summary.groupby(["group", axes.x], sort=False, dropna=False):
+        row = [words(group), position(x)]
+        for value, _ in axes.arms:
+            cell = cells[(cells[axes.arm] == value).fillna(False).astype(bool)]
             row.append(_brief(cell.iloc[0]) if len(cell) else Entry(ABSENT))
-        untold = cells[cells["residual"].isna()]
+        untold = cells[cells[axes.arm].isna()]
         row.append(_brief(untold.iloc[0]) if len(untold) else Entry(""))
-        pair = compared.get((group, depth))
+        pair = compared.get((group, x))
         if pair is None:
             row += [Entry(ABSENT)] * 3
         else:
-            fewest = min(pair["plain_n"], pair["residual_n"])
+            fewest = min(pair[f"{a}_n"], pair[f"{b}_n"])
             row += [number(pair["difference"], signed=True), interval(pair["low"], pair["high"], fewest, signed=True)]
             row.append(p_value(pair["p_holm"]))
-        at_chance = [f"{_arm_name(cell['residual'])}: {cell['at_chance']}" for _, cell in cells.iterrows() if cell["at_chance"]]
-        lost = [f"{_arm_name(cell['residual'])}: {not_counted(cell)}" for _, cell in cells.iterrows() if not_counted(cell)]
-        row += [Entry("; ".join(at_chance)), Entry("; ".join(lost))]
+        arms = [("runs" if is_missing(cell[axes.arm]) else names[cell[axes.arm]], cell) for _, cell in cells.iterrows()]
+        row.append(Entry("; ".join(f"{name}: {cell['at_chance']}" for name, cell in arms if cell["at_chance"])))
+        row.append(Entry("; ".join(f"{name}: {lost}" for name, cell in arms if (lost := not_counted(cell)))))
         rows.append(row)
-    columns = ["Group", "Depth", "Plain (n)", "Residual (n)", "Other (n)", "Difference", "95 % interval", "p (Holm)",
-               "Diverged, at chance", "Not counted"]  # fmt: skip
+    columns = ["Group", heading(axes.x), f"{capitalized(a)} (n)", f"{capitalized(b)} (n)", "Other (n)", "Difference",
+               "95 % interval", "p (Holm)", "Diverged, at chance", "Not counted"]  # fmt: skip
+    if not len(differences) and summary[axes.arm].nunique() < 2:  # nothing is compared: one column of accuracies
+        kept = [0, 1, *(k for k in (2, 3, 4) if any(each[k].text not in ("", ABSENT) for each in rows)), 8, 9]
+        columns, rows = [columns[k] for k in kept], [[each[k] for k in kept] for each in rows]
+        columns[2] = "Mean (n)" if len(kept) == 5 else columns[2]
     return without_single_group(Table("Test accuracy, %", columns, rows))
 
 
@@ -200,10 +207,6 @@ def _counted(runs: pd.DataFrame) -> dict[Any, Entry]:
         row: yes_no(is_counted) if is_counted or row not in known else Entry("as chance", "as chance")
         for row, is_counted in runs["counted"].items()
     }
-
-
-def _arm_name(residual: object) -> str:
-    return "runs" if is_missing(residual) else "residual" if residual else "plain"
 
 
 def _brief(cell: pd.Series) -> Entry:

@@ -36,3 +36,8 @@ def span(low: object, high: object) -> str:
 def runs_are(number: int, several: str = "are", one: str = "is") -> str:
     """Such as `1 run is` or `2 runs are`."""
     return f"{number} runs {several}" if number > 1 else f"1 run {one}"
+
+
+def capitalized(text: str) -> str:
+    """The text with its first letter as a capital, and the others as they are."""
+    return text[:1].upper() + text[1:]

@@ -20,6 +20,7 @@ DESCRIPTION = (
 
 def draw(frames: Frames) -> Figure:
     """Draw one panel per group. The predicted line has the level of the plain networks."""
+    frames = frames.by_depth()
     runs = selection.with_arms(frames.runs[frames.runs["counted"] & frames.runs["depth"].notna()])
     layers = frames.layers[(frames.layers["epoch"] == 0) & frames.layers["run"].isin(runs["run"])]
     runs = runs[runs["run"].isin(layers["run"].unique())]

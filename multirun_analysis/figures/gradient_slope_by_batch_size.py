@@ -20,6 +20,7 @@ DESCRIPTION = (
 
 def draw(frames: Frames) -> Figure | None:
     """Draw one series per set of plain cells that differ in the batch size alone; None if there is a single batch size."""
+    frames = frames.by_depth()
     table = slopes(frames)
     table = table[table["predicted"].notna()]
     sizes = dict(zip(frames.runs["group"], frames.runs.get(BATCH_SIZE, []), strict=False))

@@ -1,0 +1,76 @@
+"""The metric over two numbers at once, one map per arm: where networks train, as colour."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from multirun_analysis import axes as axis
+from multirun_analysis import drawing, selection
+from multirun_analysis.axes import label, name
+from multirun_analysis.collect import Frames
+from multirun_analysis.outcomes import ACCURACIES, ended
+from multirun_analysis.wording import capitalized
+
+TITLE = "Test accuracy over two axes"  # or whatever else the metric is
+CAPTION = "mean over seeds, diverged ones at chance, and their number · grey: no run has ended"
+DESCRIPTION = (
+    "A map of the mean metric for each pair of values of two numbers that the study varies, one panel per arm. The numbers are "
+    "in the table of all cells."
+)
+FEWEST = 2  # values of each number
+
+
+def draw(frames: Frames) -> Figure | None:
+    """Draw a panel per arm, and a row for each value of what else varies; None if the study does not vary two numbers."""
+    axes = frames.axes
+    numbers = [key for key in axes.facets if axis.is_number(axis.texts(frames.runs, key))]
+    if not axes.is_numeric or frames.runs[axes.x].nunique() < FEWEST or not numbers:
+        return None
+    y = max(numbers, key=lambda key: axis.texts(frames.runs, key).nunique())
+    runs = selection.with_arms(ended(frames.runs), axes)
+    runs = runs.assign(y=axis.typed(frames.runs, y, numeric=True)[runs.index].astype("float64"))
+    runs = runs[runs[axes.metric].notna() & runs["y"].notna() & runs[axes.x].notna()]
+    others = [key for key in axes.facets if key != y]
+    texts = {key: axis.texts(frames.runs, key)[runs.index] for key in others}
+    rest = [", ".join(f"{axis.heading(key)}={texts[key][row]}" for key in others) for row in runs.index]
+    runs = runs.assign(rest=rest)
+    groups = list(dict.fromkeys(runs["rest"])) or [""]
+    arms = selection.arms(runs) or ["plain"]
+    xs, ys = axes.sorted(frames.runs[axes.x]), sorted(runs["y"].unique())
+    title = f"{capitalized(name(axes.metric))} over {name(axes.x)} and {name(y)}"
+    figure, panels = drawing.panels(title, groups, len(arms), (0.9 + 0.55 * len(xs), 0.9 + 0.42 * len(ys)), sharey="row")
+    values = runs.groupby(["rest", "arm", axes.x, "y"])[axes.metric].mean()
+    scale = Normalize(values.min(), values.max()) if len(values) else None
+    colours = "viridis" if axes.metric in ACCURACIES else "viridis_r"
+    mesh = None
+    for row, group in zip(panels, groups, strict=False):
+        for ax, arm in zip(row, arms, strict=True):
+            own = runs[(runs["rest"] == group) & (runs["arm"] == arm)]
+            drawing.heading(ax, *filter(None, [group, drawing.name(arm, axes)]))
+            ax.grid(False)
+            ax.set(facecolor="#CCCCCC", xlabel=label(axes.x, own["model"].dropna().unique()))
+            if scale is None or not len(own):
+                drawing.say(ax, "no run has ended")
+                continue
+            mean = own.pivot_table(index="y", columns=axes.x, values=axes.metric).reindex(index=ys, columns=xs)
+            count = own.pivot_table(index="y", columns=axes.x, values=axes.metric, aggfunc="count").reindex_like(mean)
+            mesh = ax.pcolormesh(np.ma.masked_invalid(mean.to_numpy(dtype=float)), norm=scale, cmap=colours)
+            ax.set_xticks(np.arange(len(xs)) + 0.5, [f"{x:g}" for x in xs])
+            ax.set_yticks(np.arange(len(ys)) + 0.5, [f"{value:g}" for value in ys])
+            _write(ax, mean, count, scale, dark_is_high=colours == "viridis_r", decimals=1 if axes.metric in ACCURACIES else 3)
+        row[0].set_ylabel(label(y))
+    if mesh is not None:
+        figure.colorbar(mesh, ax=list(panels.flat), label=label(axes.metric), fraction=0.04, pad=0.02)
+    return drawing.finish(figure, CAPTION, groups)
+
+
+def _write(ax: object, mean: pd.DataFrame, count: pd.DataFrame, scale: Normalize, *, dark_is_high: bool, decimals: int) -> None:
+    """Write each mean into its field, and how many runs it is over where these are not the same everywhere."""
+    same = len(set(count.to_numpy().ravel()[~np.isnan(count.to_numpy().ravel())])) == 1
+    for i, j in np.argwhere(mean.notna().to_numpy()):
+        value, n = mean.iloc[i, j], count.iloc[i, j]
+        is_light = (float(scale(value)) > 0.6) != dark_is_high
+        text = f"{value:.{decimals}f}"
+        ax.text(j + 0.5, i + 0.5, text if same else f"{text}\n({n:.0f})", ha="center", va="center", fontsize=6.5,  # type: ignore[attr-defined]
+                color="black" if is_light else "white")  # fmt: skip
