@@ -32,10 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--load", type=Path, metavar="REPORT_DIR", help="redraw a report from its CSV files, without the runs")
     parser.add_argument("--wandb", action="store_true",
                         help="also log tables and figures as one W&B run of the study's group")  # fmt: skip
-    parser.add_argument("--margin", type=_points, default=MARGIN, metavar="POINTS",
+    parser.add_argument("--margin", type=_points, metavar="POINTS",
                         help="difference in test accuracy that counts as none, in percentage points: the report tests whether "
                              "plain and residual networks differ by less, and says how many seeds it takes to see one "
-                             "of this size (default: %(default)s)")  # fmt: skip
+                              f"of this size (default: {MARGIN}, or with --load that of the report)")  # fmt: skip
     parser.add_argument("--x", metavar="KEY", help="what goes on the x axis: depth or a configuration key, as optimizer.lr "
                         "(default: depth where it varies, else the number with most values)")  # fmt: skip
     parser.add_argument("--hue", metavar="KEY", help="the key whose two values are compared (default: model.residual)")
@@ -56,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             frames = archive.load(options.load)
         except (OSError, ValueError) as error:
             return _fail(f"cannot load {options.load}: {_line(error, options.load)}")
+        options.margin = options.margin or archive.margin(options.load)
         return _analyse(frames, options.out or options.load, options)
     try:
         frames = collect(options.directories, with_layers=not options.status)
@@ -86,7 +87,7 @@ def _analyse(frames: Frames, out: Path, options: argparse.Namespace) -> int:
         return _fail(f"--{error}")
     try:
         archive.prepare(out)
-        analysis = analyse(frames, options.margin)
+        analysis = analyse(frames, options.margin or MARGIN)
         archive.write(analysis, out)
     except OSError as error:
         return _fail(f"cannot write to {out}: {_line(error, out)}; --out DIR writes elsewhere")

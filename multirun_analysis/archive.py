@@ -107,6 +107,15 @@ def load(directory: Path) -> Frames:
     return Frames(runs, typed_epochs(epochs), typed_layers(layers), tuple(map(markup.name, problems)), correct)
 
 
+def margin(directory: Path) -> float | None:
+    """The margin that a report was made with; None if its differences.csv does not tell it."""
+    try:
+        told = pd.read_csv(directory / "differences.csv")["margin"].unique()
+    except (OSError, ValueError, KeyError):
+        return None
+    return float(told[0]) if len(told) == 1 and told.dtype.kind == "f" and 0 < told[0] <= 100 else None
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that readers see the old content or the new one, never a part of it."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")

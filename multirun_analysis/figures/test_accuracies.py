@@ -75,18 +75,28 @@ def _panel(ax: Axis, runs: pd.DataFrame, axes: Axes, quantity: str) -> tuple[lis
     for arm in arms:
         seeds = at[at["arm"] == arm]
         ax.scatter(seeds["seed_x"], seeds[quantity], s=11, color=COLOUR[arm], alpha=0.4, linewidths=0, zorder=2)
-    if len(at):
+    for _, stretch in at.groupby(["arm", _gaps_before(at, axes, axes.sorted(runs[axes.x]))]):
         sns.lineplot(
-            at, x="mean_x", y=quantity, hue="arm", style="arm", hue_order=arms, style_order=arms, palette=COLOUR,
+            stretch, x="mean_x", y=quantity, hue="arm", style="arm", hue_order=arms, style_order=arms, palette=COLOUR,
             markers=MARKER, markersize=5, dashes=DASHES if axes.is_numeric else False, estimator="mean",
             errorbar=accuracy_interval if axes.metric in ACCURACIES else t_interval, err_style="bars",
             err_kws={"capsize": 2}, linestyle="-" if axes.is_numeric else "none", seed=0, legend=False, ax=ax,
         )  # fmt: skip
-    else:
+    if not len(at):
         untrained = is_untrained(runs).any()
         words = f"no finished run with a {name(axes.metric)}"
         drawing.say(ax, "untrained networks (0 epochs)" if untrained else words)
     return [drawing.arm_handle(arm, counted, axes) for arm in arms], place, side
+
+
+def _gaps_before(runs: pd.DataFrame, axes: Axes, values: list[Any]) -> pd.Series:
+    """At how many values of x before its own each run's arm has no run to show: there its line breaks."""
+    have = {arm: set(own[axes.x]) for arm, own in runs.groupby("arm")}
+    gaps = [
+        sum(axes.place(other) < axes.place(x) and other not in have[arm] for other in values)
+        for x, arm in zip(runs[axes.x], runs["arm"], strict=True)
+    ]
+    return pd.Series(gaps, runs.index, dtype="int64")
 
 
 def _range(runs: pd.DataFrame, axes: Axes) -> np.ndarray:
