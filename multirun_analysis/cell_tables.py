@@ -41,7 +41,7 @@ def every(analysis: Analysis) -> list[Table]:
 def best(analysis: Analysis) -> list[Table]:
     """Each arm at its own best setting."""
     axes, found = analysis.axes, analysis.best
-    if not is_tuned(found) or (axes.is_depth and tuned(axes) == [axes.x]):
+    if not is_tuned(found):
         return []
     kept = list(found.columns[: list(found.columns).index("arm")])
     chosen = tuned(axes)

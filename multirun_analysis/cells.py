@@ -39,9 +39,9 @@ def every(runs: pd.DataFrame, axes: Axes) -> pd.DataFrame:
 
 
 def tuned(axes: Axes) -> list[str]:
-    """The axes of which each arm gets its own best value: settings of the training that vary, or else x."""
+    """The axes of which each arm gets its own best value: settings of the training, or else x unless that is depth."""
     settings = [key for key in (axes.x, *axes.facets) if axis.is_under(key, TUNED)]
-    return settings or [axes.x]
+    return settings or ([] if axes.is_depth else [axes.x])
 
 
 def best(runs: pd.DataFrame, axes: Axes) -> pd.DataFrame:
@@ -57,6 +57,7 @@ def best(runs: pd.DataFrame, axes: Axes) -> pd.DataFrame:
     kept = [key for key in (axes.x, *axes.facets) if key not in chosen]
     known = ended(runs)
     known = known[known["val_acc"].notna() & known["test_acc"].notna()]
+    known = known if chosen else known.iloc[:0]
     for key in axes.facets:
         known = known.assign(**{key: axis.texts(runs, key)[known.index]})
     rows: list[dict[str, Any]] = []
@@ -67,7 +68,7 @@ def best(runs: pd.DataFrame, axes: Axes) -> pd.DataFrame:
             arm = place[(place[axes.arm] == value).fillna(False).astype(bool)] if name else place
             if not len(arm):
                 continue
-            settings = [(setting, cell) for setting, cell in arm.groupby(chosen, dropna=False, sort=False)]
+            settings = list(arm.groupby(chosen, dropna=False, sort=False))
             setting, cell = max(settings, key=lambda pair: pair[1]["val_acc"].mean())
             sample = cell["test_acc"].to_numpy(dtype=float)
             samples.append(sample)

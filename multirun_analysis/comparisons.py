@@ -32,7 +32,7 @@ DIFFERENCES_NOTE = (
     "Mean test accuracy over all runs that ended, a diverged one at chance, and the difference in percentage points. The "
     "interval is Welch's. p: exact two-sided permutation test of the means (beyond 10 runs against 10, with 20,000 "
     "permutations drawn at random), which with n runs of each kind cannot go below 2/C(2n, n): 0.100 for 3, 0.008 for 5. "
-    "Trained: networks that train at all, plain and residual; p trained: Barnard's exact test, where the networks at one x "
+    "Trained: networks that train at all, plain and residual; p trained: Barnard's exact test, where the networks of a depth "
     "neither all train nor all fail to. Holm's correction is over one family, all p and all p trained of a group, so that "
     "the chance of any false “p (Holm) < 0.05” in it is at most 5 %. The interval rests on other assumptions than the tests, "
     "so that either may speak of a difference where the other does not."
@@ -55,6 +55,7 @@ def differences(compared: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> Table:
     columns = ["Group", heading(axes.x), f"n {a}", f"n {b}", capitalized(a), capitalized(b), "Difference", "95 % interval",
                "p", "p (Holm)", "Trained", "p trained", "p trained (Holm)"]  # fmt: skip
     note = DIFFERENCES_NOTE.replace("plain and residual", f"{a} and {b}")
+    note = note if axes.is_depth else note.replace("the networks of a depth", "the networks at one x")
     return without_single_group(Table(f"{capitalized(b)} minus {a}", columns, rows, note))
 
 
@@ -68,6 +69,7 @@ def sensitivity(compared: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> Table:
             count(row["seeds_needed"]), p_value(row["p_equivalent"]), words(_alike(row)),
         ])  # fmt: skip
     margin = f"{compared['margin'].iloc[0]:g}" if len(compared) else ""
+    first, one = ("the shallowest depth", "a depth") if axes.is_depth else ("the first x", "an x")
     columns = ["Group", heading(axes.x), "Difference", "p (Holm)", "Would have shown", f"Runs to show {margin}", "p alike",
                f"Below {margin}"]  # fmt: skip
     note = (
@@ -75,8 +77,8 @@ def sensitivity(compared: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> Table:
         "percentage points that a two-sided t-test at 5 % on as many runs finds with 80 % probability, if seeds scatter as "
         f"these do; none: with so few runs no exact test can find any. Runs to show {margin}: how many of each kind it takes "
         f"to find a difference of {margin} points so. p alike: two one-sided Welch tests that the means differ by less than "
-        f"{margin} points, either way, which --margin sets; they are made from the smallest x on, end with the first that "
-        f"fails, and so need no other correction. Below {margin}: yes, shown; not claimed, since it lies beyond an x that "
+        f"{margin} points, either way, which --margin sets; they are made from {first} on, end with the first that "
+        f"fails, and so need no other correction. Below {margin}: yes, shown; not claimed, since it lies beyond {one} that "
         "failed or no network trains there; no, since the 95 % interval of the difference lies beyond the margin; open."
     )
     return without_single_group(Table("How small a difference these runs can show", columns, rows, note))
@@ -104,7 +106,7 @@ def pairing(compared: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> Table:
     a, b = (name for _, name in axes.arms)
     note = (
         f"{SAME_START if axes.is_residual else SAME_SEED} the same batches. Correlation: of their test accuracies over the "
-        "seeds. Where all x together show one (95 % interval of the pooled correlation above 0), p paired is that of the "
+        f"seeds. Where {'the depths' if axes.is_depth else 'all x'} together show one (95 % interval of the pooled correlation above 0), p paired is that of the "
         "two-sided sign-flip test of the differences within seeds, uncorrected; elsewhere pairing has nothing to gain. "
         "Findings rest on the unpaired tests above in either case."
     )

@@ -167,6 +167,8 @@ def overview(summary: pd.DataFrame, differences: pd.DataFrame, axes: Axes = DEPT
     names = dict(axes.arms)
     (_, a), (_, b) = axes.arms
     for (group, x), cells in summary.groupby(["group", axes.x], sort=False, dropna=False):
+        if cells["epochs_run_mean"].max() == 0:  # untrained
+            continue
         row = [words(group), position(x)]
         for value, _ in axes.arms:
             cell = cells[(cells[axes.arm] == value).fillna(False).astype(bool)]

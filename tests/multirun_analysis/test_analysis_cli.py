@@ -17,10 +17,13 @@ from multirun_analysis.__main__ import main
 from multirun_analysis.collect import collect
 
 TABLES = ["runs.csv", "epochs.csv", "layers.csv.gz", "summary.csv", "differences.csv", "trainability.csv", "shortfall.csv",
-          "seeds_and_images.csv", "image_by_image.csv", "classes.csv", "published.csv", "gradient_slopes.csv",
-          "summary.md", "final_results.pkl"]  # fmt: skip
+          "seeds_and_images.csv", "image_by_image.csv", "classes.csv", "published.csv", "gradient_slopes.csv", "cells.csv",
+          "best.csv", "summary.md", "final_results.pkl"]  # fmt: skip
 FIGURES = [
-    f"{name}.{kind}" for name in map(gallery.name, gallery.FIGURES) if "batch_size" not in name for kind in ("png", "svg")
+    f"{name}.{kind}"
+    for name in map(gallery.name, gallery.FIGURES)
+    if name not in ("gradient_slope_by_batch_size", "heat_map")
+    for kind in ("png", "svg")
 ]
 
 
@@ -131,8 +134,8 @@ def test_layers_are_compressed_without_a_clock_time(tmp_path, no_figures):
 
 
 def test_several_folders_make_one_report(tmp_path, capsys, no_figures):
-    first = write_study(tmp_path / "a", depths=[5], seeds=range(2), study="a")
-    second = write_study(tmp_path / "b", depths=[5], seeds=range(2), study="b", dataset__name="mnist")
+    first = write_study(tmp_path / "a", depths=[5, 20], seeds=range(2), study="a")
+    second = write_study(tmp_path / "b", depths=[5, 20], seeds=range(2), study="b", dataset__name="mnist")
     out = tmp_path / "out"
     assert main([str(first), str(second), "--out", str(out)]) == 0
     said = capsys.readouterr().out

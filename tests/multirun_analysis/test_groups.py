@@ -26,7 +26,7 @@ def test_one_configuration_at_many_depths_is_one_group(tmp_path):
 def test_another_key_makes_another_group_named_by_it(tmp_path, changes, names):
     write_study(tmp_path / "s", depths=[5], seeds=range(2))
     write_study(tmp_path / "s", depths=[5], seeds=range(2), **changes)
-    runs = collect([tmp_path]).runs
+    runs = collect([tmp_path]).by_depth().runs
     assert runs["group"].unique().tolist() == names
     assert summarize(runs)["n"].tolist() == [2, 2, 2, 2]
     assert compare_arms(runs)[["group", "plain_n"]].to_numpy().tolist() == [[names[0], 2], [names[1], 2]]
@@ -40,7 +40,7 @@ def test_runs_older_than_a_key_are_of_one_group_with_those_that_have_its_default
     assert (runs["group"].nunique(), summarize(runs)["n"].tolist()) == (1, [2])
     write_run(tmp_path / "s", 5, seed=0, scheduler__monitor="val_acc", **plateau)
     write_run(tmp_path / "s", 5, seed=0, scheduler___target_="torch.optim.lr_scheduler.ConstantLR")
-    runs = collect([tmp_path]).runs
+    runs = collect([tmp_path]).by_depth().runs
     assert sorted(runs["group"].unique()) == [
         "scheduler.monitor=val_acc",
         "scheduler.monitor=val_loss",
@@ -102,13 +102,13 @@ def test_a_folder_spelled_differently_is_one_group(tmp_path):
     for seed, folder in enumerate(["imgs", "imgs/", "./imgs", "imgs/."]):
         write_run(tmp_path / str(seed), 5, seed=seed, dataset__folder=folder)
     write_run(tmp_path / "4", 5, seed=4, dataset__folder="other/../imgs")  # where other is a link that is another folder
-    assert summarize(collect([tmp_path]).runs)["n"].tolist() == [4, 1]
+    assert summarize(collect([tmp_path]).by_depth().runs)["n"].tolist() == [4, 1]
 
 
 def test_one_depth_reached_by_two_lists_of_widths_is_two_groups(tmp_path):
     write_run(tmp_path / "s", 2, model__widths=[64, 64])
     write_run(tmp_path / "s", 2, model__widths=[256, 256])
-    runs = collect([tmp_path]).runs
+    runs = collect([tmp_path]).by_depth().runs
     assert runs["group"].tolist() == ["model.widths=[64,64]", "model.widths=[256,256]"]
     assert summarize(runs)["n"].tolist() == [1, 1]
 

@@ -86,7 +86,7 @@ def test_groups_have_rows_of_their_own(tmp_path):
 def test_more_groups_than_are_drawn_are_said(tmp_path):
     for number in range(14):
         write_run(tmp_path / "s", 5, optimizer__lr=0.001 * (number + 1))
-    figure = validation_losses.draw(collect([tmp_path]))
+    figure = validation_losses.draw(collect([tmp_path]).by_depth())
     assert len(figure.axes) == 12
     assert "12 of 14 groups, the tables have all" in figure.get_supxlabel()
 

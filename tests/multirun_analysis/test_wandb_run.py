@@ -46,7 +46,7 @@ def test_tables_and_figures_are_one_run_of_the_study_s_group(study, capsys):
     assert (run["run_group"], run["job_type"]) == ("golden_study", "analysis")
     summary = told["summary"]
     logged = {name for name in summary if not name.startswith("_")}
-    tables = {f"tables/{name}" for name in ("summary", "differences", "trainability", "shortfall", "gradient_slopes")}
+    tables = {f"tables/{name}" for name in ("summary", "differences", "trainability", "shortfall", "gradient_slopes", "cells")}
     assert logged - {"tables/published"} == {*tables, "figures/test_accuracies", "report", "counts", "finding"}
     assert summary["counts"] == "12 runs: 12 done; 12 counted"
     for name in sorted(tables):

@@ -23,7 +23,7 @@ def test_slopes_by_batch_size_are_points_beside_the_predicted_curve(tmp_path):
     assert points.get_data()[0] == pytest.approx([8, 128])
     assert points.get_data()[1] == pytest.approx([1.01 * theory.slope(8), 1.01 * theory.slope(128)], abs=1e-5)
     assert [label.get_text() for label in ax.get_xticklabels()] == ["8", "128"]
-    assert initialisation.slopes(frames)["group"].drop_duplicates().tolist() == [
+    assert initialisation.slopes(frames.by_depth())["group"].drop_duplicates().tolist() == [
         "trainer.batch_size=8",
         "trainer.batch_size=128",
     ]
