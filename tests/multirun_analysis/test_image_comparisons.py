@@ -124,9 +124,9 @@ def test_the_two_way_interval_is_that_of_a_slow_bootstrap(tmp_path):
 
 
 def test_one_seed_less_than_there_are_is_drawn():
-    """Half the plain runs are right on all images: five draws are all wrong in 1 of 32 cases, six in 1 of 64, below 2.5 %."""
-    plain = np.repeat([[True]] * 3 + [[False]] * 3, 40, axis=1)
-    assert images._two_way(plain, np.ones((6, 40), dtype=bool)) == pytest.approx((0, 100))
+    """One plain run of seven is right, on all images: three of six draws give it in 5 % of resamples, four in 0.7 %."""
+    plain = np.repeat([[True]] + [[False]] * 6, 40, axis=1)
+    assert images._two_way(plain, np.ones((7, 40), dtype=bool)) == pytest.approx((50, 100))
 
 
 def test_fewer_than_five_runs_have_no_two_way_interval(tmp_path):
