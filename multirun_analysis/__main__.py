@@ -31,10 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--load", type=Path, metavar="REPORT_DIR", help="redraw a report from its CSV files, without the runs")
     parser.add_argument("--wandb", action="store_true",
                         help="also log tables and figures as one W&B run of the study's group")  # fmt: skip
-    parser.add_argument("--margin", type=_points, default=MARGIN, metavar="POINTS",
+    parser.add_argument("--margin", type=_points, metavar="POINTS",
                         help="difference in test accuracy that counts as none, in percentage points: the report tests whether "
                              "plain and residual networks differ by less, and says how many seeds it takes to see one "
-                             "of this size (default: %(default)s)")  # fmt: skip
+                             f"of this size (default: {MARGIN}, or with --load that of the report)")  # fmt: skip
     options = parser.parse_args(arguments)
     if bool(options.directories) == bool(options.load):
         parser.error("give either run folders or --load REPORT_DIR")
@@ -50,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             frames = archive.load(options.load)
         except (OSError, ValueError) as error:
             return _fail(f"cannot load {options.load}: {_line(error, options.load)}")
-        return _analyse(frames, options.out or options.load, margin=options.margin, to_wandb=options.wandb)
+        margin = options.margin or archive.margin(options.load) or MARGIN
+        return _analyse(frames, options.out or options.load, margin=margin, to_wandb=options.wandb)
     try:
         frames = collect(options.directories, with_layers=not options.status)
     except NotADirectoryError as error:
@@ -67,7 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(visible(status.report(frames)))
         return 0
-    return _analyse(frames, options.out or options.directories[0] / "report", margin=options.margin, to_wandb=options.wandb)
+    out, margin = options.out or options.directories[0] / "report", options.margin or MARGIN
+    return _analyse(frames, out, margin=margin, to_wandb=options.wandb)
 
 
 def _analyse(frames: Frames, out: Path, *, margin: float, to_wandb: bool) -> int:

@@ -27,7 +27,13 @@ from multirun_analysis.collect import (
     typed_layers,
 )
 
-LATER = ("test_data", "test_acc_recalibrated")  # columns that reports of earlier versions lack
+LATER = (
+    "test_data",
+    "test_acc_recalibrated",
+    "launch",
+    "planned_first",
+    "planned_later",
+)  # columns that reports of earlier versions lack
 CORRECT = "test_correct.csv"  # the frame of correct test images, if any run tells them
 PROBLEMS = "problems.txt"  # lines about unreadable folders, if there are any
 
@@ -99,6 +105,15 @@ def load(directory: Path) -> Frames:
     runs, epochs, layers = map(markup.from_csv, (runs, epochs, layers))
     correct = typed_correct(markup.from_csv(correct))
     return Frames(runs, typed_epochs(epochs), typed_layers(layers), tuple(map(markup.name, problems)), correct)
+
+
+def margin(directory: Path) -> float | None:
+    """The margin that a report was made with; None if its differences.csv does not tell it."""
+    try:
+        told = pd.read_csv(directory / "differences.csv")["margin"].unique()
+    except (OSError, ValueError, KeyError):
+        return None
+    return float(told[0]) if len(told) == 1 and told.dtype.kind == "f" and 0 < told[0] <= 100 else None
 
 
 def write_atomically(path: Path, content: bytes) -> None:

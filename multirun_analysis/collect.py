@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from multirun_analysis import groups, markup
-from multirun_analysis.plan import Plan, is_planned, read_plan, unstarted
+from multirun_analysis.plan import Plan, asked, is_planned, read_plan, unstarted
 from multirun_analysis.result import METRICS
 from multirun_analysis.rundir import FILES, Run, command_of, read_run
 
@@ -58,6 +58,9 @@ RUN_COLUMNS = {
     "path": "str",
     "hash": "str",
     "planned": "boolean",
+    "launch": "Int64",
+    "planned_first": "Int64",
+    "planned_later": "Int64",
     "mismatch": "bool",
     "note": "str",
     "error_type": "str",
@@ -116,7 +119,7 @@ def collect(directories: Sequence[Path], *, with_layers: bool = True) -> Frames:
     _tell_depths(list(started.values()))
     rows = list(started.values())
     for folder, plan in plans.items():
-        rows += [_missing_row(path, row, base, plan) for path, row in unstarted(folder, plan, started)]
+        rows += [_missing_row(path, row, base, folder, plan) for path, row in unstarted(folder, plan, started)]
     rows = [_cleaned(row) for row in rows]
     runs = groups.assign(typed(pd.DataFrame(rows, columns=_columns(rows))))
     problems += _different_data(runs)
@@ -207,7 +210,8 @@ def _row(run: Run, base: Path, plans: dict[Path, Plan]) -> dict[str, Any]:
         "cell": _relative(cell, base),
         "path": _relative(run.directory, base),
         "hash": _if(str, run.config.get("hash")) or _if(str, run.result.get("hash")),
-        "planned": is_planned(plans[study], cell.name, run.seed) if study else None,
+        "planned": is_planned(plans[study], cell.relative_to(study).as_posix(), run.seed) if study else None,
+        **(asked(plans[study], cell.relative_to(study).as_posix(), run.seed) if study else {}),
         "mismatch": run.mismatch,
         "note": "; ".join(run.notes) or None,
         **{f"error_{key}": _if(str, error.get(key)) for key in ("type", "message", "traceback")},
@@ -237,8 +241,9 @@ def _tell_depths(rows: list[dict[str, Any]]) -> None:
             row["depth"] = known.get((row["cell"], row["hash"]))
 
 
-def _missing_row(path: Path, known: dict[str, Any], base: Path, plan: Plan) -> dict[str, Any]:
-    names = {"cell": _relative(path.parent, base), "path": _relative(path, base), "study": path.parent.parent.name}
+def _missing_row(path: Path, known: dict[str, Any], base: Path, study: Path, plan: Plan) -> dict[str, Any]:
+    names = {"cell": _relative(path.parent, base), "path": _relative(path, base), "study": study.name}
+    names |= asked(plan, path.parent.relative_to(study).as_posix(), known["seed"])
     command = _if(str, plan.get("command"))
     return {**known, **names, "status": UNSTARTED, "planned": True, "mismatch": False, "command": command}
 

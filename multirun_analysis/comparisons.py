@@ -28,7 +28,8 @@ DIFFERENCES_NOTE = (
     "permutations drawn at random), which with n runs of each kind cannot go below 2/C(2n, n): 0.100 for 3, 0.008 for 5. "
     "Trained: networks that train at all, plain and residual; p trained: Barnard's exact test, where the networks of a depth "
     "neither all train nor all fail to. Holm's correction is over one family, all p and all p trained of a group, so that "
-    "the chance of any false “p (Holm) < 0.05” in it is at most 5 %."
+    "the chance of any false “p (Holm) < 0.05” in it is at most 5 %. The interval rests on other assumptions than the tests, "
+    "so that either may speak of a difference where the other does not."
 )
 
 
@@ -104,8 +105,9 @@ def pairing(compared: pd.DataFrame) -> Table:
 SHORTFALL_NOTE = (
     "The smallest depth at which mean test accuracy is lower than that of residual networks (or, without any, of the best "
     f"depth) by more than the margin; a diverged run counts as chance. Interval: percentile bootstrap with {RESAMPLES:,} "
-    f"resamples, in which the seeds of each cell are drawn anew, where every cell has {FEWEST} runs or more; same depth: the "
-    "share of resamples that give the very depth of the table. Only depths that were trained can be in it."
+    f"resamples, in which the seeds of each cell are drawn anew (n - 1 of n), where every cell has {FEWEST} runs or more; one "
+    "depth: both ends are the same. Same depth: the share of resamples that give the very depth of the table. Only depths that "
+    "were trained can be in it, and none at which no network trains."
 )
 
 
@@ -116,7 +118,7 @@ def shortfalls(found: pd.DataFrame) -> Table:
         beyond = f"deeper than {row['deepest']}"
         ends = [beyond if end == float("inf") else f"{end:.0f}" for end in (row["low"], row["high"]) if not is_missing(end)]
         span = " to ".join(dict.fromkeys(ends)) if len(set(ends)) > 1 else ""
-        none = f"fewer than {FEWEST} runs: none" if not ends else "no spread: none"
+        none = f"fewer than {FEWEST} runs: none" if not ends else "one depth: none"
         rows.append([
             words(row["group"]), number(row["margin"], 1),
             Entry(beyond, 1e9) if is_missing(row["depth"]) else count(row["depth"]),

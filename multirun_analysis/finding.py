@@ -4,14 +4,14 @@ Every sentence has to be true of few, diverged or unfinished runs as well: `test
 holds each of them against a slow evaluation of what it claims, so a new sentence needs its check there.
 """
 
-from collections.abc import Iterable
-
 import pandas as pd
 
 from multirun_analysis import theory
 from multirun_analysis.inference import ALPHA, smallest_p
+from multirun_analysis.lead import is_untrained, lead
 from multirun_analysis.statistics import NOT_COUNTED
-from multirun_analysis.table import ends, number, p_value
+from multirun_analysis.table import ends, number
+from multirun_analysis.wording import at_depths, equals_p, listed, runs_are, span
 
 UNFINISHED = ("running", "interrupted", "missing")
 
@@ -33,7 +33,10 @@ def finding(
     for group, cells in summary.groupby("group", sort=False):
         own = [frame[frame["group"] == group] for frame in (differences, shares, shortfall)]
         if cells["epochs_run_mean"].max() == 0:
-            sentences = ["These networks are untrained (0 epochs).", *_slopes(slopes[slopes["group"] == group])]
+            sentences = [
+                "These networks are untrained (0 epochs), so their accuracies are not compared.",
+                *_slopes(slopes[slopes["group"] == group]),
+            ]
         else:
             sentences = [*_group(cells, *own), *_expected_depth(slopes[slopes["group"] == group])]
             sentences += _planned(seeds[seeds["group"] == group])
@@ -48,11 +51,14 @@ def finding(
 def _group(cells: pd.DataFrame, differences: pd.DataFrame, shares: pd.DataFrame, shortfall: pd.DataFrame) -> list[str]:
     if not cells["survivors_n"].sum():
         numbers = {"done": cells["n"] - cells["at_chance"], **{status: cells[status] for status in (*NOT_COUNTED, "other")}}
-        counts = ", ".join(f"{column.sum()} {status}" for status, column in numbers.items() if column.sum())
-        return [f"No run has a test accuracy yet, so there is nothing to compare ({counts})."]
+        counts = {status: int(column.sum()) for status, column in numbers.items() if column.sum()}
+        first = "No run has a test accuracy" + (" yet" if counts.keys() & {*UNFINISHED} else "")
+        first = "Every network diverged" if [*counts] == ["diverged"] else first
+        told = ", ".join(f"{count} {status}" for status, count in counts.items())
+        return [f"{first}, so there is nothing to compare ({told})."]
     if len(differences):
         return [
-            *_lead(differences), _deepest(differences), *_largest(differences), *_diverged(cells),
+            *lead(cells, differences), _deepest(differences), *_largest(differences), *_diverged(cells),
             *_shortfall(shortfall, "residual ones"), *_equal(differences), *_not_compared(cells, differences),
         ]  # fmt: skip
     done = cells[cells["test_acc_n"] > 0]
@@ -74,55 +80,6 @@ def _group(cells: pd.DataFrame, differences: pd.DataFrame, shares: pd.DataFrame,
 # ── both kinds ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _lead(differences: pd.DataFrame) -> list[str]:
-    """What the tests say, first in plain words; where no network trains, that."""
-    significant = differences[differences["p_holm"] < ALPHA]
-    untrained = differences[_is_untrained(differences)]
-    neither = f"No network trains at {_depths(untrained['depth'])}, plain or residual" if len(untrained) else ""
-    sentences = []
-    for sign, one, other in ((1, "Plain", "residual"), (-1, "Residual", "plain")):
-        if len(rows := significant[sign * significant["difference"] > 0]):
-            sentences.append(f"{one} networks are less accurate than {other} ones at {_depths(rows['depth'])}.")
-    tests = _count(int(differences[["p_holm", "p_share_holm"]].notna().sum().sum()))
-    if sentences:
-        sentences.append(f"There exact permutation tests of mean test accuracy give p < {ALPHA}, Holm-corrected for {tests}.")
-    sentences += _shares(differences)
-    if not sentences and len(untrained) == len(differences):
-        return [f"{neither}, so their accuracies say nothing of what a skip changes."]
-    if not len(significant):
-        tested = differences[differences["p_holm"].notna()]
-        lowest = len(tested) * min(
-            (smallest_p(*sizes) for sizes in zip(tested["plain_n"], tested["residual_n"], strict=True)), default=1
-        )
-        if not len(tested):
-            lead, why = "These runs are too few to tell plain from residual networks", "at no depth are there two of each"
-        elif lowest >= ALPHA:
-            lead = "These runs are too few to tell plain from residual networks"
-            why = (
-                "no difference in mean test accuracy, however large, could get below "
-                f"p = {min(1.0, lowest):.3f} in exact permutation tests with Holm's correction"
-            )
-        else:
-            lead = "What differs between plain and residual networks in these runs may be chance"
-            why = f"no exact permutation test of mean test accuracy gives p < {ALPHA}, Holm-corrected for {tests}"
-        sentences.append(f"{why[0].upper()}{why[1:]}." if sentences else f"{lead}: {why}.")
-    return [*sentences, *([f"{neither}."] if neither else [])]
-
-
-def _shares(differences: pd.DataFrame) -> list[str]:
-    """Where the shares that train differ significantly."""
-    significant = differences[differences["p_share_holm"] < ALPHA]
-    fewer = significant["plain_trained"] / significant["plain_n"] < significant["residual_trained"] / significant["residual_n"]
-    sentences = []
-    for rows, one, other in ((significant[fewer], "plain", "residual"), (significant[~fewer], "residual", "plain")):
-        if len(rows):
-            sentences.append(
-                f"A smaller share of {one} than of {other} networks trains at {_depths(rows['depth'])} (Barnard's exact tests, "
-                f"p < {ALPHA} after Holm's correction)."
-            )
-    return sentences
-
-
 def _deepest(differences: pd.DataFrame) -> str:
     """The two arms at the greatest depth that is compared."""
     row = differences.iloc[-1]
@@ -130,7 +87,7 @@ def _deepest(differences: pd.DataFrame) -> str:
     if pd.notna(row["low"]):
         sure.append(f"95 % interval {' to '.join(ends(row['low'], row['high'], signed=True))}")
     if pd.notna(row["p"]):
-        sure.append(f"{_p(row['p'])}, after Holm's correction {_p(row['p_holm'])}")
+        sure.append(f"{equals_p(row['p'])}, after Holm's correction {equals_p(row['p_holm'])}")
     trained = ""
     if pd.notna(row["plain_trained"]) and pd.notna(row["residual_trained"]):
         trained = (
@@ -138,7 +95,7 @@ def _deepest(differences: pd.DataFrame) -> str:
             "networks train at all"
         )
     return (
-        f"At depth {row['depth']} plain networks reach {number(row['plain'], 1).text} % of the test images (n = "
+        f"At depth {row['depth']} plain networks get {number(row['plain'], 1).text} % of the test images right (n = "
         f"{row['plain_n']}) and residual ones {number(row['residual'], 1).text} % (n = {row['residual_n']}), a difference of "
         f"{number(row['difference'], signed=True).text} points "
         f"({'; '.join(sure) or 'too few runs for an interval or a test'}){trained}."
@@ -181,9 +138,9 @@ def _shortfall(shortfall: pd.DataFrame, of: str) -> list[str]:
     for depth, rows in shortfall.groupby(shortfall["depth"].fillna(-1), sort=False):
         where = f"at depth {depth}" if depth != -1 else f"at no depth up to {rows['deepest'].iloc[0]}"
         points = "points of mean test accuracy count as short" if not parts else "points do"
-        parts.append(f"{where} if more than {_span(*rows['margin'].agg(['min', 'max']).map('{:g}'.format))} {points}")
+        parts.append(f"{where} if more than {span(*rows['margin'].agg(['min', 'max']).map('{:g}'.format))} {points}")
     few = "; cells of fewer than five runs allow no interval of that depth" if shortfall["low"].isna().all() else ""
-    return [f"Plain networks first fall short of {of} {', '.join(parts)}{few}."]
+    return [f"In the means of these runs plain networks first fall short of {of} {', '.join(parts)}{few}."]
 
 
 def _equal(differences: pd.DataFrame) -> list[str]:
@@ -193,18 +150,22 @@ def _equal(differences: pd.DataFrame) -> list[str]:
     margin = f"{differences['margin'].iloc[0]:g}"
     if len(alike):
         sentences.append(
-            f"At {_depths(alike['depth'])} the two differ by less than {margin} points (two one-sided tests, p < {ALPHA})."
+            f"At {at_depths(alike['depth'])} the two differ by less than {margin} points (two one-sided tests, p < {ALPHA})."
         )
-    is_open = ~(differences["p_holm"] < ALPHA) & ~differences["equivalent"].fillna(False) & ~_is_untrained(differences)
+    is_open = ~(differences["p_holm"] < ALPHA) & ~differences["equivalent"].fillna(False) & ~is_untrained(differences)
     rows = differences[is_open & differences["detectable"].notna()]
     if len(rows):
-        seen = _list(number(value).text for value in rows["detectable"])
-        needed = _list(f"{value:,}" for value in rows["seeds_needed"])
+        seen = listed(number(value).text for value in rows["detectable"])
+        needed = listed(f"{value:,}" for value in rows["seeds_needed"])
         sentences.append(
-            f"At {_depths(rows['depth'])} it is open whether the skip changes anything: if seeds scatter as these do, one "
+            f"At {at_depths(rows['depth'])} it is open whether the skip changes anything: if seeds scatter as these do, one "
             f"test at 5 % finds a difference of {seen} points in 80 % of such studies, and it takes {needed} runs of each "
             f"kind to find one of {margin} points so."
         )
+    few = [smallest_p(n, m) < ALPHA for n, m in zip(differences["plain_n"], differences["residual_n"], strict=True)]
+    rows = differences[is_open & ~pd.Series(few, differences.index)]
+    if len(rows) and any(few):  # else the first sentence says so of all
+        sentences.append(f"At {at_depths(rows['depth'])} there are too few runs for any test to give p < {ALPHA}.")
     return sentences
 
 
@@ -214,7 +175,7 @@ def _not_compared(cells: pd.DataFrame, differences: pd.DataFrame) -> list[str]:
     sentences = []
     for residual, rows in known[~known["depth"].isin(differences["depth"])].groupby("residual"):
         arm = "residual" if residual else "plain"
-        sentences.append(f"Not compared: {_depths(rows['depth'])}, where only {arm} networks have ended.")
+        sentences.append(f"Not compared: {at_depths(rows['depth'])}, where only {arm} networks have ended.")
     return sentences
 
 
@@ -230,7 +191,8 @@ def _slopes(slopes: pd.DataFrame) -> list[str]:
         sure = f"95 % interval {' to '.join(ends(row['low'], row['high'], 4))}, n = {row['n']}"
         if pd.isna(row["low"]):
             sure = "one seed: no interval" if row["n"] == 1 else f"n = {row['n']}"
-        theory = f"; theory predicts {row['predicted']:.4f}" if pd.notna(row["predicted"]) else ""
+        theory = f"; theory predicts {row['predicted']:.4f} for BatchNorm biases that start at 0"
+        theory = theory if pd.notna(row["predicted"]) else ""
         sentences.append(
             f"From layer to layer the logarithm of the gradient norm of {arm}networks of depth {row['depth']} changes by "
             f"{row['slope']:.4f} ({sure}){theory}."
@@ -252,17 +214,30 @@ def _expected_depth(slopes: pd.DataFrame) -> list[str]:
 
 
 def _planned(seeds: pd.DataFrame) -> list[str]:
-    """How many seeds were planned, and how many are there."""
+    """How many seeds were planned at first, how many were added, and how many are there."""
     sentences = []
     for _, row in seeds.iterrows():
-        planned = f"{_span(row['planned_low'], row['planned_high'])} planned by the last launch"
-        if pd.isna(row["planned_high"]):
-            planned = "planned: not recorded"
-        sentences.append(f"Seeds per configuration: {planned}, {_span(row['low'], row['high'])} ended.")
+        first, later, last, have = (
+            span(row[f"{part}low"], row[f"{part}high"]) for part in ("first_", "later_", "planned_", "")
+        )
+        more = pd.notna(row["later_high"]) and row["later_high"] > 0
+        if pd.notna(row["first_high"]):
+            told = f"{first} planned at first, {later if more else 'none'} added later, {have} ended."
+        elif pd.notna(row["planned_high"]):
+            added = f", {later} were added later" if more else ""
+            told = f"{last} planned by the last launch, {have} ended; how many were planned at first is not recorded{added}."
+        else:
+            told = f"{have} ended; how many were planned is not recorded."
+        sentences.append(f"Seeds per configuration: {told}")
         if row["beyond"]:
+            sentences.append(f"{runs_are(row['beyond'])} in no launch that is recorded.")
+        if row["dropped"]:
             sentences.append(
-                f"{row['beyond']} run{'s are' if row['beyond'] > 1 else ' is'} outside the plan of the last launch: if seeds "
-                "were added because of what the first ones showed, the p-values are too small."
+                f"{runs_are(row['dropped'], 'were', 'was')} planned once, never started, and dropped from the plan."
+            )
+        if more or row["beyond"] or row["dropped"]:
+            sentences.append(
+                "If seeds were added, or left out, because of what the first ones showed, the p-values are too small."
             )
     return sentences
 
@@ -276,35 +251,6 @@ def _range(done: pd.DataFrame, what: str) -> str:
             depth = f" at depth {cell['depth']}" if pd.notna(cell["depth"]) else ""
             ends.append(f"{name}{number(cell['test_acc_mean'], 1).text} %{depth} (n = {cell['test_acc_n']})")
     return f"{what}: {', '.join(ends)}."
-
-
-def _is_untrained(differences: pd.DataFrame) -> pd.Series:
-    """Whether no network of either arm trains at a depth."""
-    return (differences["plain_trained"].fillna(1) + differences["residual_trained"].fillna(1)) == 0
-
-
-def _depths(depths: Iterable[int]) -> str:
-    """Such as `depth 5` or `depths 5, 10 and 20`."""
-    texts = [str(depth) for depth in depths]
-    return f"depth{'s' * (len(texts) > 1)} {_list(texts)}"
-
-
-def _list(texts: Iterable[str]) -> str:
-    *most, last = texts
-    return f"{', '.join(most)} and {last}" if most else last
-
-
-def _count(tests: int) -> str:
-    return f"{tests} test{'s' * (tests != 1)}"
-
-
-def _p(value: float) -> str:
-    text = p_value(value).text
-    return f"p {text}" if text.startswith("<") else f"p = {text}"
-
-
-def _span(low: object, high: object) -> str:
-    return " to ".join(dict.fromkeys([str(low), str(high)]))
 
 
 def _statuses(runs: pd.DataFrame) -> str:

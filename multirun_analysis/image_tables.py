@@ -9,14 +9,16 @@ from multirun_analysis.table import Entry, Table, arm, count, interval, label, n
 MOST_CLASSES = 20  # that have a column each; classes.csv has all
 
 BOTH_NOTE = (
-    "Residual minus plain in percentage points, of runs that did not diverge. Seed error: standard error over seeds, as if "
+    "Residual minus plain in percentage points, at depths where no run diverged. Seed error: standard error over seeds, as if "
     "the test images were all there are; image error: standard error over test images, as if these networks were all there "
-    f"are. The interval has both: a percentile bootstrap in which seeds and images are drawn anew 2,000 times, from {FEWEST} "
-    "runs of each kind on. It is the one for other seeds and other test images of the same source."
+    f"are. The interval has both: a percentile bootstrap in which seeds and images are drawn anew 2,000 times (n - 1 of the n "
+    f"seeds, and all images), from {FEWEST} runs of each kind on. It is the one for other seeds and other test images of the "
+    "same source; with so few runs it is rough, and may be narrower than Welch's of the seeds alone."
 )
 PAIR_NOTE = (
-    "Of the two networks of the lowest seed that both kinds have: on how many test images both were right, and one alone. p: "
-    "McNemar's exact test, uncorrected, of these two networks on more such images; it says nothing of other seeds."
+    "Of the two networks of the lowest seed that both kinds have, at depths where no run diverged: on how many test images "
+    "both were right, and one alone. p: McNemar's exact test, uncorrected, of these two networks on more such images; it says "
+    "nothing of other seeds."
 )
 CLASS_NOTE = "Mean over the runs that did not diverge, in percent. Lowest is the class with the lowest mean."
 

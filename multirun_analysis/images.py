@@ -14,6 +14,7 @@ from scipy import stats
 
 from multirun_analysis.collect import Frames
 from multirun_analysis.inference import LEVEL, SEED
+from multirun_analysis.outcomes import is_untrained
 from multirun_analysis.shortfall import FEWEST
 
 RESAMPLES = 2000
@@ -100,8 +101,8 @@ def by_class(frames: Frames) -> pd.DataFrame:
 
 
 def _told(frames: Frames) -> pd.DataFrame:
-    """The counted runs that tell which images they got right."""
-    runs = frames.runs[frames.runs["counted"] & frames.runs["group"].notna()]
+    """The counted runs that tell which images they got right, without those of untrained networks."""
+    runs = frames.runs[frames.runs["counted"] & frames.runs["group"].notna() & ~is_untrained(frames.runs)]
     return runs[["run", "group", "depth", "residual", "seed"]].merge(frames.correct, on="run")
 
 
@@ -147,7 +148,8 @@ def _two_way(plain: np.ndarray, residual: np.ndarray) -> tuple[float, float]:
         means = []
         for bits in (plain, residual):
             accuracy = 100 * (bits.astype(np.float32) @ times.T.astype(np.float32)) / images  # (seed, resample)
-            seeds = rng.multinomial(len(bits), np.full(len(bits), 1 / len(bits)), size=len(times)).T / len(bits)
+            drawn_seeds = len(bits) - 1  # so that means scatter as they do, and not by (n-1)/n of it (Rao and Wu 1988)
+            seeds = rng.multinomial(drawn_seeds, np.full(len(bits), 1 / len(bits)), size=len(times)).T / drawn_seeds
             means.append((accuracy * seeds).sum(axis=0))
         drawn.append(means[1] - means[0])
     low, high = np.quantile(np.concatenate(drawn), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])

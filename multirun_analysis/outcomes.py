@@ -3,6 +3,9 @@
 A run counts if it has ended by itself: done with its accuracies, or diverged, and then at the accuracy of guessing, since a
 network that has diverged is worth no more. Leaving it out would make the kind of network that loses the most runs look best.
 Where the number of classes is not known, guessing has no number: there, diverged runs are left out of everything.
+
+A run of 0 epochs is a measurement at initialisation. It counts, but the accuracy of its untrained network is in no mean and no
+test, where it would pass for that of a network which cannot be trained.
 """
 
 import pandas as pd
@@ -31,7 +34,8 @@ def ended(runs: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Those rows of `runs` whose group is known and that are counted, or diverged where chance is known. Accuracies of a
-        diverged run are chance and its other numbers missing. `chance` is in percent; `trains` says whether the test accuracy
+        diverged run are chance and its other numbers missing; those of an untrained network are missing. `chance` is in
+        percent; `trains` says whether the test accuracy
         comes at least a tenth of the way from chance to 100 %, and is missing where that cannot be told.
     """
     placed = runs[runs["group"].notna()]
@@ -41,10 +45,15 @@ def ended(runs: pd.DataFrame) -> pd.DataFrame:
     for metric in ("train_loss", "val_loss", "test_loss", "best_epoch", "epochs_run"):
         frame[metric] = frame[metric].mask(lost)
     for metric in ACCURACIES:
-        frame[metric] = frame[metric].mask(lost, chance)
+        frame[metric] = frame[metric].mask(lost, chance).mask(is_untrained(frame))
     frame = frame[frame["counted"] | lost]
     trains = frame["test_acc"] >= threshold(frame["chance"])
     return frame.assign(trains=trains.astype("boolean").mask(frame["test_acc"].isna() | frame["chance"].isna()))
+
+
+def is_untrained(runs: pd.DataFrame) -> pd.Series:
+    """Whether each run was trained for 0 epochs, to measure its network at initialisation."""
+    return runs["epochs_run"].eq(0).fillna(False).astype(bool)
 
 
 def threshold(chance: pd.Series) -> pd.Series:

@@ -1,6 +1,11 @@
 """The plan of a study, `study.json`: the runs that its last launch asked for, and so which ones are missing or left over.
 
-{"study": "my_study", "command": "python train.py -m …", "cells": [{"dir": …, "hash": …, "seeds": [0, 1], "overrides": […]}]}
+{"study": "my_study", "command": "python train.py -m …",
+ "cells": [{"dir": …, "hash": …, "seeds": [0, 1], "overrides": […]}],
+ "launches": [{"time": …, "command": …, "cells": {dir: [0, 1]}}]}
+
+`launches` has the seeds that each launch was the first to ask for. Those that were there before launches were recorded stand in
+a first one without a time, and so do all seeds of a study.json that has no `launches`.
 """
 
 import json
@@ -24,14 +29,16 @@ def read_plan(path: Path, name: str, problems: list[str]) -> Plan | None:
             raise ValueError("changed or damaged")
         for cell in plan["cells"]:
             texts = [cell["dir"], cell["hash"], *cell["overrides"]]
-            if not all(isinstance(text, str) for text in texts) or not all(
-                type(seed) is int and 0 <= seed < 2**62 for seed in cell["seeds"]
-            ):
+            if not all(isinstance(text, str) for text in texts) or not _are_seeds(cell["seeds"]):
                 raise TypeError("not a plan")
-        return dict(plan)
+        plan = {"launches": [{"time": None, "cells": {cell["dir"]: cell["seeds"] for cell in plan["cells"]}}], **plan}
+        for launch in plan["launches"]:
+            if not isinstance(launch["time"], str | None) or not all(map(_are_seeds, launch["cells"].values())):
+                raise TypeError("not a plan")
+        return plan
     except OSError as error:
         problems.append(f"{name} cannot be read: {error.strerror}; what is missing is unknown")
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         problems.append(f"{name} is damaged; what is missing is unknown")
     return None
 
@@ -39,6 +46,27 @@ def read_plan(path: Path, name: str, problems: list[str]) -> Plan | None:
 def is_planned(plan: Plan, cell: str, seed: int | None) -> bool:
     """Whether the plan contains this seed of this cell."""
     return any(planned["dir"] == cell and seed in planned["seeds"] for planned in plan["cells"])
+
+
+def asked(plan: Plan, cell: str, seed: int | None) -> Row:
+    """When a run was first asked for, and for how many seeds of its cell.
+
+    Returns:
+        `launch`: the number of that launch, from 1; 0 if it is from before launches were recorded, None if none is known.
+        `planned_first`: how many seeds the first launch that names the cell asked for; None if that one was not recorded.
+        `planned_later`: how many seeds later launches added. None both if no launch names the cell.
+    """
+    unknown = int(bool(plan["launches"]) and plan["launches"][0]["time"] is None)
+    named = [(number, launch["cells"][cell]) for number, launch in enumerate(plan["launches"], 1 - unknown)
+             if cell in launch["cells"]]  # fmt: skip
+    if not named:
+        return {"launch": None, "planned_first": None, "planned_later": None}
+    (first, seeds), *later = named
+    return {
+        "launch": next((number for number, seeds in named if seed in seeds), None),
+        "planned_first": len(seeds) if first else None,
+        "planned_later": sum(len(seeds) for _, seeds in later),
+    }
 
 
 def unstarted(folder: Path, plan: Plan, started: dict[Path, Row]) -> list[tuple[Path, Row]]:
@@ -62,6 +90,10 @@ def unstarted(folder: Path, plan: Plan, started: dict[Path, Row]) -> list[tuple[
             if directory / f"seed={seed}" not in started:
                 rows.append((directory / f"seed={seed}", {**known, "seed": seed, "hash": cell["hash"]}))
     return rows
+
+
+def _are_seeds(seeds: Any) -> bool:
+    return isinstance(seeds, list) and all(type(seed) is int and 0 <= seed < 2**62 for seed in seeds)
 
 
 def _rest(cell: Row) -> frozenset[str]:

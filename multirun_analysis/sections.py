@@ -59,7 +59,7 @@ SECTIONS = (
     Section("tests", "Tests over seeds", (
         Part(lambda a: [comparisons.differences(a.differences)], empty="There are no runs of both kinds at one depth."),
         Part(lambda a: [comparisons.sensitivity(a.differences)], empty="It takes two runs of each kind at one depth."),
-        Part(lambda a: [comparisons.shortfalls(a.shortfall)], empty="There are no plain networks to compare."),
+        Part(lambda a: [comparisons.shortfalls(a.shortfall)], empty="There are no plain networks, or no network trains."),
         Part(lambda a: [comparisons.trained(a.shares)], empty="The number of classes, and so chance, is not known."),
         Part(lambda a: [comparisons.pairing(a.differences)], empty="It takes three seeds of both kinds at one depth."),
     )),

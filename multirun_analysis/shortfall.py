@@ -20,24 +20,25 @@ def first_shortfall(runs: pd.DataFrame) -> pd.DataFrame:
 
     Where a group has residual networks too, it is the smallest depth at which the mean test accuracy of residual networks is
     more than the margin above that of plain ones. Where it has none, it is the smallest depth beyond the best one whose mean is
-    more than the margin below that of the best. Depths that lack runs of an arm are not compared.
+    more than the margin below that of the best. Depths that lack runs of an arm are not compared, nor are those at which no
+    network trains: there is nothing to fall short of.
 
     Returns:
         One row per group and margin. `depth` is missing where plain does not fall short at any compared depth; `before` is the
         next smaller compared depth and `deepest` the greatest. `low` and `high` are the 2.5 and 97.5 % quantiles of the depth
-        over 10,000 resamples, in which the seeds of every cell are drawn anew (with seed 0), infinite for "deeper than
-        compared", and NaN where a cell has fewer than five runs. `same` is the share of resamples with this very depth. `n` and
-        `most` are the fewest and the most runs of the cells that are compared.
+        over 10,000 resamples, in which n - 1 of the n seeds of every cell are drawn anew (with seed 0), infinite for "deeper
+        than compared", and NaN where a cell has fewer than five runs. `same` is the share of resamples with this very depth.
+        `n` and `most` are the fewest and the most runs of the cells that are compared.
     """
     rows = []
     for group in runs["group"].dropna().unique():
         own = runs[runs["group"] == group]
         pairs = twins(own)
+        reference = "residual" if pairs else "best plain"
         cells = [
-            (depth, [arm["test_acc"].to_numpy(dtype=float) for arm in (plain, residual)]) for _, depth, plain, residual in pairs
+            (depth, [arm["test_acc"].to_numpy(dtype=float) for arm in arms]) for _, depth, *arms in pairs if _trains(*arms)
         ]
-        reference = "residual" if cells else "best plain"
-        cells = cells or _lone(own)
+        cells = cells if pairs else _lone(own)
         if not cells:
             continue
         depths = np.array([*(depth for depth, _ in cells), np.inf])
@@ -64,17 +65,27 @@ def _lone(runs: pd.DataFrame) -> list[tuple[int, list[np.ndarray]]]:
     """(depth, [test accuracies]) of the plain cells of a group."""
     known = ended(runs)
     known = known[known["depth"].notna() & known["test_acc"].notna() & known["residual"].eq(False).fillna(False)]
+    if not _trains(known):
+        return []
     cells = (known[known["depth"] == depth] for depth in sorted(known["depth"].unique()))
     return [(int(cell["depth"].iloc[0]), [cell["test_acc"].to_numpy(dtype=float)]) for cell in cells]
 
 
+def _trains(*cells: pd.DataFrame) -> bool:
+    """Whether some network of these cells trains, or may: where chance is not known, nobody can tell."""
+    return not all(cell["trains"].eq(False).fillna(False).all() for cell in cells)
+
+
 def _resampled(cells: list[tuple[int, list[np.ndarray]]]) -> np.ndarray:
-    """Means of each cell over its own seeds, drawn anew with replacement: shape (resamples, depths, arms)."""
+    """Means of each cell over its own seeds, drawn anew with replacement: shape (resamples, depths, arms).
+
+    One less than there are is drawn, so that these means scatter as means do (Rao and Wu 1988), and not by (n-1)/n of it.
+    """
     rng = np.random.default_rng(SEED)
     means = np.empty((RESAMPLES, len(cells), len(cells[0][1])))
     for i, (_, samples) in enumerate(cells):
         for j, sample in enumerate(samples):
-            means[:, i, j] = sample[rng.integers(len(sample), size=(RESAMPLES, len(sample)))].mean(axis=1)
+            means[:, i, j] = sample[rng.integers(len(sample), size=(RESAMPLES, len(sample) - 1))].mean(axis=1)
     return means
 
 

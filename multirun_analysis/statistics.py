@@ -5,6 +5,7 @@ one counts as, `inference` has the intervals and tests. All frames are sorted.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ from multirun_analysis.inference import (
     sign_flip_test,
     t_interval,
 )
-from multirun_analysis.outcomes import ACCURACIES, ARM, CELL, MARGIN, ended, threshold, twins
+from multirun_analysis.outcomes import ACCURACIES, ARM, CELL, MARGIN, ended, is_untrained, threshold, twins
 
 SUMMARIZED = ("train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc", "test_acc_recalibrated",
               "best_epoch", "epochs_run")  # fmt: skip
@@ -115,12 +116,13 @@ def trainability(runs: pd.DataFrame) -> pd.DataFrame:
     best of many validation accuracies would pass by luck where images are few.)
 
     Returns:
-        One row per cell, except for cells whose number of classes is unknown. `n` is the number of runs that ended by
-        themselves, done or diverged, and `trained` the number of those that train; a diverged run does not.
+        One row per cell, except for cells whose number of classes is unknown and for those of untrained networks (0 epochs).
+        `n` is the number of runs that ended by themselves, done or diverged, and `trained` the number of those that train; a
+        diverged run does not.
     """
     rows = []
     for (group, depth, residual), cell in ended(runs).groupby(CELL, dropna=False, sort=False):
-        if cell["chance"].isna().any():
+        if cell["chance"].isna().any() or is_untrained(cell).all():
             continue
         judged = cell[cell["trains"].notna()]
         trained = int(judged["trains"].sum())
@@ -135,11 +137,13 @@ def trainability(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def seeds_by_group(runs: pd.DataFrame) -> pd.DataFrame:
-    """How many seeds of a cell were planned and how many count, the fewest and the most of a group's cells.
+    """How many seeds of a cell were planned, by which launch, and how many count: the fewest and the most of a group's cells.
 
     Returns:
-        One row per group. `planned_*` is missing where no plan (study.json) was found; `beyond` is the number of runs that
-        count and are not in the plan of the last launch.
+        One row per group. `first_*` is the number of seeds that the first launch asked for and `later_*` that of those which
+        later ones added; missing where that is not recorded. `planned_*` is what the last launch asked for, missing where no
+        plan (study.json) was found. `low` and `high` count the runs that count; `beyond` is the number of those that no known
+        launch asked for, and `dropped` the number of runs that were planned once, never started and are planned no longer.
     """
     known = ended(runs)
     rows = []
@@ -147,17 +151,31 @@ def seeds_by_group(runs: pd.DataFrame) -> pd.DataFrame:
         count = known[known["group"] == group]
         cells = [cell for _, cell in own.groupby(["depth", "residual"], dropna=False, sort=False)]
         have = [len(count.index.intersection(cell.index)) for cell in cells]
-        planned = [int(cell["planned"].fillna(False).sum()) for cell in cells] if own["planned"].notna().any() else [pd.NA]
-        outside = count["planned"].eq(False).fillna(False)
+        planned = [int(cell["planned"].fillna(False).sum()) for cell in cells] if own["planned"].notna().any() else [math.nan]
+        first, later = ([_over_folders(cell, f"planned_{part}") for cell in cells] for part in ("first", "later"))
+        unstarted = [one + more - cell["launch"].notna().sum() for cell, one, more in zip(cells, first, later, strict=True)]
+        later = [number for number in later if not math.isnan(number)] or [math.nan]
+        outside = count["planned"].notna() & count["launch"].isna()
         rows.append({
-            "group": group, "planned_low": min(planned), "planned_high": max(planned), "low": min(have), "high": max(have),
-            "beyond": int(outside.sum()),
+            "group": group, **_ends("first_", first), **_ends("later_", later), **_ends("planned_", planned), **_ends("", have),
+            "beyond": int(outside.sum()), "dropped": int(sum(number for number in unstarted if number > 0)),
         })  # fmt: skip
-    columns = ["group", "planned_low", "planned_high", "low", "high", "beyond"]
+    columns = ["group", "first_low", "first_high", "later_low", "later_high", "planned_low", "planned_high", "low", "high",
+               "beyond", "dropped"]  # fmt: skip
     return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[1:], "Int64"))
 
 
 # ── one cell, one pair of cells ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _over_folders(cell: pd.DataFrame, column: str) -> float:
+    """The sum of a column that has one number per folder, over the folders with runs of the cell; NaN if one has none."""
+    return float(cell.drop_duplicates("cell")[column].astype("Float64").astype("float64").sum(skipna=False))
+
+
+def _ends(name: str, numbers: Sequence[float]) -> dict[str, float]:
+    """The smallest and the largest; NaN if one is missing."""
+    return {f"{name}low": float(np.min(numbers)), f"{name}high": float(np.max(numbers))}
 
 
 def _sample(values: pd.Series, metric: str) -> dict[str, float]:

@@ -45,8 +45,9 @@ RESULTS_NOTE = (
 )
 RECALIBRATED_NOTE = (
     " Recalibrated: mean test accuracy with BatchNorm's running statistics replaced by their average over training batches "
-    "of the tested weights. Where it is another, running statistics fail and not the weights alone."
+    "of the tested weights. Where it is clearly higher, the running statistics fail rather than the weights."
 )
+UNTRAINED_NOTE = " Networks of 0 epochs are untrained: their accuracies are left out, here and in all tests."
 DIVERGED_NOTE = (
     " A diverged run counts as chance (100 % / classes) in every accuracy, here and in all tests; losses and epochs are of "
     "the others alone. Survivors: mean test accuracy of the runs that did not diverge, which is no fair comparison where one "
@@ -89,6 +90,7 @@ def results(summary: pd.DataFrame) -> list[Table]:
                    "Not counted"]  # fmt: skip
         tables.append(Table(f"Results: {group}", columns, rows))
     note = RESULTS_NOTE + (DIVERGED_NOTE if lost else "") + (RECALIBRATED_NOTE if again else "")
+    note += UNTRAINED_NOTE if summary["epochs_run_mean"].eq(0).any() else ""
     return [*tables[:-1], *(replace(table, note=note) for table in tables[-1:])]
 
 
@@ -160,6 +162,8 @@ def overview(summary: pd.DataFrame, differences: pd.DataFrame) -> Table:
     rows = []
     compared = {(row["group"], row["depth"]): row for _, row in differences.iterrows()}
     for (group, depth), cells in summary.groupby(["group", "depth"], sort=False, dropna=False):
+        if cells["epochs_run_mean"].max() == 0:  # untrained
+            continue
         row = [words(group), count(depth)]
         for residual in (False, True):
             cell = cells[(cells["residual"] == residual).fillna(False)]

@@ -4,12 +4,14 @@ A job is one configuration with its seeds; jobs that differ only in their seeds 
 """
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from labs.cells import Cell
-from labs.files import write_json
+from labs.files import read_json, write_json
 from labs.jobs.rerun import shown, without_seed
 from labs.jobs.rundir import Found, busy, is_locked, look
 from labs.training import results
@@ -59,7 +61,7 @@ class Job:
 
 
 def write(directory: Path, study: str | None, command: str, jobs: list[Job]) -> None:
-    """Write the plan to `study.json`, which tells the analysis what is missing."""
+    """Write `study.json`: what this launch asks for, which tells the analysis what is missing, and what each one added."""
     planned: dict[str, dict[str, Any]] = {}
     for job in jobs:
         entry = planned.setdefault(
@@ -68,4 +70,46 @@ def write(directory: Path, study: str | None, command: str, jobs: list[Job]) -> 
         )
         entry["seeds"] = sorted({*entry["seeds"], *job.seeds})
     entries = [{"dir": name, **entry} for name, entry in planned.items()]
-    write_json(directory / "study.json", results.sealed({"study": study, "command": command, "cells": entries}))
+    launches = _launches(directory, command, {name: entry["seeds"] for name, entry in planned.items()})
+    content = {"study": study, "command": command, "cells": entries, "launches": launches}
+    write_json(directory / "study.json", results.sealed(content))
+
+
+def _launches(directory: Path, command: str, asked: dict[str, list[int]]) -> list[dict[str, Any]]:
+    """The launches with the seeds of each cell that they were the first to ask for, this one last unless it adds none.
+
+    Seeds that were there before launches were recorded, or whose record is lost, come first, without a time.
+
+    Args:
+        directory: of the study.
+        command: of this launch.
+        asked: the seeds of each cell that it asks for.
+    """
+    launches = _recorded(directory, asked)
+    known = {(name, seed) for launch in launches for name, seeds in launch["cells"].items() for seed in seeds}
+    new = {name: [seed for seed in seeds if (name, seed) not in known] for name, seeds in asked.items()}
+    if new := {name: seeds for name, seeds in new.items() if seeds}:
+        launches.append({"time": datetime.now(UTC).isoformat(timespec="seconds"), "command": command, "cells": new})
+    return launches
+
+
+def _recorded(directory: Path, cells: Iterable[str]) -> list[dict[str, Any]]:
+    """The launches that study.json tells; without any, one of unknown time for the runs that are planned or there."""
+    old = read_json(directory / "study.json")
+    before: dict[str, set[int]] = {}
+    try:
+        if old.get("checksum", results.checksum(old)) == results.checksum(old):
+            if "launches" in old:
+                return [
+                    {"time": launch["time"], "command": launch["command"],
+                     "cells": {name: sorted(seeds) for name, seeds in launch["cells"].items()}}
+                    for launch in old["launches"]
+                ]  # fmt: skip
+            before = {cell["dir"]: set(cell["seeds"]) for cell in old["cells"]}
+    except (AttributeError, TypeError, KeyError):  # no plan
+        pass
+    for name in cells:
+        for path in (directory / name).glob("seed=*/config.json"):
+            if (seed := path.parent.name.removeprefix("seed=")).isdecimal():
+                before.setdefault(name, set()).add(int(seed))
+    return [{"time": None, "command": None, "cells": {name: sorted(before[name]) for name in before}}] if before else []

@@ -127,7 +127,10 @@ def drop_finished(replicas: Replicas, runs: list[Run]) -> list[Run]:
 def measure(
     replicas: Replicas, runs: list[Run], training: TrainingBatches, validation: EvaluationBatches, trainer: DictConfig
 ) -> None:
-    """What `trainer.epochs=0` asks for: the validation numbers of the initial weights, and the gradients of one batch."""
+    """What `trainer.epochs=0` asks for: the validation numbers of the initial weights, and the gradients of one batch.
+
+    Such a run is done whatever its loss: nothing was trained that could have diverged.
+    """
     for i, (run, loss, accuracy) in enumerate(zip(runs, *(v.tolist() for v in evaluate(replicas, validation)), strict=True)):
         run.best = {"epoch": 0, "train_loss": None, "train_acc": None, "val_loss": loss, "val_acc": accuracy}
         run.weights = replicas.state_of(i)

@@ -154,11 +154,12 @@ def fit_and_test(cell: Cell, seeds: list[int], *, show_progress: bool) -> list[d
             again = None
             if run.best is not None and right is not None:
                 correct.write(run.directory, right, images, shared["test_data"])
-                state = recalibrated(
-                    build_model(cfg, run.seed).to(device), run.weights, training, seed=run.seed,
-                    epoch=max(1, run.best["epoch"]), batch_size=cfg.trainer.batch_size, bf16=bf16,
-                )  # fmt: skip
-                again = accuracy if state is None else test_weights(state, tested, test)[1]
+                if run.best["epoch"] > 0:  # an untrained network has measured no running statistics yet
+                    state = recalibrated(
+                        build_model(cfg, run.seed).to(device), run.weights, training, seed=run.seed,
+                        epoch=run.best["epoch"], batch_size=cfg.trainer.batch_size, bf16=bf16,
+                    )  # fmt: skip
+                    again = accuracy if state is None else test_weights(state, tested, test)[1]
             outcomes.append(results.put_together(
                 seed=run.seed, diverged=run.diverged, best=run.best, epochs_run=run.epochs_run, test_loss=loss,
                 test_acc=accuracy, test_acc_recalibrated=again, seconds=run.seconds,

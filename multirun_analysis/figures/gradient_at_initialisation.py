@@ -11,7 +11,7 @@ from multirun_analysis.drawing import COLOUR, LINE
 from multirun_analysis.initialisation import fitted_layers, slopes
 
 TITLE = "Gradient at initialisation against theory"
-CAPTION = "median over seeds, one line per depth · theory: slope of the logarithm, level fitted"
+CAPTION = "median over seeds, one line per depth · theory: slope of the logarithm for BatchNorm biases of 0, level fitted"
 DESCRIPTION = (
     "Gradient norm of each layer before any step on a logarithmic axis, plain and residual, and the straight line that "
     "mean-field theory predicts for plain networks. The slopes are in the table of gradient slopes."

@@ -11,7 +11,7 @@ from multirun_analysis.collect import Frames
 from multirun_analysis.initialisation import BATCH_SIZE, slopes
 
 TITLE = "Gradient slope at initialisation against theory"
-CAPTION = "plain networks before any step · mean over seeds with its 95 % interval"
+CAPTION = "plain networks before any step · mean over seeds with its 95 % interval · theory is for BatchNorm biases of 0"
 DESCRIPTION = (
     "Slope of the logarithm of the gradient norm over layers before any step, against batch size, with 95 % intervals, and the "
     "curve that mean-field theory predicts. The table of gradient slopes has the numbers."

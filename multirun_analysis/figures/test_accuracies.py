@@ -12,7 +12,7 @@ from multirun_analysis import drawing, published, selection
 from multirun_analysis.collect import Frames
 from multirun_analysis.drawing import COLOUR, GREY, MARKER, Place
 from multirun_analysis.inference import accuracy_interval
-from multirun_analysis.outcomes import chance_accuracy, ended
+from multirun_analysis.outcomes import chance_accuracy, ended, is_untrained
 
 TITLE = "Test accuracy against depth"
 CAPTION = "mean and 95 % interval over seeds, diverged ones at chance · dot: one seed"
@@ -43,14 +43,15 @@ def draw(frames: Frames) -> Figure:
         for arm in arms:
             seeds = at[at["arm"] == arm]
             ax.scatter(seeds["seed_x"], seeds["test_acc"], s=11, color=COLOUR[arm], alpha=0.4, linewidths=0, zorder=2)
-        if len(at):
+        for _, stretch in at.groupby(["arm", _gaps_before(at, sorted(own["depth"].unique()))]):
             sns.lineplot(
-                at, x="mean_x", y="test_acc", hue="arm", style="arm", hue_order=arms, style_order=arms, palette=COLOUR,
+                stretch, x="mean_x", y="test_acc", hue="arm", style="arm", hue_order=arms, style_order=arms, palette=COLOUR,
                 markers=MARKER, markersize=5, dashes=dashes, estimator="mean", errorbar=accuracy_interval,
                 err_style="bars", err_kws={"capsize": 2}, seed=0, legend=False, ax=ax,
             )  # fmt: skip
-        else:
-            drawing.say(ax, "no finished run with a test accuracy")
+        if not len(at):
+            untrained = is_untrained(own).any()
+            drawing.say(ax, "untrained networks (0 epochs)" if untrained else "no finished run with a test accuracy")
         handles = [drawing.arm_handle(arm, counted) for arm in arms]
         if published.is_depth_table(own):
             handles += _mark_published(ax, own["depth"], place, side)
@@ -63,6 +64,16 @@ def draw(frames: Frames) -> Figure:
         ax.set_ylabel("test accuracy (%)")
         ax.legend(handles=handles, loc="best")
     return drawing.finish(figure, CAPTION, groups)
+
+
+def _gaps_before(runs: pd.DataFrame, depths: list[int]) -> pd.Series:
+    """At how many smaller depths of the study each run's arm has no run to show, where its line breaks."""
+    have = {arm: set(own["depth"]) for arm, own in runs.groupby("arm")}
+    gaps = [
+        sum(other < depth and other not in have[arm] for other in depths)
+        for depth, arm in zip(runs["depth"], runs["arm"], strict=True)
+    ]
+    return pd.Series(gaps, runs.index, dtype="int64")
 
 
 def _mark_published(ax: Axes, depths: pd.Series, place: Place, side: dict[str, int]) -> list[Line2D]:

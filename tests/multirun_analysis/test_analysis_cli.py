@@ -58,6 +58,12 @@ def test_the_margin_of_equivalence_is_a_setting(finished, tmp_path, capsys):
     assert main(["--load", str(report), "--out", str(tmp_path), "--margin", "7.5"]) == 0
     assert "Runs to show 7.5" in (tmp_path / "summary.md").read_text()
     assert "Runs to show 0.2" in (report / "summary.md").read_text()
+    assert main(["--load", str(tmp_path)]) == 0  # drawn again, the report tests what it tested before
+    assert "Runs to show 7.5" in (tmp_path / "summary.md").read_text()
+    for lost in (None, "depth\n5\n", "margin\n-1\n", "margin\nx\n", "margin\n1.5\n2.5\n"):
+        (tmp_path / "differences.csv").unlink() if lost is None else (tmp_path / "differences.csv").write_text(lost)
+        assert main(["--load", str(tmp_path)]) == 0
+        assert "Runs to show 0.2" in (tmp_path / "summary.md").read_text()
     capsys.readouterr()
     for wrong in ("0", "-1", "x", "nan", "101"):
         with pytest.raises(SystemExit):

@@ -1,5 +1,7 @@
 """The finding is true of any runs: each kind of study says what its numbers say, and no more."""
 
+import re
+
 import pandas as pd
 import pytest
 from synthetic import frame, pairs
@@ -33,35 +35,64 @@ def spread(level, runs=5):
 def test_begins_with_a_plain_sentence_and_then_has_the_numbers():
     text = said(pairs(5, spread(95), spread(95.05)) + pairs(50, spread(10), spread(95)))
     assert text == (
-        "Plain networks are less accurate than residual ones at depth 50. There exact permutation tests of mean test "
-        "accuracy give p < 0.05, Holm-corrected for 3 tests. A smaller share of plain than of residual networks trains at "
-        "depth 50 (Barnard's exact tests, p < 0.05 after Holm's correction). At depth 50 plain networks reach 10.2 % of the "
-        "test images (n = 5) and residual ones 95.2 % (n = 5), a difference of +85.00 points (95 % interval +84.77 to "
-        "+85.23; p = 0.008, after Holm's correction p = 0.016); 0 of 5 plain and 5 of 5 residual networks train at all. "
-        "Plain networks first fall short of residual ones at depth 50 if more than 0.2 to 10 points of mean test accuracy "
-        "count as short. At depth 5 it is open whether the skip changes anything: if seeds scatter as these do, one test at "
-        "5 % finds a difference of 0.32 points in 80 % of such studies, and it takes 11 runs of each kind to find one of 0.2 "
-        "points so. Seeds per configuration: planned: not recorded, 5 ended."
+        "Plain networks are less accurate than residual ones at depth 50. A smaller share of plain than of residual networks "
+        "trains at depth 50. This rests on exact permutation tests of mean test accuracy and Barnard's exact tests of the "
+        "share that trains: p < 0.05 after Holm's correction for 3 tests. At depth 50 plain networks get 10.2 % of the "
+        "test images right (n = 5) and residual ones 95.2 % (n = 5), a difference of +85.00 points (95 % interval +84.77 to "
+        "+85.23; p = 0.008, after Holm's correction p = 0.016); 0 of 5 plain and 5 of 5 residual networks train at all. In "
+        "the means of these runs plain networks first fall short of residual ones at depth 50 if more than 0.2 to 10 points "
+        "of mean test accuracy count as short. At depth 5 it is open whether the skip changes anything: if seeds scatter as "
+        "these do, one test at 5 % finds a difference of 0.32 points in 80 % of such studies, and it takes 11 runs of each "
+        "kind to find one of 0.2 points so. Seeds per configuration: 5 ended; how many were planned is not recorded."
     )
+
+
+JARGON = re.compile(r"\bp [<=]|test(s|ed)?\b|Holm|interval|permutation|Barnard|significan|n = |%|\d\.\d")
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        pairs(5, [95] * 5, [96] * 5),
+        pairs(5, [96] * 5, [95] * 5),
+        pairs(5, [95, 96], [10, 11]),
+        pairs(5, [95], [96]),
+        pairs(5, [95.0, 96, 97, 96, 95], [96.0, 96, 97, 95, 95]),
+        pairs(50, [10] * 5, [10] * 5),
+        pairs(20, [98] * 8, [99, 99, *[None] * 6]),
+        pairs(20, [10, *[60] * 7], [10, 10, 10, 10, 10, 10, 60, 100]),
+        pairs(20, [None] * 3, [None] * 3),
+        pairs(20, [95], []),
+    ],
+)
+def test_the_first_sentence_needs_no_statistics(rows):
+    first = said(rows).split(". ")[0]
+    assert not JARGON.search(first.removesuffix(f"({len(rows)} diverged)")), first
+
+
+def test_a_share_alone_is_told_in_plain_words_first():
+    text = said(pairs(20, [30.0, 30, 30, 30, 30, 30], [10.0, 10, 10, 10, 10, 100]))
+    assert text.startswith("A smaller share of residual than of plain networks trains at depth 20. This rests on Barnard's")
+    assert "No exact permutation test of mean test accuracy gives p < 0.05, Holm-corrected for 2 tests." in text
 
 
 def test_plain_does_not_fall_short():
     text = said(pairs(5, [95, 96], [95, 96]) + pairs(10, [95, 96], [95, 96.2]))
-    assert text.startswith("These runs are too few to tell plain from residual networks: no difference in mean test accuracy")
-    assert "Plain networks first fall short of residual ones at no depth up to 10 if more than 0.2 to 10 points" in text
+    assert text.startswith("These runs are too few to tell plain from residual networks. No difference in mean test accuracy")
+    assert "plain networks first fall short of residual ones at no depth up to 10 if more than 0.2 to 10 points" in text
 
 
 def test_the_margin_decides_the_depth():
     rows = pairs(5, [95] * 5, [95] * 5) + pairs(20, [95] * 5, [95.6] * 5) + pairs(50, [90] * 5, [95] * 5)
     assert (
-        "Plain networks first fall short of residual ones at depth 20 if more than 0.2 to 0.5 points of mean test accuracy "
+        "plain networks first fall short of residual ones at depth 20 if more than 0.2 to 0.5 points of mean test accuracy "
         "count as short, at depth 50 if more than 1 to 3 points do, at no depth up to 50 if more than 5 to 10 points do."
     ) in said(rows)
 
 
 def test_says_where_enough_seeds_see_no_difference():
     text = said(pairs(5, spread(95, 8), [95.45 + (seed % 2) / 10 for seed in range(8)]))
-    assert text.startswith("What differs between plain and residual networks in these runs may be chance: no exact permutation")
+    assert text.startswith("These runs show no sure difference in accuracy between plain and residual networks. No exact")
     assert "At depth 5 it is open whether the skip changes anything" in text
 
 
@@ -77,7 +108,7 @@ def test_says_where_there_is_no_difference():
 
 def test_one_seed_says_so():
     text = said(pairs(5, [95], [95]) + pairs(50, [10], [95]))
-    assert text.startswith("These runs are too few to tell plain from residual networks: at no depth are there two of each.")
+    assert text.startswith("These runs are too few to tell plain from residual networks. At no depth are there two of each.")
     assert "a difference of +85.00 points (too few runs for an interval or a test)" in text
     assert "p =" not in text
 
@@ -105,11 +136,26 @@ def test_both_at_chance_is_what_is_said_first():
     )
     assert "0 of 2 plain and 0 of 2 residual networks train at all" in text
     assert "it is open" not in text
+    assert "fall short" not in text
+
+
+def test_a_depth_that_no_network_trains_at_is_none_at_which_plain_keeps_up():
+    assert "at no depth up to 5 if" in said(pairs(5, [95, 96], [95, 96]) + pairs(50, [10, 11], [10, 11]))
+
+
+def test_a_depth_with_too_few_runs_beside_one_with_enough_is_told():
+    rows = pairs(5, spread(95), [95.3, 95.1, 95, 95.4, 95.2])
+    assert "At depths 50 and 100 there are too few runs for any test to give p < 0.05." in said(
+        rows + pairs(50, [58, 60], [97, 98]) + pairs(100, [11], [95])
+    )
+    assert "too few" not in said(rows)
 
 
 def test_survivors_are_told_beside_what_diverged_runs_count_as():
     text = said(pairs(20, spread(98, 8), [98.2, 98.3, *[None] * 6]))
-    assert text.startswith("Residual networks are less accurate than plain ones at depth 20.")
+    assert text.startswith(
+        "Residual networks are less accurate than plain ones at depth 20, where a diverged one counts as chance."
+    )
     assert "A smaller share of residual than of plain networks trains at depth 20" in text
     assert (
         "6 of 8 residual networks of depth 20 diverged and count as chance everywhere; the mean of those that did not is "
@@ -125,15 +171,15 @@ def test_diverged_runs_without_chance_are_left_out_and_that_is_said():
 
 def test_all_deep_plain_networks_diverged():
     text = said(pairs(5, [95, 96], [95, 96]) + pairs(50, [None, None], [94, 95]))
-    assert "At depth 50 plain networks reach 10.0 % of the test images (n = 2)" in text
+    assert "At depth 50 plain networks get 10.0 % of the test images right (n = 2)" in text
     assert "2 of 2 plain networks of depth 50 diverged and count as chance everywhere; none is left." in text
 
 
 def test_only_plain():
     text = said(pairs(5, [95, 96], []) + pairs(50, [10, 11], []))
     assert text.startswith(
-        "Only plain networks have ended, so there is nothing to compare them with. Plain networks first fall short of the "
-        "best depth at depth 50 if more than 0.2 to 10 points"
+        "Only plain networks have ended, so there is nothing to compare them with. In the means of these runs plain "
+        "networks first fall short of the best depth at depth 50 if more than 0.2 to 10 points"
     )
     assert "None of them trains (2 runs)." in said(pairs(50, [10, 11], []))
 
@@ -169,10 +215,19 @@ def test_arms_unknown():
     )
 
 
-@pytest.mark.parametrize("status", ["running", "failed", "diverged", "missing", "corrupt"])
-def test_nothing_finished(status):
+@pytest.mark.parametrize(
+    ("status", "first"),
+    [
+        ("running", "No run has a test accuracy yet"),
+        ("missing", "No run has a test accuracy yet"),
+        ("failed", "No run has a test accuracy"),
+        ("corrupt", "No run has a test accuracy"),
+        ("diverged", "Every network diverged"),
+    ],
+)
+def test_nothing_finished(status, first):
     text = said([{"depth": 5, "status": status}])
-    assert text.startswith(f"No run has a test accuracy yet, so there is nothing to compare (1 {status}).")
+    assert text.startswith(f"{first}, so there is nothing to compare (1 {status}).")
 
 
 def test_nothing_readable():
@@ -186,22 +241,53 @@ def test_unfinished_studies_are_not_final():
     assert text.endswith("Not final: 1 running, 1 missing.")
 
 
-def test_seeds_that_were_added_to_the_plan_are_told():
-    rows = [row | {"planned": row["seed"] < 2} for row in pairs(5, spread(95, 4), spread(95, 4))]
-    assert (
-        "Seeds per configuration: 2 planned by the last launch, 4 ended. 4 runs are outside the plan of the last launch: if "
-        "seeds were added because of what the first ones showed, the p-values are too small."
-    ) in said(rows)
+STOPPING = " If seeds were added, or left out, because of what the first ones showed, the p-values are too small."
+
+
+def launched(first, later, known=lambda seed: True):
+    """Rows of two cells with four seeds each, of which `first` were planned at first and `later` added later."""
+    return [
+        row | {"planned": True, "launch": 1 + (row["seed"] >= (first or 0)) if known(row["seed"]) else None,
+               "planned_first": first, "planned_later": later}
+        for row in pairs(5, spread(95, 4), spread(95, 4))
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (launched(4, 0), "4 planned at first, none added later, 4 ended."),
+        (launched(2, 2), f"2 planned at first, 2 added later, 4 ended.{STOPPING}"),
+        (
+            launched(2, 0, lambda seed: seed < 2),
+            f"2 planned at first, none added later, 4 ended. 4 runs are in no launch that is recorded.{STOPPING}",
+        ),
+        (
+            launched(10, 0),
+            "10 planned at first, none added later, 4 ended. 12 runs were planned once, never started, and dropped from the "
+            f"plan.{STOPPING}",
+        ),
+        (launched(None, 0), "4 planned by the last launch, 4 ended; how many were planned at first is not recorded."),
+        (
+            launched(None, 2),
+            "4 planned by the last launch, 4 ended; how many were planned at first is not recorded, 2 were added "
+            f"later.{STOPPING}",
+        ),
+    ],
+)
+def test_seeds_that_were_added_to_the_plan_or_dropped_from_it_are_told(rows, expected):
+    assert said(rows).endswith(f"Seeds per configuration: {expected}")
 
 
 def test_untrained_networks_are_said_to_be():
     rows = [row | {"epochs_run": 0} for row in pairs(5, [10, 11], [10, 11])]
-    assert said(rows) == "These networks are untrained (0 epochs)."
+    assert said(rows) == "These networks are untrained (0 epochs), so their accuracies are not compared."
     slope = {"group": frame(rows)["group"].iloc[0], "depth": 100, "residual": False, "epoch": 0, "n": 2, "slope": -0.2,
              "low": -0.21, "high": -0.19, "predicted": -0.1959}  # fmt: skip
     assert said(rows, pd.DataFrame([slope, slope | {"depth": 50}, slope | {"epoch": 3}])) == (
-        "These networks are untrained (0 epochs). From layer to layer the logarithm of the gradient norm of plain networks of "
-        "depth 100 changes by -0.2000 (95 % interval -0.2100 to -0.1900, n = 2); theory predicts -0.1959."
+        "These networks are untrained (0 epochs), so their accuracies are not compared. From layer to layer the logarithm of "
+        "the gradient norm of plain networks of depth 100 changes by -0.2000 (95 % interval -0.2100 to -0.1900, n = 2); theory "
+        "predicts -0.1959 for BatchNorm biases that start at 0."
     )
 
 

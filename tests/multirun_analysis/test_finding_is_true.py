@@ -57,15 +57,31 @@ def study(number):
                 rows.append({"depth": depth, "residual": residual, "seed": seed, "status": status, "dataset": dataset,
                              "num_classes": classes, "test_acc": accuracy if status == "done" else None, "epochs_run": 3,
                              "planned": None})  # fmt: skip
-    planned = rng.choice(["unknown", "all", "some"])
-    for row in rows:
-        row["planned"] = {"unknown": None, "all": True, "some": row["seed"] < 3}[planned]
-        if row["status"] == "missing":
-            row["planned"] = True
-    if rng.random() < 0.05:
-        rows.append({"depth": None, "residual": None, "seed": 0, "status": "done", "dataset": dataset, "num_classes": classes,
-                     "test_acc": 50.0, "epochs_run": 3, "planned": None})  # fmt: skip
+    plan_of(rows, rng)
+    if rows and rng.random() < 0.05:
+        rows.append(rows[0] | {"depth": None, "residual": None, "seed": 0, "status": "done", "test_acc": 50.0}
+                    | dict.fromkeys(("planned", "launch", "planned_first", "planned_later")))  # fmt: skip
     return rows, float(rng.choice([0.2, 0.2, 2.0]))
+
+
+def plan_of(rows, rng):
+    """What launches asked for: not recorded, from before it was, all at first, more later, or fewer than there are."""
+    kind = rng.choice(["unknown", "old", "all", "more", "outside", "dropped"])
+    at_first = int(rng.integers(1, 4))
+    for row in rows:
+        cell = [other["seed"] for other in rows if (other["depth"], other["residual"]) == (row["depth"], row["residual"])]
+        early = row["seed"] < at_first
+        few = sum(seed < at_first for seed in cell)
+        row["planned"], row["launch"], row["planned_first"], row["planned_later"] = {
+            "unknown": (None, None, None, None),
+            "old": (early, 0 if early else None, None, 0),
+            "all": (True, 1, len(cell), 0),
+            "more": (True, 1 if early else 2, few, len(cell) - few),
+            "outside": (early, 1 if early else None, few, 0),
+            "dropped": (True, 1, len(cell) + 2, 0),
+        }[kind]
+        if row["status"] == "missing" and kind in ("old", "outside") and not early:
+            row["status"] = "failed"  # what nobody planned cannot be missing
 
 
 def finding(rows, margin):
@@ -130,16 +146,34 @@ class Truth:
             return []
         return [depth for depth in self.depths if not sum(map(self.trained, self.arms(depth)))]
 
+    def compared(self):
+        """The depths at which there is something to fall short of."""
+        return [depth for depth in self.depths if depth not in self.untrained()]
+
     def significant(self, kind):
         return sorted(depth for (what, depth), p in self.holm.items() if what == kind and p < 0.05)
 
     def short(self, margin, alone):
         """The first depth at which plain is short, or None."""
         if not alone:
-            return next((depth for depth in self.depths if self.difference(depth) > margin + 1e-9), None)
+            return next((depth for depth in self.compared() if self.difference(depth) > margin + 1e-9), None)
         means = {depth: mean(sample) for (depth, arm), sample in sorted(self.plain().items())}
         best = max(means, key=lambda depth: (means[depth], -depth))
         return next((depth for depth in means if depth > best and means[best] - means[depth] > margin + 1e-9), None)
+
+    def alike(self):
+        """Depths from the shallowest on at which the arms are shown to differ by less than the margin."""
+        found = []
+        for depth in self.depths:
+            one, other = self.arms(depth)
+            if min(len(one), len(other)) < 2 or not (np.ptp(one) > 1e-6 or np.ptp(other) > 1e-6) or depth in self.untrained():
+                break
+            error, freedom = welch(one, other)
+            reach = abs(self.difference(depth)) + stats.t.ppf(0.95, freedom) * error  # the 90 % interval, both tests in one
+            if reach >= self.margin:
+                break
+            found.append(depth)
+        return found
 
     def plain(self):
         return {cell: sample for cell, sample in self.cells.items() if cell[0] is not None and cell[1] is False}
@@ -220,14 +254,16 @@ def rounds_to(text, value, extra=0.0):
     return abs(float(text.replace(",", "")) - value) <= 0.5 * 10**-decimals + 1e-9 + extra
 
 
-def check_less_accurate(truth, which, depths):
+def check_less_accurate(truth, which, depths, counted):
+    assert bool(counted) == any(truth.lost.get((depth, arm)) for depth in listed(depths) for arm in (False, True))
     sign = 1 if which == "Plain" else -1
     expected = [depth for depth in truth.significant("mean") if sign * truth.difference(depth) > 0]
     assert listed(depths) == expected
 
 
-def check_how(truth, tests):
-    assert truth.significant("mean")
+def check_how(truth, means, shares, tests):
+    assert bool(means) == bool(truth.significant("mean"))
+    assert bool(shares) == bool(truth.significant("share"))
     assert int(tests) == len(truth.tests)
 
 
@@ -239,6 +275,11 @@ def check_share(truth, which, depths):
         if (truth.trained(one) / len(one) < truth.trained(other) / len(other)) == plain_first:
             expected.append(depth)
     assert listed(depths) == expected
+
+
+def check_lead(truth, few):
+    """Whether the runs are too few for any test of the means to reach 0.05 after correction; checked with its reason."""
+    assert not truth.significant("mean")
 
 
 def check_none_of_two(truth):
@@ -321,7 +362,7 @@ def check_short(truth, of, parts, few):
     alone = of == "the best depth"
     told = re.findall(r"(?:at depth (\d+)|at no depth up to (\d+)) if more than ([\d.]+)(?: to ([\d.]+))? points", parts)
     covered = []
-    deepest = max(depth for depth, _ in truth.plain()) if alone else truth.depths[-1]
+    deepest = max(depth for depth, _ in truth.plain()) if alone else truth.compared()[-1]
     for depth, none, low, high in told:
         for margin in MARGINS:
             if float(low) <= margin <= float(high or low):
@@ -329,23 +370,13 @@ def check_short(truth, of, parts, few):
                 assert truth.short(margin, alone) == (int(depth) if depth else None)
                 assert not none or int(none) == deepest
     assert covered == list(MARGINS)
-    cells = truth.plain().values() if alone else [arm for depth in truth.depths for arm in truth.arms(depth)]
+    cells = truth.plain().values() if alone else [arm for depth in truth.compared() for arm in truth.arms(depth)]
     assert bool(few) == (min(map(len, cells)) < 5)
 
 
 def check_alike(truth, depths, margin):
     assert float(margin) == truth.margin
-    expected = []
-    for depth in truth.depths:
-        one, other = truth.arms(depth)
-        if min(len(one), len(other)) < 2 or not (np.ptp(one) > 1e-6 or np.ptp(other) > 1e-6) or depth in truth.untrained():
-            break
-        error, freedom = welch(one, other)
-        reach = abs(truth.difference(depth)) + stats.t.ppf(0.95, freedom) * error  # the 90 % interval, both tests in one
-        if reach >= truth.margin:
-            break
-        expected.append(depth)
-    assert listed(depths) == expected
+    assert listed(depths) == truth.alike()
 
 
 def check_open(truth, depths, seen, needed, margin):
@@ -367,6 +398,18 @@ def check_open(truth, depths, seen, needed, margin):
         assert runs == 4 or power(truth.margin, spread, runs - 1, runs - 1) < 0.8 + 1e-3
 
 
+def check_few(truth, depths):
+    """A test of these depths alone could not reach 0.05, one of another depth could."""
+
+    def smallest(depth):
+        n, m = map(len, truth.arms(depth))
+        return permutation([0.0] * n, [1.0] * m) if min(n, m) > 1 else 1.0
+
+    expected = [d for d in truth.depths if smallest(d) >= 0.05 and d not in truth.untrained() + truth.alike()]
+    assert listed(depths) == expected
+    assert any(smallest(depth) < 0.05 for depth in truth.depths)
+
+
 def check_not_compared(truth, depths, arm):
     expected = sorted(
         d for d, residual in truth.cells if residual is (arm == "residual") and d is not None and d not in truth.depths
@@ -374,16 +417,29 @@ def check_not_compared(truth, depths, arm):
     assert listed(depths) == expected
 
 
-def check_planned(truth, planned, ended):
-    cells = {}
-    for row in truth.rows:
-        cells.setdefault((row["depth"], row["residual"]), []).append(row)
-    if planned:
-        counts = [sum(row["planned"] is True for row in cell) for cell in cells.values()]
-        assert span(planned) == (min(counts), max(counts))
-    else:
-        assert all(row["planned"] is None for row in truth.rows)
-    have = [truth.ended[cell] for cell in cells]
+def check_planned(truth, first, later, ended):
+    for told, column in ((first, "planned_first"), (later, "planned_later")):
+        counts = [cell[0][column] for cell in by_cell(truth).values()]
+        assert span(told.replace("none", "0")) == (min(counts), max(counts))
+    check_ended(truth, ended)
+
+
+def check_planned_last(truth, planned, ended, later):
+    counts = [sum(row["planned"] is True for row in cell) for cell in by_cell(truth).values()]
+    assert span(planned) == (min(counts), max(counts))
+    assert any(cell[0]["planned_first"] is None for cell in by_cell(truth).values())
+    counts = [cell[0]["planned_later"] for cell in by_cell(truth).values() if cell[0]["planned_later"] is not None]
+    assert span(later) == (min(counts), max(counts)) if later else not any(counts)
+    check_ended(truth, ended)
+
+
+def check_not_planned(truth, ended):
+    assert all(row["planned"] is None for row in truth.rows)
+    check_ended(truth, ended)
+
+
+def check_ended(truth, ended):
+    have = [truth.ended[cell] for cell in by_cell(truth)]
     assert span(ended) == (min(have), max(have))
 
 
@@ -391,7 +447,29 @@ def check_beyond(truth, number):
     counts = [
         row for row in truth.rows if row["status"] == "done" or (row["status"] == "diverged" and truth.chance is not None)
     ]
-    assert int(number) == sum(row["planned"] is False for row in counts)
+    assert int(number) == sum(row["planned"] is not None and row["launch"] is None for row in counts)
+
+
+def check_dropped(truth, number):
+    asked = [
+        (cell[0]["planned_first"] + cell[0]["planned_later"], sum(row["launch"] is not None for row in cell))
+        for cell in by_cell(truth).values() if cell[0]["planned_first"] is not None
+    ]  # fmt: skip
+    assert int(number) == sum(max(0, seeds - there) for seeds, there in asked)
+
+
+def check_stopping(truth):
+    later = any(cell[0]["planned_later"] for cell in by_cell(truth).values())
+    outside = any(row["planned"] is not None and row["launch"] is None for row in truth.rows)
+    dropped = any(cell[0]["planned_first"] and cell[0]["planned_first"] > len(cell) for cell in by_cell(truth).values())
+    assert later or outside or dropped
+
+
+def by_cell(truth):
+    cells = {}
+    for row in truth.rows:
+        cells.setdefault((row["depth"], row["residual"]), []).append(row)
+    return cells
 
 
 def span(text):
@@ -426,31 +504,34 @@ def check_range(truth, cells):
         assert any(len(sample) == int(n) and rounds_to(accuracy, mean(sample)) for sample in fitting)
 
 
-def check_nothing(truth, counts):
+def check_nothing(truth, first, counts):
     assert not truth.survivors
+    assert (first == "Every network diverged") == all(row["status"] == "diverged" for row in truth.rows)
+    assert first.endswith("yet") == any(row["status"] in ("running", "interrupted", "missing") for row in truth.rows)
     told = {status: int(number) for number, status in re.findall(r"(\d+) (\w+)", counts)}
     assert told == {s: sum(r["status"] == s for r in truth.rows) for s in {r["status"] for r in truth.rows}}
 
 
 SENTENCES = [
-    (rf"(Plain|Residual) networks are less accurate than (?:residual|plain) ones at depths? ({LIST})\.",
+    (rf"(Plain|Residual) networks are less accurate than (?:residual|plain) ones at depths? ({LIST})(, where a diverged one "
+     r"counts as chance)?\.",
      check_less_accurate),
-    (r"There exact permutation tests of mean test accuracy give p < 0\.05, Holm-corrected for (\d+) tests?\.", check_how),
-    (rf"A smaller share of (plain|residual) than of (?:plain|residual) networks trains at depths? ({LIST}) \(Barnard's "
-     r"exact tests, p < 0\.05 after Holm's correction\)\.",
-     check_share),
-    (r"(?:These runs are too few to tell plain from residual networks: a|A)t no depth are there two of each\.",
-     check_none_of_two),
-    (r"(?:These runs are too few to tell plain from residual networks: n|N)o difference in mean test accuracy, however "
-     r"large, could get below p = ([\d.]+) in exact permutation tests with Holm's correction\.",
+    (r"This rests on (exact permutation tests of mean test accuracy)?(?: and )?(Barnard's exact tests of the share that "
+     r"trains)?: p < 0\.05 after Holm's correction for (\d+) tests?\.",
+     check_how),
+    (rf"A smaller share of (plain|residual) than of (?:plain|residual) networks trains at depths? ({LIST})\.", check_share),
+    (r"These (runs are too few to tell plain from residual networks|runs show no sure difference in accuracy between plain "
+     r"and residual networks)\.",
+     check_lead),
+    (r"At no depth are there two of each\.", check_none_of_two),
+    (r"No difference in mean test accuracy, however large, could get below p = ([\d.]+) in exact permutation tests with "
+     r"Holm's correction\.",
      check_too_few),
-    (r"(?:What differs between plain and residual networks in these runs may be chance: n|N)o exact permutation test "
-     r"of mean test accuracy gives p < 0\.05, Holm-corrected for (\d+) tests?\.",
-     check_chance),
+    (r"No exact permutation test of mean test accuracy gives p < 0\.05, Holm-corrected for (\d+) tests?\.", check_chance),
     (rf"No network trains at depths? ({LIST}), plain or residual(, so their accuracies say nothing of what a skip "
      r"changes)?\.",
      check_untrained),
-    (r"At depth (\d+) plain networks reach ([\d.]+) % of the test images \(n = (\d+)\) and residual ones ([\d.]+) % "
+    (r"At depth (\d+) plain networks get ([\d.]+) % of the test images right \(n = (\d+)\) and residual ones ([\d.]+) % "
      rf"\(n = (\d+)\), a difference of ({NUMBER}) points \((.*?)\)(; \d+ of \d+ plain and \d+ of \d+ residual networks "
      r"train at all)?\.",
      check_deepest),
@@ -461,8 +542,9 @@ SENTENCES = [
     (r"(\d+) diverged runs? (?:is|are) in no mean and no test, since chance is not known without the number of "
      r"classes\.",
      check_left_out),
-    (r"Plain networks first fall short of (residual ones|the best depth) (.*? points of mean test accuracy count as "
-     r"short(?:, at .*? points do)*)(; cells of fewer than five runs allow no interval of that depth)?\.(?= |$)",
+    (r"In the means of these runs plain networks first fall short of (residual ones|the best depth) (.*? points of mean "
+     r"test accuracy count as short(?:, at .*? points do)*)(; cells of fewer than five runs allow no interval of that "
+     r"depth)?\.(?= |$)",
      check_short),
     (rf"At depths? ({LIST}) the two differ by less than ([\d.]+) points \(two one-sided tests, p < 0\.05\)\.",
      check_alike),
@@ -470,12 +552,17 @@ SENTENCES = [
      r"finds a difference of (.*?) points in 80 % of such studies, and it takes (.*?) runs of each kind to find one of "
      r"([\d.]+) points so\.",
      check_open),
+    (rf"At depths? ({LIST}) there are too few runs for any test to give p < 0\.05\.", check_few),
     (rf"Not compared: depths? ({LIST}), where only (plain|residual) networks have ended\.", check_not_compared),
-    (r"Seeds per configuration: (?:([\d to]+) planned by the last launch|planned: not recorded), ([\d to]+) ended\.",
-     check_planned),
-    (r"(\d+) runs? (?:is|are) outside the plan of the last launch: if seeds were added because of what the first ones "
-     r"showed, the p-values are too small\.",
-     check_beyond),
+    (r"Seeds per configuration: ([\d to]+) planned at first, ([\d to]+|none) added later, ([\d to]+) ended\.", check_planned),
+    (r"Seeds per configuration: ([\d to]+) planned by the last launch, ([\d to]+) ended; how many were planned at first is "
+     r"not recorded(, [\d to]+ were added later)?\.",
+     check_planned_last),
+    (r"Seeds per configuration: ([\d to]+) ended; how many were planned is not recorded\.", check_not_planned),
+    (r"(\d+) runs? (?:is|are) in no launch that is recorded\.", check_beyond),
+    (r"(\d+) runs? (?:was|were) planned once, never started, and dropped from the plan\.", check_dropped),
+    (r"If seeds were added, or left out, because of what the first ones showed, the p-values are too small\.",
+     check_stopping),
     (r"Not final: (.*?)\.", check_waiting),
     (r"Only (plain|residual) networks have ended, so there is nothing to compare them with\.", check_only),
     (r"None of them trains \((\d+) runs\)\.", check_none_trains),
@@ -483,7 +570,8 @@ SENTENCES = [
     (r"(?:Mean test accuracy|These runs do not say whether their networks are residual; mean test accuracy): (.*?\(n = "
      r"\d+\))\.",
      check_range),
-    (r"No run has a test accuracy yet, so there is nothing to compare \((.*?)\)\.", check_nothing),
+    (r"(No run has a test accuracy(?: yet)?|Every network diverged), so there is nothing to compare \((.*?)\)\.",
+     check_nothing),
 ]  # fmt: skip
 
 

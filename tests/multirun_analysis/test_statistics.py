@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from synthetic import frame, pairs
 
-from multirun_analysis import inference, statistics
+from multirun_analysis import inference, shortfall, statistics
 
 
 class TestSummary:
@@ -140,17 +140,55 @@ class TestTrainability:
         assert statistics.trainability(runs)["trained"].item() == 0
 
 
+class TestUntrained:
+    """A run of 0 epochs measures a network at initialisation: its accuracy is in no mean and no test."""
+
+    ROWS = tuple(row | {"epochs_run": 0, "val_loss": 2.3} for row in pairs(5, [9, 10, 11, 12, 13], [10, 30, 12, 13, 14]))
+
+    def test_its_accuracy_is_in_no_mean(self):
+        summary = statistics.summarize(frame(self.ROWS))
+        assert summary[["n", "test_acc_n", "val_acc_n", "val_loss_n"]].to_numpy().tolist() == [[5, 0, 0, 5]] * 2
+
+    def test_nothing_is_tested(self):
+        runs = frame(self.ROWS)
+        assert statistics.compare_arms(runs).empty
+        assert statistics.trainability(runs).empty
+        assert shortfall.first_shortfall(runs).empty
+
+    def test_trained_ones_beside_it_are(self):
+        rows = [row | {"group": "trained", "epochs_run": 3} for row in self.ROWS]
+        assert statistics.compare_arms(frame([*self.ROWS, *rows]))["group"].tolist() == ["trained"]
+
+
 class TestSeeds:
     def test_planned_and_ended(self):
-        rows = [row | {"planned": True} for row in pairs(5, [90, None, 91], [90, 91])]
-        rows.append({"depth": 5, "residual": True, "seed": 2, "status": "missing", "planned": True})
+        rows = [
+            row | {"planned": True, "launch": 1, "planned_first": 3, "planned_later": 0}
+            for row in pairs(5, [90, None, 91], [90, 91])
+        ]
+        rows.append(rows[-1] | {"seed": 2, "status": "missing", "test_acc": None})
         row = statistics.seeds_by_group(frame(rows)).iloc[0]
-        assert row[["planned_low", "planned_high", "low", "high", "beyond"]].tolist() == [3, 3, 2, 3, 0]
+        assert row[["first_low", "first_high", "later_high", "planned_low", "planned_high", "low", "high"]].tolist() == [
+            3, 3, 0, 3, 3, 2, 3,
+        ]  # fmt: skip
+        assert row[["beyond", "dropped"]].tolist() == [0, 0]
 
-    def test_runs_outside_the_plan_are_told(self):
-        rows = [row | {"planned": row["seed"] < 2} for row in pairs(5, [90, 91, 92, 93], [90, 91])]
+    def test_runs_that_no_launch_asked_for_are_told(self):
+        plan = [{"planned": True, "launch": 1}] * 2 + [{"planned": False, "launch": None}] * 2
+        rows = [
+            row | plan[row["seed"]] | {"planned_first": 2, "planned_later": 0} for row in pairs(5, [90, 91, 92, 93], [90, 91])
+        ]
         row = statistics.seeds_by_group(frame(rows)).iloc[0]
-        assert row[["planned_low", "planned_high", "low", "high", "beyond"]].tolist() == [2, 2, 2, 4, 2]
+        assert row[["first_low", "planned_high", "low", "high", "beyond"]].tolist() == [2, 2, 2, 4, 2]
+
+    def test_a_cell_of_two_folders_has_the_seeds_of_both(self):
+        rows = [row | {"cell": f"{'ab'[row['seed'] % 2]}/{row['residual']}", "planned": True, "launch": 1,
+                       "planned_first": 2 + row["seed"] % 2, "planned_later": 1}
+                for row in pairs(5, [90, 91, 92, 93], [90, 91])]  # fmt: skip
+        row = statistics.seeds_by_group(frame(rows)).iloc[0]
+        assert row[["first_low", "first_high", "later_high", "dropped"]].tolist() == [5, 5, 2, 3 + 5]
 
     def test_without_a_plan_nothing_is_known_of_it(self):
-        assert statistics.seeds_by_group(frame(pairs(5, [90], [91])))["planned_high"].isna().all()
+        row = statistics.seeds_by_group(frame(pairs(5, [90], [91]))).iloc[0]
+        assert row[["first_high", "later_high", "planned_high"]].isna().all()
+        assert row[["beyond", "dropped"]].tolist() == [0, 0]

@@ -88,11 +88,23 @@ def test_the_depth_that_is_too_deep_has_a_row_for_each_margin():
     assert [[cell.text for cell in row[:3]] for row in table.rows[-4:]] == [
         ["2.5", "50", "50 to deeper than 50"],
         ["3.0", "deeper than 50", "50 to deeper than 50"],
-        ["5.0", "deeper than 50", "no spread: none"],
-        ["10.0", "deeper than 50", "no spread: none"],
+        ["5.0", "deeper than 50", "one depth: none"],
+        ["10.0", "deeper than 50", "one depth: none"],
     ]
     few = comparisons.shortfalls(shortfall.first_shortfall(frame(pairs(5, [90, 91], [95, 96]))))
     assert few.rows[0][2].text == "fewer than 5 runs: none"
+
+
+def test_untrained_networks_are_in_no_table_of_accuracies_without_a_word():
+    untrained = [row | {"epochs_run": 0, "group": "a"} for row in pairs(5, [9.0, 10], [10.0, 11])]
+    trained = [row | {"epochs_run": 3, "group": "b"} for row in pairs(5, [90.0, 91], [92.0, 93])]
+    summary = statistics.summarize(frame(untrained + trained))
+    first, last = tables.results(summary)
+    assert not {"9.50", "10.50"} & {cell.text for row in first.rows for cell in row}
+    assert "Networks of 0 epochs are untrained: their accuracies are left out" in last.note
+    overview = tables.overview(summary, statistics.compare_arms(frame(untrained + trained)))
+    assert [row[1].text for row in overview.rows] == ["90.50 (2)"]
+    assert "untrained" not in tables.results(statistics.summarize(frame(trained)))[0].note
 
 
 def test_a_metric_that_some_runs_lack_shows_its_own_n():

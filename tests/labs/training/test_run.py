@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from labs.cells import Cell
+from labs.data import datasets
 from labs.data.images import Images
 from labs.errors import UserError
 from labs.files import read_json
@@ -113,6 +114,54 @@ def test_a_diverged_run_is_a_result_with_nulls(compose_config: Compose, tmp_path
     text = (tmp_path / "seed=0" / "metrics.jsonl").read_text()
     assert '"train_loss": null' in text
     assert "NaN" not in text + (tmp_path / "seed=0" / "result.json").read_text()
+
+
+def test_batch_statistics_stand_beside_those_that_training_left(compose_config: Compose, tmp_path: Path) -> None:
+    """After three steps the running statistics are still near where they began, and not those of the weights."""
+    cfg = compose_config("dataset.augment=none", "optimizer.lr=0.01", "trainer.epochs=1", "trainer.steps_per_epoch=3")
+    [result] = train(cfg, tmp_path)
+    split = datasets.split(cfg.dataset, torch.device("cpu"))
+    test = datasets.load(cfg.dataset, train=False)
+    network = build_model(cfg, 0)
+    network.load_state_dict(checkpoint.load(tmp_path / "seed=0" / "checkpoints" / "best.pt")["model"])
+    accuracies = []
+    with torch.no_grad():
+        for _ in range(2):
+            network.eval()
+            logits = network(split.normalize(test.images))
+            accuracies.append(100 * (logits.argmax(1) == test.labels).double().mean().item())
+            network.train()
+            for module in network.modules():
+                if isinstance(module, torch.nn.BatchNorm1d):
+                    module.momentum = None
+                    module.reset_running_stats()
+            for start in range(0, 50 * 64, 64):  # other batches than those of the run
+                network(split.normalize(split.training.images[start : start + 64]))
+                if start + 128 > len(split.training):
+                    break
+    assert result["test_acc"] == pytest.approx(accuracies[0])
+    assert result["test_acc_recalibrated"] == pytest.approx(accuracies[1], abs=1.5)
+    assert abs(result["test_acc_recalibrated"] - result["test_acc"]) > 3
+
+
+@pytest.mark.parametrize("own", [[], ["model=any/target", "model._target_=networks.Own", "+model.kind='nan'"]])
+def test_a_run_of_no_epochs_is_done_whatever_its_loss_and_tested_once(
+    compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: list[str]
+) -> None:
+    """Nothing was trained that could have diverged, and no running statistics have been measured that could be wrong."""
+    tested: list[None] = []
+    original = run.test_weights
+
+    def counted(*args: Any) -> Any:
+        tested.append(None)
+        return original(*args)
+
+    monkeypatch.setattr(run, "test_weights", counted)
+    [result] = train(compose_config(*own, "trainer.epochs=0"), tmp_path, (0,))
+    assert (result["status"], result["epochs_run"], result["best_epoch"]) == ("done", 0, 0)
+    assert (result["train_loss"], result["train_acc"], result["test_acc_recalibrated"]) == (None, None, None)
+    assert (read_json(tmp_path / "seed=0" / "result.json")["val_loss"] is None) == bool(own)
+    assert len(tested) == 1
 
 
 # ── promise 10 ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -5,6 +5,7 @@ import pytest
 from synthetic import legend, write_run, write_study
 
 from multirun_analysis.collect import collect
+from multirun_analysis.drawing import COLOUR, MARKER
 from multirun_analysis.figures import test_accuracies
 from multirun_analysis.inference import accuracy_interval
 from multirun_analysis.published import depth_table
@@ -33,6 +34,31 @@ def test_a_diverged_run_is_in_the_mean_as_chance(tmp_path):
     ax = test_accuracies.draw(frames).axes[0]
     plain = frames.runs.loc[~frames.runs["residual"], "test_acc"]
     assert ax.lines[0].get_ydata() == pytest.approx([plain.fillna(10.0).mean()])
+
+
+def lines_over(ax, arm):
+    """The depths that each line of an arm joins."""
+    drawn = [line for line in ax.lines if line.get_marker() == MARKER[arm] and line.get_color() == COLOUR[arm]]
+    return sorted([round(float(x)) for x in line.get_xdata()] for line in drawn if len(line.get_xdata()))
+
+
+def test_a_line_does_not_cross_a_depth_at_which_its_arm_has_no_run(tmp_path):
+    study = write_study(tmp_path / "s", depths=[10, 30, 60], seeds=range(3), arms=[False])
+    for depth in (10, 60):
+        for seed in range(3):
+            write_run(study, depth, True, seed)
+    ax = test_accuracies.draw(collect([study])).axes[0]
+    assert lines_over(ax, "plain") == [[10, 30, 60]]
+    assert lines_over(ax, "residual") == [[10], [60]]
+
+
+def test_untrained_networks_are_not_drawn(tmp_path):
+    study = tmp_path / "s"
+    for seed in range(2):
+        write_run(study, 5, False, seed, result={"epochs_run": 0, "best_epoch": 0})
+    ax = test_accuracies.draw(collect([study])).axes[0]
+    assert [text.get_text() for text in ax.texts] == ["untrained networks (0 epochs)"]
+    assert not any(len(points.get_offsets()) for points in ax.collections)
 
 
 def test_published_values_are_marked_for_the_mnist_mlp_only(tmp_path):
