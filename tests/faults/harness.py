@@ -61,22 +61,31 @@ class Commands:
         return folder
 
     def train(
-        self, folder: Path, *arguments: str, kill_after: float | None = None, once_there_is: str = "", **hindered: Any
+        self,
+        folder: Path,
+        *arguments: str,
+        out: str = "",
+        kill_after: float | None = None,
+        once_there_is: str = "",
+        **hindered: Any,
     ) -> Ended:
         """Run to the end, or send SIGKILL after so many seconds; exit status -9 if that came in time.
 
         Args:
+            out: where standard output goes, and is not read back from.
             once_there_is: the seconds begin when the folder holds a file of this pattern.
             hindered: see `hinder` in forking.py.
         """
-        out, err = self.scratch / "out", self.scratch / "err"
+        told, err = self.scratch / "out", self.scratch / "err"
+        told.write_bytes(b"")
+        where = {"out": out or str(told), "err": str(err)}
         started = time.monotonic()
-        child = forking.begin(self.server, folder, "train.py", arguments, out=str(out), err=str(err), session=True, **hindered)
+        child = forking.begin(self.server, folder, "train.py", arguments, **where, session=True, **hindered)
         if kill_after is not None:
             with suppress(ProcessLookupError):  # it has ended
                 kill(child, folder, once_there_is, kill_after)
         code = forking.number(self.server)
-        return Ended(code, out.read_text(errors="replace"), err.read_text(errors="replace"), time.monotonic() - started)
+        return Ended(code, told.read_text(errors="replace"), err.read_text(errors="replace"), time.monotonic() - started)
 
     def close(self) -> None:
         self.server.communicate()

@@ -60,7 +60,7 @@ def test_test_images_that_change_between_two_runs(commands: Commands, layout: st
     for _, own in frames.runs.groupby(["group", "depth", "residual"]):
         assert own["test_data"].nunique() == 1
     assert analysis.summary.groupby("group")["n"].sum().tolist() == [3, 3]
-    assert analysis.differences["n"].sum() == 1  # of seed 1, the only one with both arms on the same images
+    assert analysis.differences["pairs"].sum() == 1  # of seed 1, the only one with both arms on the same images
     told = [line for line in analysis.notices if "were tested on 2 different versions of the images" in line]
     assert len(told) == 1
     count("folders of which the test images changed between two runs: never averaged, never paired")

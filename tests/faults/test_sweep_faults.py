@@ -41,7 +41,8 @@ def test_sweeps_train_what_is_typed(commands: Commands) -> None:
         command = ["-m", f"study={study}", *lines, *QUICK]
         ended = commands.train(folder, *command)
         assert (ended.code, ended.err) == (0, "")
-        assert ended.out.startswith(f"multirun/{study}: {len(expected)} jobs, 0 finished already, {len(expected)} to run\n")
+        jobs = f"multirun/{study}: {len(expected)} job{'s' * (len(expected) > 1)}"
+        assert ended.out.startswith(f"{jobs}, 0 finished already, {len(expected)} to run\n")
         assert [path.name for path in (folder / "multirun").iterdir()] == [study]
         found = []
         for run in runs(folder):
@@ -51,6 +52,6 @@ def test_sweeps_train_what_is_typed(commands: Commands) -> None:
             found.append((optimizer["lr"], optimizer["weight_decay"], cfg["trainer"]["epochs"], cfg["model"]["widths"], kind))
         assert sorted(found) == sorted(expected)
         again = commands.train(folder, *command)
-        assert again.out.startswith(f"multirun/{study}: {len(expected)} jobs, {len(expected)} finished already, 0 to run\n")
+        assert again.out.startswith(f"{jobs}, {len(expected)} finished already, 0 to run\n")
         count("generated sweeps, each with the runs that were typed and nothing to do at the second start")
         count("jobs of these", len(expected))
