@@ -88,6 +88,20 @@ def monitored(cfg: DictConfig) -> str:
     return str(cfg.scheduler.get("monitor", "val_loss"))
 
 
+def step(scheduler: LRScheduler, row: dict[str, Any], monitor: str) -> None:
+    """Step a schedule at the end of an epoch.
+
+    Args:
+        scheduler: `ReduceLROnPlateau` is given the monitored value; all others are stepped without arguments.
+        row: the epoch's line of metrics.jsonl.
+        monitor: the column of it that a plateau schedule watches.
+    """
+    if isinstance(scheduler, ReduceLROnPlateau):
+        scheduler.step(row[monitor])
+    else:
+        scheduler.step()
+
+
 def rehearse(cfg: DictConfig, optimizer: Optimizer, scheduler: LRScheduler) -> str | None:
     """Step the schedule through the run's epochs, without training.
 
@@ -97,7 +111,7 @@ def rehearse(cfg: DictConfig, optimizer: Optimizer, scheduler: LRScheduler) -> s
     Raises:
         UserError: if it fails, or sets a rate that no optimizer can take.
     """
-    epochs, path = cfg.trainer.epochs, cfg.scheduler._target_
+    epochs, path, monitor = cfg.trainer.epochs, cfg.scheduler._target_, monitored(cfg)
     rates = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's, of an optimizer that has not stepped
@@ -107,10 +121,7 @@ def rehearse(cfg: DictConfig, optimizer: Optimizer, scheduler: LRScheduler) -> s
                 raise UserError(f"scheduler._target_={path}: the learning rate of epoch {epoch} would be {rates[-1]}")
             try:
                 with contained():
-                    if isinstance(scheduler, ReduceLROnPlateau):
-                        scheduler.step(1.0)
-                    else:
-                        scheduler.step()
+                    step(scheduler, {monitor: 1.0}, monitor)
             except Exception as error:
                 raise UserError(
                     f"scheduler._target_={path}: fails after epoch {epoch} of {epochs} ({reason(error)})"

@@ -10,9 +10,8 @@ from itertools import islice
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from labs import signals
+from labs import schedules, signals
 from labs.data.batches import EvaluationBatches, TrainingBatches, batch_bounds
 from labs.diagnostics import LayerNorms, sampled_steps
 from labs.loggers.console import EpochProgress
@@ -102,10 +101,7 @@ def fit(
                 continue
             if run.best is None or row["val_acc"] > run.best["val_acc"]:
                 run.best, run.weights = row, replicas.state_of(i)
-            if isinstance(run.scheduler, ReduceLROnPlateau):
-                run.scheduler.step(row[run.monitor])
-            else:
-                run.scheduler.step()
+            schedules.step(run.scheduler, row, run.monitor)
 
         # ── save, and stop those that have finished ─────────────────────────────────────────────────────────────────────────
         for run in runs:

@@ -16,7 +16,6 @@ from labs.errors import UserError
 from labs.loggers.run_log import RECORDS, lines_up_to
 from labs.replicas.replicas import Replicas
 from labs.training import checkpoint
-from labs.training import state as run_state
 from labs.training.results import best_of
 from labs.training.saving import save_best
 from labs.training.state import Run
@@ -123,8 +122,6 @@ def read(path: Path, directory: Path, seed: int, config_hash: str, data: int) ->
         UserError: if it cannot be read, or the data has changed since.
     """
     state = checkpoint.load(path)
-    if "over" in state:  # the name of the field before format 5
-        state["finished"] = state.pop("over")
     if (state.get("hash"), state.get("seed")) != (config_hash, seed) or "records" not in state:
         raise checkpoint.UnusableError(
             f"{path}: a checkpoint of another run (configuration {state.get('hash')}, seed {state.get('seed')})"
@@ -167,7 +164,7 @@ def restore(replicas: Replicas, runs: list[Run], states: dict[int, State | None]
     """
     for i, run in enumerate(runs):
         if (saved := states[run.seed]) is not None:
-            run_state.restore(run, replicas, i, saved)
+            checkpoint.restore(run, replicas, i, saved)
             log.info("seed %d: going on after epoch %d of %d", run.seed, run.epochs_run, epochs)
             mend_best(run)
 
