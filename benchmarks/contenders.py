@@ -92,7 +92,7 @@ def split_indices(cfg: DictConfig) -> tuple[Tensor, Tensor]:
 
 
 def loaders(cfg: DictConfig, workers: int, *, persistent: bool = False) -> tuple[DataLoader[Any], DataLoader[Any]]:
-    """Training and validation loaders over torchvision's data set, with its transforms a sample."""
+    """Training and validation loaders over torchvision's dataset, with its transforms a sample."""
     from torchvision import datasets as sets
     from torchvision import transforms
 

@@ -150,7 +150,7 @@ class Cell:
         """The configuration, without Hydra's own node."""
         return OmegaConf.create(literal(self.values))
 
-    def run(self, seed: int) -> Path:
+    def run_directory(self, seed: int) -> Path:
         """The directory of this seed."""
         return run_directory(self.directory, seed)
 

@@ -7,7 +7,7 @@
 Prints loss, accuracy, per-class accuracy and the confusion matrix. The exit status is 1 if result.json differs (to the last bit
 or, with overrides, beyond rounding) or is about other images. A directory from somebody else is safe to open from outside of
 it: the checkpoint is read with `weights_only=True`, its configuration may only build networks, from importable modules, and a
-data set's own code runs only if dataset._target_=… names it again.
+dataset's own code runs only if dataset._target_=… names it again.
 """
 
 import sys
@@ -179,12 +179,12 @@ def configuration(run: Path, overrides: list[str]) -> DictConfig:
 
 
 def refuse_code(run: Path, cfg: DictConfig, trusted: list[str]) -> None:
-    """Raise UserError for a data set that is not ours, unless the command line names it too: its code would run."""
+    """Raise UserError for a dataset that is not ours, unless the command line names it too: its code would run."""
     own = f"dataset._target_={cfg.dataset._target_}" if "_target_" in cfg.dataset else None
     if own and own not in trusted:
         raise UserError(f"{run}/config.json: {own}: is code of that name; if you trust it, add {own} to this command")
     if trusted and trusted != [own]:
-        raise UserError(f"{', '.join(trusted)}: {run} was trained on {own or 'a data set of this program'}")
+        raise UserError(f"{', '.join(trusted)}: {run} was trained on {own or 'a dataset of this program'}")
 
 
 def strings(node: Any) -> list[str]:

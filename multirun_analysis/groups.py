@@ -1,6 +1,6 @@
 """Which runs may be compared: a group holds the cells that differ in depth and `model.residual` and in nothing else.
 
-Runs that differ in anything else (data set, optimizer, epochs, …) belong to different groups and are never averaged or paired.
+Runs that differ in anything else (dataset, optimizer, epochs, …) belong to different groups and are never averaged or paired.
 So do runs that were trained or tested on different images, as when a folder of images has changed. Groups are named by the
 configuration keys that tell them apart, such as `dataset=mnist, optimizer.lr=0.01`.
 """
@@ -155,7 +155,7 @@ def _ambiguous(rows: pd.DataFrame, depth_keys: list[str]) -> list[str]:
 
 
 def _names(keys: list[Key], runs: pd.DataFrame) -> dict[Key, str]:
-    """Name each group by as few `key=value` as tell all of them apart. A single group is named `model on data set`."""
+    """Name each group by as few `key=value` as tell all of them apart. A single group is named `model on dataset`."""
     if len(keys) == 1:
         model, dataset = (next(iter(runs[column].dropna()), column) for column in ("model", "dataset"))
         return {keys[0]: f"{model} on {dataset}"}

@@ -35,7 +35,7 @@ class ImageFiles:
         parts: the names of the folders of training and of test images, if there are such.
         skipped: number of skipped files, by reason.
         unread: folders beside those of the two parts.
-        nested: classes that hold folders of the same names, and these names: parts of a data set look like that too.
+        nested: classes that hold folders of the same names, and these names: parts of a dataset look like that too.
     """
 
     classes: list[str]

@@ -1,4 +1,4 @@
-"""Which folders in a folder of images are parts of the data set (training, test) and which are classes, by names alone.
+"""Which folders in a folder of images are parts of the dataset (training, test) and which are classes, by names alone.
 
 train/ and test/, under any of their usual names, are the parts. What only looks like one is refused, never taken for a class.
 """
@@ -64,7 +64,7 @@ def part_folders(root: Path) -> tuple[Path | None, Path | None]:
 def nested_alike(folder: Path) -> dict[str, list[str]]:
     """The folders in this one that are divided like others: into folders of images, most of which have the same names.
 
-    They may be parts of a data set, with the same classes in each, or classes with, say, one folder per camera in each.
+    They may be parts of a dataset, with the same classes in each, or classes with, say, one folder per camera in each.
 
     Returns:
         The names that each shares with others, or with the folders beside it.
@@ -90,7 +90,7 @@ def refuse_parts_alike(folder: Path) -> dict[str, list[str]]:
     for name, shared in alike.items():
         if _may_be_part(name):
             raise UserError(
-                f"{folder}: {name}/ looks like a part of the data set and not like a class: {_shown(shared)} in it are there "
+                f"{folder}: {name}/ looks like a part of the dataset and not like a class: {_shown(shared)} in it are there "
                 "beside it too; call the folders of the training and the test images train/ and test/, or, if it is a class, "
                 "move the images into it, out of the folders within"
             )
@@ -123,7 +123,7 @@ def _refuse_a_data_set_below(root: Path) -> None:
         return
     below = f"{os.path.relpath(folder, root)}/"
     if {"train", "test"} <= {PARTS.get(entry.name.casefold()) for entry in inner}:
-        raise UserError(f"{root}: the images are in {below}, with the parts of the data set; name it: dataset.folder={folder}")
+        raise UserError(f"{root}: the images are in {below}, with the parts of the dataset; name it: dataset.folder={folder}")
     if alone and len(inner) > 1:
         raise UserError(
             f"{root}: holds one class folder only ({below[:-1]}); classification needs two or more; if the folders in it are "
@@ -137,7 +137,7 @@ def _refuse_what_looks_like_parts(root: Path, names: list[str]) -> None:
     for name, part in alike.items():
         if len(set(alike.values())) > 1 or folders(root / name, all_links=True):
             raise UserError(
-                f"{root}: {name}/ looks like a part of the data set ({part}) and not like a class; call the folders of the "
+                f"{root}: {name}/ looks like a part of the dataset ({part}) and not like a class; call the folders of the "
                 "training and the test images train/ and test/, or rename the class"
             )
 

@@ -12,7 +12,7 @@ from labs.errors import UserError
 
 @dataclass(frozen=True)
 class Images:
-    """A data set, or a part of one, in memory.
+    """A dataset, or a part of one, in memory.
 
     Attributes:
         images: uint8, shape (N, C, H, W).
@@ -28,7 +28,7 @@ class Images:
         return len(self.labels)
 
     def fingerprint(self) -> int:
-        """CRC-32 of images and labels, in this order: the same for the same data set, on any machine."""
+        """CRC-32 of images and labels, in this order: the same for the same dataset, on any machine."""
         return zlib.crc32(self.labels.cpu().numpy().data, zlib.crc32(self.images.cpu().contiguous().numpy().data))
 
     def part(self, indices: Tensor) -> "Images":
@@ -64,7 +64,7 @@ def stratified_split(labels: Tensor, size: int, seed: int) -> tuple[Tensor, Tens
 
 
 def split_validation(everything: Images, val_size: int | float, seed: int) -> tuple[Images, Images]:
-    """Split a data set's training images into the training and the validation part.
+    """Split a dataset's training images into the training and the validation part.
 
     Args:
         val_size: number of validation images, or their fraction if below 1.

@@ -1,4 +1,4 @@
-"""The published data sets: the MD5 of their files, and how these are found, unpacked, downloaded and read.
+"""The published datasets: the MD5 of their files, and how these are found, unpacked, downloaded and read.
 
 Images are read only from the bytes whose MD5 was compared: neither from the processed files of old torchvision versions, which
 torchvision would still prefer, nor from what was unpacked from an archive. Of an archive, the MD5 of its content counts where
@@ -31,7 +31,7 @@ DOWNLOAD_TIMEOUT_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Published:
-    """A data set torchvision downloads.
+    """A dataset torchvision downloads.
 
     Attributes:
         torchvision_class: its class.
@@ -214,7 +214,7 @@ def _absent(published: Published, root: Path) -> list[str]:
 
 
 def _archives(name: str, published: Published, root: Path) -> dict[str, dict[str, bytes]]:
-    """The missing files that lie in archives in the data set's folder, the one above it or `data_dir`, by archive."""
+    """The missing files that lie in archives in the dataset's folder, the one above it or `data_dir`, by archive."""
     missing, folder, found = _absent(published, root), root / published.folder, dict[str, dict[str, bytes]]()
     gzips = {file: md5 for file, md5 in published.files.items() if file.endswith(".gz")}
     others = {md5 for other in PUBLISHED.values() if other is not published for md5 in (other.archives | other.files).values()}
@@ -259,7 +259,7 @@ def _members(content: bytes, wanted: list[str]) -> dict[str, bytes]:
 
 
 def _fetch(name: str, published: Published, root: Path, archives: dict[str, dict[str, bytes]], *, download: bool) -> None:
-    """Write what archives hold into the data set's folder, and download the whole data set if a file is still missing."""
+    """Write what archives hold into the dataset's folder, and download the whole dataset if a file is still missing."""
     step, folder = "unpacking" if archives else "download", root / published.folder
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -280,7 +280,7 @@ def _fetch(name: str, published: Published, root: Path, archives: dict[str, dict
 
 
 def _download(name: str, published: Published, root: Path) -> None:
-    """Fetch the whole data set into a folder of its own, then move it into place; nothing partial is left behind."""
+    """Fetch the whole dataset into a folder of its own, then move it into place; nothing partial is left behind."""
     from torchvision import datasets
 
     folder, before = root / published.folder, socket.getdefaulttimeout()

@@ -29,7 +29,7 @@ PROBE_SECONDS = 0.3
 
 
 def check_data(configs: list[DictConfig]) -> None:
-    """Download and verify each data set once, and split it.
+    """Download and verify each dataset once, and split it.
 
     Raises:
         UserError: the first problem found.

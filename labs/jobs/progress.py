@@ -121,7 +121,7 @@ class SweepProgress:
 
 
 def _paths(job: Job, name: str) -> list[Path]:
-    return [job.cell.run(seed) / name for seed in job.seeds]
+    return [job.cell.run_directory(seed) / name for seed in job.seeds]
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

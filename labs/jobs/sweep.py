@@ -102,7 +102,7 @@ def stopped_gently(jobs: list[Job]) -> Iterator[None]:
         for worker in workers:
             if worker.pid is not None and sys.platform != "win32":  # there it kills, and Ctrl-C has reached them already
                 os.kill(worker.pid, signal.SIGTERM)
-        runs = [job.cell.run(seed) for job in jobs for seed in job.seeds]
+        runs = [job.cell.run_directory(seed) for job in jobs for seed in job.seeds]
         ends = time.monotonic() + GRACE_SECONDS
         while workers and any(map(is_locked, runs)) and time.monotonic() < ends:
             time.sleep(0.1)

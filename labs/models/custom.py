@@ -119,7 +119,7 @@ def check(path: str, network: nn.Module, task: Task) -> str | None:
 
 
 def _forward(path: str, network: nn.Module, task: Task, size: int, device: torch.device) -> Any:
-    """The network's output for `size` images of noise, from 0 to 1 as in most data sets before normalisation."""
+    """The network's output for `size` images of noise, from 0 to 1 as in most datasets before normalisation."""
     generator = torch.Generator().manual_seed(0)
     images = torch.empty(size, *task.shape, device=device)
     if device.type != "meta":

@@ -116,4 +116,4 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
         raise UnusableError(f"{path}: not a readable checkpoint ({reason})") from error
     if not isinstance(state, dict) or state.get("format") not in READABLE:
         raise UnusableError(f"{path}: a checkpoint of another program or version; format {FORMAT} is needed")
-    return {RENAMED.get(name, name): value for name, value in state.items()}
+    return {RENAMED.get(str(name), str(name)): value for name, value in state.items()}

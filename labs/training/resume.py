@@ -131,7 +131,7 @@ def read(path: Path, directory: Path, seed: int, config_hash: str, data: int) ->
             raise checkpoint.UnusableError(f"{path}: {name} beside it is damaged before the end of epoch {state['epoch']}")
     if state["data"] != data:
         raise UserError(
-            f"{directory}: was trained on other images than the data set holds now; put them back, or start again with "
+            f"{directory}: was trained on other images than the dataset holds now; put them back, or start again with "
             "resume=never"
         )
     return state

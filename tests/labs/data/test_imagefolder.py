@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from data_sets import config
 from omegaconf import DictConfig
 from PIL import Image
+from sample_datasets import config
 
 from labs.data import datasets
 from labs.data.imagefolder import ImageFolder

@@ -123,7 +123,7 @@ def test_a_run_notes_what_it_is_before_it_trains(start: Start, cell: Path, monke
 
     def train(cell: Cell, seeds: list[int], *, show_progress: bool) -> None:
         assert show_progress is False
-        seen.extend(read_json(cell.run(seed) / "config.json") for seed in seeds)
+        seen.extend(read_json(cell.run_directory(seed) / "config.json") for seed in seeds)
 
     monkeypatch.setattr("labs.training.run.train", train)
     before = datetime.now(UTC).replace(microsecond=0)

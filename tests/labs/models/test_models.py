@@ -9,9 +9,9 @@ from omegaconf import DictConfig
 from torch import nn
 
 from labs.errors import UserError
+from labs.models.build import build_model
 from labs.models.cnn import CNN
 from labs.models.mlp import MLP, widths_by_depth
-from labs.training.run import build_model
 
 RGB = (3, 16, 16)
 

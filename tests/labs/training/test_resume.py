@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from labs.errors import UserError
 from labs.files import read_json
 from labs.loggers.console import EpochProgress
-from labs.training import checkpoint, resume, run, saving
+from labs.training import assemble, checkpoint, resume, saving
 
 pytestmark = pytest.mark.usefixtures("every_epoch_is_saved")
 Compose = Callable[..., DictConfig]
@@ -142,7 +142,7 @@ def test_a_diverged_replica_stays_diverged_while_the_others_go_on(
     compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cfg = compose_config("trainer.epochs=4", "replicas=2")
-    poisoned = run.build_model
+    poisoned = assemble.build_model
 
     def with_a_nan(cfg: DictConfig, seed: int) -> Any:
         model = poisoned(cfg, seed)
@@ -150,7 +150,7 @@ def test_a_diverged_replica_stays_diverged_while_the_others_go_on(
             model.head.weight.data.fill_(float("nan"))
         return model
 
-    monkeypatch.setattr(run, "build_model", with_a_nan)
+    monkeypatch.setattr(assemble, "build_model", with_a_nan)
     train(cfg, tmp_path / "undisturbed", (0, 1))
     break_off(monkeypatch, cfg, tmp_path / "killed", (3, 1), 0, 1)
     results = train(cfg, tmp_path / "killed", (0, 1))

@@ -137,7 +137,7 @@ def test_a_run_goes_on_with_the_images_it_began_with_or_not_at_all(
             return images
 
         patch.setattr(datasets, "load", one_pixel_off)
-        with pytest.raises(UserError, match=r"seed=0: was trained on other images than the data set holds now; put them back"):
+        with pytest.raises(UserError, match=r"seed=0: was trained on other images than the dataset holds now; put them back"):
             train(cfg, tmp_path)
         assert (tmp_path / "seed=0" / "checkpoints" / "last.pt").exists()
     assert train(cfg, tmp_path)[0]["epochs_run"] == 3

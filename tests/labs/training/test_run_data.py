@@ -18,7 +18,7 @@ from labs.data.imagefolder import ImageFolder
 from labs.data.images import Images
 from labs.errors import UserError
 from labs.jobs import preflight
-from labs.training import checkpoint, run
+from labs.training import checkpoint, run, testing
 
 Compose = Callable[..., DictConfig]
 
@@ -27,7 +27,7 @@ def test_test_images_are_read_once_after_training_with_the_best_weights(
     compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events: list[str] = []
-    load, fit, evaluate = datasets.load, run.fit, run.evaluate
+    load, fit, evaluate = datasets.load, run.fit, testing.evaluate
     test_images = load(compose_config().dataset, train=False)
     weights: list[dict[str, Tensor]] = []
 
@@ -46,7 +46,7 @@ def test_test_images_are_read_once_after_training_with_the_best_weights(
 
     monkeypatch.setattr(run.datasets, "load", spy_load)
     monkeypatch.setattr(run, "fit", spy_fit)
-    monkeypatch.setattr(run, "evaluate", spy_evaluate)
+    monkeypatch.setattr(testing, "evaluate", spy_evaluate)
     cfg = compose_config("trainer.epochs=8", "optimizer.lr=0.1", "trainer.batch_size=32")
     [result] = train(cfg, tmp_path)
     assert events == ["read training", "trained", "read test", *[f"tested on {len(test_images)}"] * 2]
