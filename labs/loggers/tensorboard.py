@@ -11,7 +11,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
 from torch.utils.tensorboard import SummaryWriter
 
-from labs.loggers.mirror import RunInfo, numbers
+from labs.loggers.logger import RunInfo, numbers
 from run_contract import NOT_IN_HASH
 
 TAGS = {
@@ -31,7 +31,7 @@ def _without_traceback(args: threading.ExceptHookArgs) -> None:
 _excepthook, threading.excepthook = threading.excepthook, _without_traceback
 
 
-class TensorBoardMirror:
+class TensorBoardLogger:
     """Writes `tensorboard/` anew.
 
     The HParams tab shows one row per cell, with the mean over its seeds: runs of one group count as repetitions there.

@@ -17,13 +17,13 @@ from typing import Any
 import wandb
 from omegaconf import DictConfig
 
-from labs.loggers.mirror import RunInfo, numbers
+from labs.loggers.logger import RunInfo, numbers
 
 SHOWN_LAYERS = 200
 RESULTS = ("status", "test_loss", "test_acc", "best_epoch", "epochs_run")
 
 
-class WandbMirror:
+class WandbLogger:
     """One W&B run, open beside those of other seeds in the same process."""
 
     def __init__(self, directory: Path, info: RunInfo, logger: DictConfig) -> None:

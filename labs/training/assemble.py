@@ -18,7 +18,7 @@ from labs.data import datasets
 from labs.data.batches import EvaluationBatches, TrainingBatches
 from labs.data.images import Images
 from labs.errors import UserError, one_line
-from labs.loggers.mirror import RunInfo
+from labs.loggers.logger import RunInfo
 from labs.loggers.run_log import RunLog
 from labs.models.build import build_model, depth_of, without_skips
 from labs.models.summary import Summary, summarize

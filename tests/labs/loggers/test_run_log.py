@@ -1,4 +1,4 @@
-"""The JSON lines and their mirror TensorBoard, read back as TensorBoard reads it. W&B has a file of its own."""
+"""The JSON lines and the TensorBoard logger, read back as TensorBoard reads it. W&B has a file of its own."""
 
 import json
 import math
@@ -15,9 +15,9 @@ from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
 
 from labs.errors import UserError
-from labs.loggers.mirror import RunInfo
+from labs.loggers.logger import RunInfo
 from labs.loggers.run_log import RunLog
-from labs.loggers.tensorboard import TensorBoardMirror
+from labs.loggers.tensorboard import TensorBoardLogger
 
 ROW = {"epoch": 1, "train_loss": 0.5, "train_acc": 80.0, "val_loss": 0.4, "val_acc": 82.0, "lr": 0.001, "grad_norm": 0.1,
        "seconds": 1.5}  # fmt: skip
@@ -55,7 +55,7 @@ def test_lines_are_on_disk_before_the_run_ends_and_a_new_attempt_starts_anew(tmp
     assert len(list((tmp_path / "tensorboard").iterdir())) == 1
 
 
-def test_a_run_that_goes_on_keeps_the_lines_it_had_and_its_mirror_shows_them(tmp_path: Path) -> None:
+def test_a_run_that_goes_on_keeps_the_lines_it_had_and_its_logger_shows_them(tmp_path: Path) -> None:
     with RunLog(tmp_path, ON, info()) as log:
         log.layers({"epoch": 0, "grad_norm": [1.0]})
         for epoch in (1, 2, 3):
@@ -72,17 +72,17 @@ def test_a_run_that_goes_on_keeps_the_lines_it_had_and_its_mirror_shows_them(tmp
     assert [(e.step, e.value) for e in events(tmp_path).Scalars("accuracy/val")] == expected
 
 
-# ── mirrors that fail ────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── loggers that fail ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def disk_gone(*_: Any) -> None:
     raise OSError("disk gone")
 
 
-def test_a_mirror_that_fails_later_warns_once_and_the_lines_go_on(
+def test_a_logger_that_fails_later_warns_once_and_the_lines_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(TensorBoardMirror, "epoch", disk_gone)
+    monkeypatch.setattr(TensorBoardLogger, "epoch", disk_gone)
     with RunLog(tmp_path, ON, info()) as log:
         for epoch in (1, 2, 3):
             log.epoch(ROW | {"epoch": epoch})
@@ -93,17 +93,17 @@ def test_a_mirror_that_fails_later_warns_once_and_the_lines_go_on(
     assert len(rows(tmp_path / "metrics.jsonl")) == 3
 
 
-def test_a_mirror_that_fails_at_the_end_leaves_the_run_alone(
+def test_a_logger_that_fails_at_the_end_leaves_the_run_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(TensorBoardMirror, "_hparams", lambda *_: None)
+    monkeypatch.setattr(TensorBoardLogger, "_hparams", lambda *_: None)
     with RunLog(tmp_path, ON, info()):
-        monkeypatch.setattr(TensorBoardMirror, "_hparams", disk_gone)
+        monkeypatch.setattr(TensorBoardLogger, "_hparams", disk_gone)
     assert [record.message for record in caplog.records] == ["TensorBoard failed (disk gone) at the end of this run"]
 
 
-def test_a_mirror_that_cannot_start_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(TensorBoardMirror, "__init__", lambda *_: (_ for _ in ()).throw(ValueError("no\nsuch tag")))
+def test_a_logger_that_cannot_start_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TensorBoardLogger, "__init__", lambda *_: (_ for _ in ()).throw(ValueError("no\nsuch tag")))
     with pytest.raises(UserError, match=r"^TensorBoard did not start \(no such tag\); logger=none trains without it$"):
         RunLog(tmp_path, ON, info()).__enter__()
     (tmp_path / "file").mkdir()
@@ -116,7 +116,7 @@ def test_a_mirror_that_cannot_start_stops_the_run(tmp_path: Path, monkeypatch: p
 # ── TensorBoard ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_tensorboard_mirrors_the_metrics(tmp_path: Path) -> None:
+def test_tensorboard_shows_the_metrics(tmp_path: Path) -> None:
     with RunLog(tmp_path, ON, info()) as log:
         log.epoch(ROW)
         log.epoch(ROW | {"epoch": 2, "train_loss": math.nan, "val_acc": 90.0})
@@ -180,9 +180,9 @@ def test_a_full_disk_under_tensorboard_is_one_warning_and_no_traceback(
         raise OSError(28, "No space left on device")
 
     with RunLog(tmp_path, ON, info()) as log:
-        mirror = log._mirrors["TensorBoard"]
-        assert isinstance(mirror, TensorBoardMirror)
-        worker = mirror._writer._get_file_writer().event_writer._async_writer._worker
+        logger = log._loggers["TensorBoard"]
+        assert isinstance(logger, TensorBoardLogger)
+        worker = logger._writer._get_file_writer().event_writer._async_writer._worker
         monkeypatch.setattr(worker._record_writer, "write", full)
         log.epoch(ROW)
         worker.join(10)

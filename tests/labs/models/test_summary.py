@@ -63,7 +63,7 @@ def test_a_forward_that_cannot_be_followed_leaves_parameters_and_a_reason() -> N
     assert re.fullmatch(r"No shapes: the forward pass does not run without numbers \(.*meta.*\)", lines[-1])
 
 
-def test_such_a_network_trains_and_every_mirror_takes_it(compose_config: Callable[..., DictConfig], tmp_path: Path) -> None:
+def test_such_a_network_trains_and_every_logger_takes_it(compose_config: Callable[..., DictConfig], tmp_path: Path) -> None:
     cfg = compose_config("logger=all", "trainer.epochs=1")
     cfg.model = OmegaConf.create({"_target_": f"{__name__}.Deciding"})
     [result] = run.train(Cell.of(cfg, tmp_path), [0], show_progress=False)
