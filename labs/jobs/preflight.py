@@ -18,7 +18,7 @@ from labs.errors import UserError, one_line
 from labs.jobs.plan import Job
 from labs.models import custom
 from labs.models.build import build_model
-from labs.replicas import build as compiled_code
+from labs.replicas import compile as compiled_code
 from labs.replicas.replicas import Replicas, not_here, reason_against
 from labs.replicas.updates import update_of
 from labs.training.loop import steps_per_epoch

@@ -16,18 +16,18 @@ from torch import Tensor, nn
 
 from labs.models.cnn import CNN
 from labs.models.mlp import MLP
-from labs.replicas import build, fused
+from labs.replicas import compile, fused
 from labs.replicas.replicas import Replicas, reason_against
 
-pytestmark = pytest.mark.skipif(isinstance(build.library(), str), reason=f"no compiled step: {build.library()}")
+pytestmark = pytest.mark.skipif(isinstance(compile.library(), str), reason=f"no compiled step: {compile.library()}")
 CPU = torch.device("cpu")
 
 
 @pytest.fixture
 def double(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same source in double precision."""
-    library = build.load(build.compiled(build.SOURCE, ("-DDOUBLE",)))
-    monkeypatch.setattr(build, "library", lambda: library)
+    library = compile.load(compile.compiled(compile.SOURCE, ("-DDOUBLE",)))
+    monkeypatch.setattr(compile, "library", lambda: library)
     monkeypatch.setattr(fused, "REAL", torch.float64)
 
 
@@ -285,9 +285,9 @@ def test_other_devices_and_precisions_are_not_covered() -> None:
 UNDER_SANITIZERS = """
 import sys, pytest
 from pathlib import Path
-from labs.replicas import build
-library = build.load(Path(sys.argv[1]))
-build.library = lambda: library
+from labs.replicas import compile
+library = compile.load(Path(sys.argv[1]))
+compile.library = lambda: library
 sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[2:]]))
 """
 SANITIZERS = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
@@ -297,9 +297,9 @@ SANITIZERS = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recove
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="where the sanitizer's library lies is known for Linux")
 def test_no_memory_is_touched_that_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     """These tests and those of batches and updates once more, compiled with sanitizers."""
-    monkeypatch.setattr(build, "PATIENCE", 600.0)
-    library = build.compiled(build.SOURCE, SANITIZERS)
-    found = subprocess.run([*build.compiler(), "-print-file-name=libasan.so"], capture_output=True, text=True, check=True)
+    monkeypatch.setattr(compile, "PATIENCE", 600.0)
+    library = compile.compiled(compile.SOURCE, SANITIZERS)
+    found = subprocess.run([*compile.compiler(), "-print-file-name=libasan.so"], capture_output=True, text=True, check=True)
     environment = os.environ | {"LD_PRELOAD": found.stdout.strip(), "ASAN_OPTIONS": "detect_leaks=0"}
     files = [Path(__file__).with_name(f"test_{name}.py") for name in ("fused", "updates", "batches")]
     command = [sys.executable, "-c", UNDER_SANITIZERS, library, "-k", "not autograd and not written", *files]
