@@ -4,6 +4,7 @@ import atexit
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from labs.cells import configured_depth
 from labs.errors import one_line
 from labs.files import parse_json
 from labs.jobs.plan import Job
@@ -131,7 +133,7 @@ def _stamp(path: Path) -> tuple[int, int] | None:
         return None
 
 
-def seconds_per_epoch(layers: float, measured: list[tuple[float, float]]) -> float:
+def seconds_per_epoch(layers: float, measured: Sequence[tuple[float, float]]) -> float:
     """Predict from (layers, seconds per epoch) pairs: a line through two or more depths, else proportional to layers + 5."""
     x, y = np.array(measured).T
     if len(set(x)) > 1:
@@ -145,14 +147,8 @@ def _epochs(job: Job) -> int:
     return int(job.cell.values["trainer"]["epochs"])
 
 
-def _layers(job: Job) -> float:
-    model = job.cell.values["model"]
-    if isinstance(model.get("widths"), list):
-        return len(model["widths"])
-    if isinstance(model.get("filters"), list):
-        return 2 * (len(model["filters"]) - 1) * model.get("blocks_per_stage", 1) + 1
-    depth = model.get("depth", 1)
-    return depth if isinstance(depth, int) else 1
+def _layers(job: Job) -> int:
+    return configured_depth(job.cell.values["model"])
 
 
 def clock(seconds: float) -> str:
