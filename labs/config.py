@@ -1,4 +1,4 @@
-"""What a configuration may hold: a schema per option, with the type and range of each setting, and checks across keys.
+"""The schemas of the configuration: the type and range of each setting, and checks across settings.
 
 The values themselves live in `conf/`, where each file takes its schema from here (`/schema/… @_here_`). The schemas sit in a
 group of their own, so `model=glob(*)` never picks one up. Nothing here imports torch: `--help` and `--cfg job` answer at once.
@@ -19,7 +19,7 @@ from labs.ranges import LARGEST, Range, each, integer, one_of, optional, real, s
 Text = Any  # names and folders; with `str`, OmegaConf silently turns the number 2026_11_25 of a file into text
 NOT_STUDIES = ("checkpoints", "report", "tensorboard", "wandb")  # multirun_analysis.collect.SKIPPED
 NAME_ANYWHERE = r"(?!(?i:con|prn|aux|nul|com\d|lpt\d)(\.|$))[^\W_][\w.-]{0,99}(?<!\.)"  # of a directory on any system
-PART = math.nextafter(1, 2)  # an exclusive bound that allows 1
+PART = math.nextafter(1, 2)  # as an exclusive upper bound, it allows 1
 
 ABOVE_0 = real(0, above=True, allowed="a finite number above 0")
 AT_LEAST_0 = real(0, allowed="a finite number of at least 0")

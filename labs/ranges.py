@@ -1,4 +1,4 @@
-"""How `labs/config.py` writes the allowed values of a setting: a test, and words for what passes it."""
+"""The allowed values of a setting, as `labs/config.py` states them: a test, and words for what passes it."""
 
 import math
 import re

@@ -52,7 +52,7 @@ def warmup_cosine(
 
 
 def build(cfg: DictConfig, optimizer: Optimizer) -> LRScheduler:
-    """The configuration's schedule of this optimizer.
+    """Build the configured schedule for this optimizer.
 
     Raises:
         UserError: if it cannot be built, or if an argument conflicts with one step per epoch.
@@ -74,7 +74,7 @@ def build(cfg: DictConfig, optimizer: Optimizer) -> LRScheduler:
     scheduler = _built("scheduler", plain, optimizer, epochs=cfg.trainer.epochs, rate=rate)
     if not all(hasattr(scheduler, name) for name in ("step", "state_dict", "load_state_dict")):
         raise UserError(f"scheduler._target_={node._target_}: is no scheduler; it has no step, state_dict or load_state_dict")
-    if isinstance(scheduler, ReduceLROnPlateau) and scheduler.mode != MODES[monitor]:  # also one that a function has made
+    if isinstance(scheduler, ReduceLROnPlateau) and scheduler.mode != MODES[monitor]:  # also one that a function returned
         other = next(name for name in MODES if name != monitor)
         remedy = f"leave scheduler.mode out, or set scheduler.monitor={other}" if plateau else "let it make one of mode='min'"
         raise UserError(
@@ -165,7 +165,10 @@ def _built(key: str, node: Any, optimizer: Optimizer, *, epochs: int, rate: floa
 
 
 def _called_with(target: Callable[..., Any], key: str) -> dict[str, Any]:
-    """How the target takes the optimizer: by that name, or else first if it is the outermost; empty if not at all."""
+    """How the optimizer is passed to the target: by name if it has such a parameter, else first if it is the outermost.
+
+    Empty for a target that takes no optimizer.
+    """
     try:
         by_name = "optimizer" in inspect.signature(target).parameters
     except (TypeError, ValueError):

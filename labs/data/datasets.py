@@ -44,10 +44,10 @@ class Dataset(Protocol):
 
 
 def build(cfg: DictConfig) -> Dataset:
-    """The dataset that the `dataset` node names.
+    """Build the dataset that the `dataset` node names.
 
     Raises:
-        UserError: if the name is unknown, or the object is not one.
+        UserError: if the name is unknown, or if the object is not a dataset.
     """
     if "_target_" in cfg:
         return _own(json.dumps(OmegaConf.to_container(cfg, resolve=True), sort_keys=True))
@@ -62,7 +62,7 @@ def build(cfg: DictConfig) -> Dataset:
 
 @functools.cache
 def _own(cfg: str) -> OwnDataset:
-    """One object per process, so that what its `prepare` keeps is there when it loads."""
+    """Build the object once per process, so that it can keep what its `prepare` has read."""
     return OwnDataset(OmegaConf.create(json.loads(cfg)))
 
 
@@ -109,7 +109,7 @@ class Split:
     Attributes:
         training, validation: the two parts, on the device that trains.
         normalize: with the mean and deviation of the training part.
-        fingerprint: of all of them, before the split.
+        fingerprint: of all training images, before the split.
     """
 
     training: Images
@@ -131,13 +131,13 @@ def split(cfg: DictConfig, device: torch.device) -> Split:
 
 
 def files_of(cfg: DictConfig) -> int:
-    """A checksum of the files of a folder of images; 0 for other datasets, whose files are checked elsewhere."""
+    """A checksum of the file names of an image folder; 0 for other datasets, whose files are checked elsewhere."""
     dataset = build(cfg)
     return dataset.files() if isinstance(dataset, ImageFolder) else 0
 
 
 def account(cfg: DictConfig) -> tuple[list[str], list[str]]:
-    """What the user should know of the data before training: lines on what was read as what, and warnings."""
+    """What the user should know about the data before training: lines on what was read as what, and warnings."""
     dataset = build(cfg)
     if not isinstance(dataset, ImageFolder):
         return [], []

@@ -12,12 +12,12 @@ from labs.errors import UserError
 
 @dataclass(frozen=True)
 class Images:
-    """A dataset, or a part of one, in memory.
+    """The images of a dataset, or of a part of it, in memory.
 
     Attributes:
         images: uint8, shape (N, C, H, W).
         labels: int64, shape (N,), from 0 to len(classes) - 1.
-        classes: their names.
+        classes: the names of the classes.
     """
 
     images: Tensor
@@ -71,8 +71,8 @@ def split_validation(everything: Images, val_size: int | float, seed: int) -> tu
         seed: `dataset.split_seed`.
 
     Raises:
-        UserError: if a class would be left without a training image, or there are fewer validation images than classes
-            (as many may still hold none of a rare class).
+        UserError: if a class would be left without a training image, or if there would be fewer validation images than
+            classes. (A rare class may still have no validation image.)
     """
     size = validation_size(len(everything), val_size)
     low, high = len(everything.classes), len(everything) - 2

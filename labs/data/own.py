@@ -27,7 +27,7 @@ class OwnDataset:
         cfg: the `dataset` node, with `_target_` and `arguments`.
 
     Raises:
-        UserError: if the object cannot be made, or lacks what a dataset has.
+        UserError: if the object cannot be built, or lacks an attribute or method of a dataset.
     """
 
     def __init__(self, cfg: DictConfig) -> None:
@@ -48,7 +48,7 @@ class OwnDataset:
 
     @property
     def num_images(self) -> tuple[int, int]:
-        """How many images the two parts have; both are read."""
+        """The numbers of training and test images; both parts are read to count them."""
         return len(self.load(train=True)), len(self.load(train=False))
 
     def prepare(self) -> None:

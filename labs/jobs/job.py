@@ -39,13 +39,13 @@ def run(cfg: DictConfig) -> float:
     Raises:
         Interrupted: on a signal, once all that is needed to resume is written.
     """
-    logging.raiseExceptions = False  # a log line lost to a full disk is not worth a traceback
+    logging.raiseExceptions = False  # no traceback for a log line that a full disk does not take
     terminal.keep()  # a worker has its own streams
     hydra = HydraConfig.get()
     cell = cells.Cell.of(cfg, Path(hydra.runtime.output_dir))
     in_sweep = hydra.mode == RunMode.MULTIRUN
     if not in_sweep:
-        terminal.output_is_optional()  # the trained run is what counts: its directory has all that is shown
+        terminal.output_is_optional()  # all that is shown is also in the run's directory
     seeds = cells.seeds(cfg)
     training = False
     try:
@@ -96,7 +96,7 @@ def run(cfg: DictConfig) -> float:
 
 @contextmanager
 def failures_recorded(cell: Cell, seeds: list[int]) -> Iterator[None]:
-    """Record what ends training in the result.json of each seed that has none, and raise it."""
+    """Record an exception that ends training in the result.json of each seed without a result, and raise it again."""
     try:
         yield
     except KeyboardInterrupt as interrupted:
@@ -117,7 +117,7 @@ def failures_recorded(cell: Cell, seeds: list[int]) -> Iterator[None]:
 
 
 def unwritable(cell: Path, error: Exception) -> UserError | None:
-    """What to raise if the disk refuses; None for any other error."""
+    """The UserError to raise if the disk refuses a write; None for any other error."""
     if (refused := disk_refuses(error)) is None:
         return None
     return UserError(f"{culprit(refused) or cell}: {refusal(refused)}; the epochs so far are kept, mend that and start again")

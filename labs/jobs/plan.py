@@ -1,4 +1,4 @@
-"""The jobs of a multirun, known before the first one starts, and what each has on disk.
+"""The jobs of a multirun, which are known before the first one starts, and what each has on disk.
 
 A job is one configuration with its seeds; jobs that differ only in their seeds share a cell. Nothing here imports torch.
 """

@@ -114,7 +114,7 @@ def try_network(cfg: DictConfig, network: nn.Module, task: custom.Task, device: 
 
 
 def task_of(cfg: DictConfig) -> custom.Task:
-    """What the job asks of its network, with all batch sizes, the last ones included."""
+    """What the job requires of its network: the image shape, the classes, and every batch size that occurs."""
     shape, classes = datasets.image_shape(cfg.dataset), datasets.num_classes(cfg.dataset)
     count, tested = datasets.num_images(cfg.dataset)
     held_out = min(max(validation_size(count, cfg.dataset.val_size), 1), count - 1)  # others are refused with the data

@@ -35,7 +35,7 @@ class SweepProgress:
         self.console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
         self.live = Live(console=self.console, auto_refresh=False, transient=True) if self.console.is_terminal else None
         self.started = time.monotonic()
-        self._over = threading.Event()
+        self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True)
 
     def start(self) -> None:
@@ -45,14 +45,14 @@ class SweepProgress:
         self._thread.start()
 
     def stop(self) -> None:
-        self._over.set()
+        self._stopped.set()
         self._thread.join()
         self.report_ended()
         if self.live is not None:
             self.live.stop()
 
     def _follow(self) -> None:
-        while not self._over.wait(POLL_SECONDS):
+        while not self._stopped.wait(POLL_SECONDS):
             self.report_ended()
             if self.live is not None:
                 self.live.update(Text(one_line(self.line()), overflow="ellipsis", no_wrap=True), refresh=True)
@@ -66,7 +66,7 @@ class SweepProgress:
             results = job.results()
             accuracies = [r["test_acc"] for r in results if r.get("test_acc") is not None]
             numbers = f"test accuracy {np.mean(accuracies):6.2f} %" if accuracies else ""
-            seconds = sum(r.get("seconds", 0.0) for r in results)  # each has its replica's share
+            seconds = sum(r.get("seconds", 0.0) for r in results)  # each counts its own share only
             left = self.seconds_left()
             tail = f"  {clock(left)} left" if left else ""
             count = f"[{len(self.ended)}/{len(self.jobs)}]"

@@ -84,7 +84,7 @@ class RunLog:
         return [file.digest.hexdigest() for file in self._files]
 
     def sync(self) -> None:
-        """Return when the lines so far are on the disk and survive a power cut."""
+        """Flush the lines so far to the disk, so that they survive a power cut."""
         for file in self._files:
             file.sync()
 
@@ -147,5 +147,5 @@ class _Lines:
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        with suppress(OSError):  # what did not fit on the disk has been reported, and does not fit now
+        with suppress(OSError):  # a full disk has been reported by now
             self._file.close()

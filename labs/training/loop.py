@@ -28,7 +28,7 @@ def fit(
     trainer: DictConfig,
     progress: EpochProgress,
 ) -> None:
-    """Train every replica until its last epoch, its validation accuracy stops rising, or it has diverged.
+    """Train every replica until the last epoch, or until its validation accuracy stops rising or it diverges.
 
     Args:
         replicas: the networks, in the order of `runs`; those that stop are dropped from it.
@@ -78,7 +78,7 @@ def fit(
         table = torch.stack(list(metrics.values())).T.tolist()  # (S, metrics)
         grad_norms = norms.mean_grad_norm() if sampled else [math.nan] * len(runs)
         layers = norms.epoch() if sampled else []
-        seconds = (time.perf_counter() - started) / len(runs)  # a replica's share
+        seconds = (time.perf_counter() - started) / len(runs)  # per replica
 
         # ── record ─────────────────────────────────────────────────────────────────────────────────────────────────────
         if epoch == 1 and sampled:
@@ -123,7 +123,7 @@ def drop_finished(replicas: Replicas, runs: list[Run]) -> list[Run]:
 def measure(
     replicas: Replicas, runs: list[Run], training: TrainingBatches, validation: EvaluationBatches, trainer: DictConfig
 ) -> None:
-    """What `trainer.epochs=0` asks for: the validation numbers of the initial weights, and the gradients of one batch."""
+    """Evaluate the initial weights, and record the gradients of one batch, as `trainer.epochs=0` asks for."""
     for i, (run, loss, accuracy) in enumerate(zip(runs, *(v.tolist() for v in evaluate(replicas, validation)), strict=True)):
         run.best = {"epoch": 0, "train_loss": None, "train_acc": None, "val_loss": loss, "val_acc": accuracy}
         run.weights = replicas.state_of(i)
@@ -166,7 +166,7 @@ def evaluate(replicas: Replicas, batches: EvaluationBatches, right: list[Tensor]
     Args:
         replicas: the networks.
         batches: the images.
-        right: a list that gets a tensor a batch: which of its images each replica classified correctly, bool, shape (S, B).
+        right: a list to append to, one tensor per batch: which images each replica classified correctly, bool, shape (S, B).
     """
     replicas.eval()
     losses, counts = [], []

@@ -1,4 +1,4 @@
-"""Resume from the newest epoch that all replicas of a process have on disk, or some of them first if there is none.
+"""Resume from the newest epoch that all replicas of a process have on disk; if there is none, some of them resume first.
 
 A checkpoint must be whole, of this configuration and seed, and agree with `metrics.jsonl` and `layers.jsonl` up to its epoch.
 Otherwise an older one is used; without one the run starts again, which gives the same numbers.
@@ -22,14 +22,14 @@ from labs.training.state import Run
 
 log = logging.getLogger(__name__)
 State = dict[str, Any]
-BEFORE_ENGINES = ("stacked", "looped")  # a checkpoint without one is of the first of these that supports the network
+BEFORE_ENGINES = ("stacked", "looped")  # a checkpoint that names no engine used the first of these that supports its network
 
 
 def find(directories: dict[int, Path], config_hash: str, data: int, mode: str) -> dict[int, State | None]:
     """Which seeds to train next, side by side, and the state from which each resumes; None if it starts anew.
 
-    These are all of them, unless some are further than others. Their checkpoints of later epochs are removed, and unusable ones
-    set aside as `….unusable`.
+    All seeds are trained together, unless some are further than others. Checkpoints of later epochs are removed, and unusable
+    ones are set aside as `….unusable`.
 
     Args:
         directories: the run directory of each seed.
@@ -57,10 +57,10 @@ def find(directories: dict[int, Path], config_hash: str, data: int, mode: str) -
 
 
 def next_together(options: dict[int, list[State]]) -> dict[int, State | None]:
-    """The states from which the next seeds resume: of all that have started, or the furthest; then of those that have not.
+    """The states from which the next seeds resume: first those that have started, if need be the furthest alone, then the rest.
 
-    Seeds of a process are at one epoch. Those started by different jobs (such as an interrupted job that was restarted with
-    more replicas) have none in common, and are trained one group after another so that none goes back.
+    The seeds of one process are at the same epoch. Seeds that were started by different jobs may have no epoch in common, as
+    when an interrupted job is restarted with more replicas. They are trained one group after another, so that none goes back.
     """
     begun = {seed: states for seed, states in options.items() if states}
     if not begun:
@@ -73,7 +73,7 @@ def next_together(options: dict[int, list[State]]) -> dict[int, State | None]:
 
 
 def engine_of(state: State | None, default: str) -> str:
-    """The engine that a run was started with and resumes with: others round differently. Older runs had no fused one."""
+    """The engine that a run was started with, and so must resume with, since others round differently."""
     return default if state is None else str(state.get("engine", BEFORE_ENGINES[0]))
 
 
@@ -83,7 +83,7 @@ def epoch_of(state: State) -> int:
 
 
 def at_newest_common_epoch(options: dict[int, list[State]]) -> dict[int, State]:
-    """One state per seed, all of the newest common epoch; a replica that finished before it is there as it ended."""
+    """One state per seed, all of the newest common epoch; for a replica that finished earlier, its last state."""
     for epoch in sorted({state["epoch"] for states in options.values() for state in states}, reverse=True):
         found = {
             seed: state
@@ -115,7 +115,7 @@ def usable(path: Path, directory: Path, seed: int, config_hash: str, data: int) 
 
 
 def read(path: Path, directory: Path, seed: int, config_hash: str, data: int) -> State:
-    """A state of `labs.training.saving`.
+    """Read a checkpoint, and check that this run can resume from it.
 
     Raises:
         UnusableError: if it is damaged, of another run, or does not agree with the records beside it.
@@ -138,7 +138,7 @@ def read(path: Path, directory: Path, seed: int, config_hash: str, data: int) ->
 
 
 def settle(folder: Path, chosen: State | None) -> None:
-    """Remove the checkpoints of epochs after the chosen state's, so that all that remain are of this attempt.
+    """Remove the checkpoints of epochs after the chosen state's, so that only those of this attempt remain.
 
     If previous.pt is chosen, it becomes last.pt.
     """

@@ -1,9 +1,9 @@
-"""When a run's checkpoints are written, and what is in them.
+"""When the checkpoints of a run are written. Their fields are in `labs/training/checkpoint.py`.
 
-last.pt previous.pt    all that training needs to resume after an epoch, and the same of an earlier one; of a finished run
-                       last.pt has no optimizer, and previous.pt is removed when the run is tested
-best.pt                the weights that are tested
-epoch_<n>.pt           those of every `trainer.save_every`-th epoch; nothing resumes from them
+last.pt         all that training needs to resume after an epoch; in a finished run it has no optimizer
+previous.pt     the same for an earlier epoch; it is removed when the run is tested
+best.pt         the weights of the best epoch, which are tested
+epoch_<n>.pt    the weights of every `trainer.save_every`-th epoch; training never resumes from them
 """
 
 import time
@@ -28,7 +28,7 @@ class Saver:
     epoch, for ten seconds at most; a replica's last epoch is always saved.
 
     Args:
-        epoch: the epoch that is on disk already; 0 if none is.
+        epoch: the newest epoch on disk; 0 if there is none.
     """
 
     def __init__(self, trainer: DictConfig, epoch: int) -> None:

@@ -23,15 +23,15 @@ class Run:
     directory: Path
     log: RunLog
     optimizer: Optimizer
-    update: Callable[[], object]  # a step of the optimizer
+    update: Callable[[], object]  # takes an optimizer step
     scheduler: LRScheduler
-    monitor: str = "val_loss"  # what a plateau schedule is told
+    monitor: str = "val_loss"  # the metric that a plateau schedule watches
     best: dict[str, Any] | None = None
     weights: dict[str, Tensor] = field(default_factory=dict)
     epochs_run: int = 0
     seconds: float = 0.0
     diverged: bool = False
-    finished: bool = False  # not to be trained any further
+    finished: bool = False  # needs no further training
     hash: str = ""  # of the configuration
     data: int = 0  # the fingerprint of the images
-    engine: str = ""  # that computes its steps
+    engine: str = ""  # what computes its steps
