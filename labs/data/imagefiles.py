@@ -54,7 +54,7 @@ def find(root: Path) -> ImageFiles:
         UserError: if a folder cannot be read, or leaves it open which images belong to which class and part.
     """
     if not root.is_dir():
-        raise UserError(f"dataset.folder={root}: no such folder; it must hold one folder of images a class")
+        raise UserError(f"dataset.folder={root}: no such folder; it must hold one folder of images per class")
     train, test = part_folders(root)
     parts = [part for part in (train, test) if part is not None] or [root]
     if len({os.path.realpath(part) for part in parts}) < len(parts):

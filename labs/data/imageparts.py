@@ -52,7 +52,7 @@ def part_folders(root: Path) -> tuple[Path | None, Path | None]:
     if found:
         part, folder = next((part, found[part]) for part in ("train", "test", "val") if part in found)
         absent = {"train": "test/", "test": "train/", "val": "train/"}[part]
-        instead = f"name it alone, dataset.folder={folder}" if part == "train" else "one folder of images a class"
+        instead = f"name it alone, dataset.folder={folder}" if part == "train" else "one folder of images per class"
         raise UserError(
             f"{root}: holds {folder.name}/ without {absent}; give both, or {instead}, of which "
             "dataset.test_fraction holds out the test images"
