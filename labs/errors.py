@@ -44,7 +44,7 @@ class Interrupted(KeyboardInterrupt):
         message: one line that says how to resume.
     """
 
-    def __init__(self, number: int, message: str = "interrupted; the same command goes on from there") -> None:
+    def __init__(self, number: int, message: str = "interrupted; the same command resumes from there") -> None:
         super().__init__(number, message)
         self.number, self.message = number, message
 
@@ -110,7 +110,7 @@ def one_line_errors() -> Iterator[None]:
         sys.exit(128 + stop.number)
     except Exception as error:
         if Interrupted.__name__ in str(error) and type(error).__module__.startswith("submitit"):  # a job's error, as text
-            print("\na job was interrupted; the same command goes on from there", file=sys.stderr)
+            print("\na job was interrupted; the same command resumes from there", file=sys.stderr)
             sys.exit(128 + signal.SIGTERM)
         if SHOW_TRACEBACKS:
             raise

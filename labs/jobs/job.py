@@ -81,7 +81,7 @@ def run(cfg: DictConfig) -> float:
         if in_sweep:
             raise
         command = rerun.command(hydra, rerun.typed(hydra.overrides.task), cell)
-        raise Interrupted(interrupted.number, f"interrupted; go on with: {command}") from None
+        raise Interrupted(interrupted.number, f"interrupted; resume with: {command}") from None
     except Exception as raised:
         error = unwritable(cell.directory, raised) or raised
         if not in_sweep:
@@ -151,7 +151,7 @@ def prepare(cell: Cell, seed: int) -> None:
     directory = cell.run_directory(seed)
     path = directory / "result.json"
     if flaw := results.read(directory, seed, cell.hash)[1]:
-        log.warning("%s: %s; it is set aside as result.json.unusable, and the run goes on without it", path, flaw)
+        log.warning("%s: %s; it is set aside as result.json.unusable, and the run continues without it", path, flaw)
         path.replace(directory / "result.json.unusable")
     path.unlink(missing_ok=True)
     for part in directory.rglob(".*.part"):  # of a process killed while it wrote

@@ -107,13 +107,13 @@ def build_networks(cell: Cell, seeds: list[int], device: torch.device, engine: s
 
 
 def other_engine(asked: str, needed: str, cell: Path, replicas: Replicas) -> str:
-    """The message if the requested engine, or the one the runs were begun with, cannot compute these replicas."""
+    """The message if the requested engine, or the one the runs were started with, cannot compute these replicas."""
     reason = replicas.unsuitable[needed]
     if asked == needed:
         return not_here(asked, reason)
     return (
-        f"{cell}: was begun with engine {needed}, which cannot be had here ({reason}), and another would round differently; "
-        "mend that, or start again with resume=never"
+        f"{cell}: was started with engine {needed}, which is not available here ({reason}), and another would round "
+        "differently; mend that, or start again with resume=never"
     )
 
 

@@ -48,7 +48,7 @@ def find(directories: dict[int, Path], config_hash: str, data: int, mode: str) -
             break
     if mode == "must" and (without := [str(directories[seed]) for seed, states in options.items() if not states]):
         raise UserError(
-            f"resume=must: no checkpoint to go on from in {', '.join(without)}; set resume=auto to start from the beginning"
+            f"resume=must: no checkpoint to resume from in {', '.join(without)}; set resume=auto to start from the beginning"
         )
     chosen = next_together(options)
     for seed, state in chosen.items():
@@ -62,12 +62,12 @@ def next_together(options: dict[int, list[State]]) -> dict[int, State | None]:
     The seeds of one process are at the same epoch. Seeds that were started by different jobs may have no epoch in common, as
     when an interrupted job is restarted with more replicas. They are trained one group after another, so that none goes back.
     """
-    begun = {seed: states for seed, states in options.items() if states}
-    if not begun:
+    started = {seed: states for seed, states in options.items() if states}
+    if not started:
         return dict.fromkeys(options)
-    if common := at_newest_common_epoch(begun):
+    if common := at_newest_common_epoch(started):
         return dict(common)
-    newest = {seed: max(states, key=epoch_of) for seed, states in begun.items()}
+    newest = {seed: max(states, key=epoch_of) for seed, states in started.items()}
     furthest = max(map(epoch_of, newest.values()))
     return {seed: state for seed, state in newest.items() if state["epoch"] == furthest}
 
@@ -106,7 +106,7 @@ def usable(path: Path, directory: Path, seed: int, config_hash: str, data: int) 
     try:
         return read(path, directory, seed, config_hash, data) | {"path": path}
     except checkpoint.UnusableError as error:
-        log.warning("%s; it is set aside, and an older checkpoint or the beginning is where this run goes on", error)
+        log.warning("%s; it is set aside, and the run resumes from an older checkpoint or starts over", error)
         path.replace(path.with_suffix(".unusable"))
         for name in RECORDS:
             with suppress(FileNotFoundError):
@@ -165,7 +165,7 @@ def restore(replicas: Replicas, runs: list[Run], states: dict[int, State | None]
     for i, run in enumerate(runs):
         if (saved := states[run.seed]) is not None:
             checkpoint.restore(run, replicas, i, saved)
-            log.info("seed %d: going on after epoch %d of %d", run.seed, run.epochs_run, epochs)
+            log.info("seed %d: resuming after epoch %d of %d", run.seed, run.epochs_run, epochs)
             mend_best(run)
 
 

@@ -88,7 +88,7 @@ def next_to_train(cell: Cell, seeds: list[int], fingerprint: int) -> tuple[dict[
     engine = resume.engine_of(next(iter(states.values())), asked)
     states = {seed: states[seed] for seed in seeds if seed in states and resume.engine_of(states[seed], asked) == engine}
     if waiting := [seed for seed in seeds if seed not in states]:
-        log.info("trained afterwards, not being as far: %s", ", ".join(f"seed {seed}" for seed in waiting))
+        log.info("trained afterwards, since they are not as far: %s", ", ".join(f"seed {seed}" for seed in waiting))
     return states, engine
 
 

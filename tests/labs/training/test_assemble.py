@@ -74,6 +74,6 @@ def test_an_engine_that_does_not_support_the_network_is_refused(compose_config: 
         assemble.build_networks(Cell.of(cfg, tmp_path / "cell"), [0], CPU, "stacked")
     cfg.trainer.engine = "auto"
     with pytest.raises(
-        UserError, match=rf"^{tmp_path / 'cell'}: was begun with engine fused, which cannot be had here \(.*Conv2d"
+        UserError, match=rf"^{tmp_path / 'cell'}: was started with engine fused, which is not available here \(.*Conv2d"
     ):
         assemble.build_networks(Cell.of(cfg, tmp_path / "cell"), [0], CPU, "fused")

@@ -108,8 +108,8 @@ def test_a_run_goes_on_with_its_own_engine_or_says_why_not(
         with pytest.raises(UserError) as caught:
             train(cfg, tmp_path / "fused")
         assert str(caught.value) == (
-            f"{tmp_path}/fused: was begun with engine fused, which cannot be had here (no C compiler (cc, gcc, clang)), and "
-            "another would round differently; mend that, or start again with resume=never"
+            f"{tmp_path}/fused: was started with engine fused, which is not available here (no C compiler (cc, gcc, clang)), "
+            "and another would round differently; mend that, or start again with resume=never"
         )
         train(cfg, tmp_path / "stacked", until=3)
     train(cfg, tmp_path / "stacked")  # the compiler is back, and this run keeps to what it began with
