@@ -130,8 +130,8 @@ def start_run(cell: Cell, networks: Networks, i: int, state: dict[str, Any] | No
     cfg, replicas = cell.cfg, networks.replicas
     seed = replicas.seeds[i]
     directory = cell.run_directory(seed)
-    results.note_engine(directory, replicas.engine)
     optimizer = optimizers.build(cfg.optimizer, replicas.parameters_of(i, flat=optimizers.elementwise(cfg.optimizer)))
+    results.note_engine(directory, replicas.engine)
     scheduler = schedules.build(cfg, optimizer)
     update = update_of(optimizer) if replicas.engine == "fused" else optimizer.step  # which the schedule has wrapped
     run_log = RunLog(directory, cfg.logger, run_info(cell, seed, networks), after=state["epoch"] if state else 0)
