@@ -1,6 +1,6 @@
 """Which runs may be compared: a group holds the cells that differ in depth and `model.residual` and in nothing else.
 
-Runs that differ in anything else (data set, optimizer, epochs, …) belong to different groups and are never averaged or paired.
+Runs that differ in anything else (dataset, optimizer, epochs, …) belong to different groups and are never averaged or paired.
 So do runs that were trained or tested on different images, as when a folder of images has changed. Groups are named by the
 configuration keys that tell them apart, such as `dataset=mnist, optimizer.lr=0.01`.
 """
@@ -24,7 +24,7 @@ DEPTH = ("config.model.depth", "config.model.widths", "config.model.filters", "c
 # Columns with the fingerprints of the images a run has seen, and their names in the name of a group.
 IMAGES = {"data": "training images", "test_data": "test images"}
 UNKNOWN = "unknown"
-# Keys that the name of a group uses first, because a reader thinks of them first.
+# Keys that the names of groups use first.
 NAMED_FIRST = ("config.dataset.name", "config.model.name", "config.optimizer._target_", "config.model.shortcut")
 
 
@@ -65,8 +65,8 @@ def by_configuration(runs: pd.DataFrame) -> pd.Series:
 def _by_images(runs: pd.DataFrame, group: pd.Series) -> pd.Series:
     """Split groups whose runs saw different images, by the fingerprints of the images.
 
-    An early result has no fingerprint and may have seen any of them, so it is split off as well. A run without a result will
-    see what the latest one saw.
+    An early result has no fingerprint and may have seen any images, so it is split off as well. A run without a result is put
+    with the latest run.
     """
     group = group.copy()
     for column, what in IMAGES.items():
@@ -108,7 +108,7 @@ def shared(runs: pd.DataFrame) -> dict[str, str]:
 
 
 def left_over(runs: pd.DataFrame) -> pd.Series:
-    """Whether each run is outside the plan of its study's last launch. Such a run is valid: it comes from another launch."""
+    """Whether each run is outside the plan of its study's last launch. Such runs are valid: they come from another launch."""
     return runs["planned"].eq(False).fillna(False).astype(bool)
 
 
@@ -155,7 +155,7 @@ def _ambiguous(rows: pd.DataFrame, depth_keys: list[str]) -> list[str]:
 
 
 def _names(keys: list[Key], runs: pd.DataFrame) -> dict[Key, str]:
-    """Name each group by as few `key=value` as tell all of them apart. A single group is named `model on data set`."""
+    """Name each group by as few `key=value` as tell all of them apart. A single group is named `model on dataset`."""
     if len(keys) == 1:
         model, dataset = (next(iter(runs[column].dropna()), column) for column in ("model", "dataset"))
         return {keys[0]: f"{model} on {dataset}"}

@@ -7,13 +7,13 @@ from multirun_analysis.drawing import COLOUR
 
 
 def drawable(runs: pd.DataFrame) -> pd.DataFrame:
-    """The counted runs and those that are left out for their status alone, with their arms."""
+    """The counted runs and those that are not counted because of their status alone, with their arms."""
     shown = runs[(runs["counted"] | (runs["reason"] == runs["status"])) & runs["group"].notna()]
     return with_arms(shown)
 
 
 def with_arms(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs with a column `arm`: plain, residual, or network where a run does not say which."""
+    """The runs with a column `arm`: plain, residual, or network if a run does not say which."""
     return runs.assign(arm=runs["residual"].map({False: "plain", True: "residual"}).astype(object).fillna("network"))
 
 
@@ -34,5 +34,5 @@ def groups(runs: pd.DataFrame) -> list[str]:
 
 
 def arms(runs: pd.DataFrame) -> list[str]:
-    """The arms that are there, plain first."""
+    """The arms of these runs, plain first."""
     return [arm for arm in COLOUR if arm in set(runs["arm"])]
