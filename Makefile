@@ -27,7 +27,7 @@ setup: .venv/ready ## the virtual environment, with the versions of constraints.
 	  || { echo "Python 3.11 to 3.13 is needed, $(PYTHON) is another: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	@$(BIN)/python -m labs.replicas.build
+	@$(BIN)/python -m labs.replicas.compile
 	@touch $@
 
 study: .venv/ready ## the depth study: DATASET=digits (about a minute) or mnist; SEEDS=5

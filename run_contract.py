@@ -1,4 +1,4 @@
-"""What `labs`, which writes runs, and `multirun_analysis`, which reads them, must agree on; neither imports the other."""
+"""The contract between `labs`, which writes runs, and `multirun_analysis`, which reads them; neither imports the other."""
 
 import errno
 import hashlib
@@ -7,15 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# Keys of a configuration that change no result beyond rounding: the hash and the groups leave them out. A branch stands for all
-# keys in it.
+# Keys of a configuration that change results by rounding at most, which the hash and the groups leave out. A branch stands for
+# all keys in it.
 NOT_IN_HASH = (
     "hydra", "study", "seed", "replicas", "device", "plan", "resume", "logger",
     "dataset.data_dir", "dataset.download",
     "trainer.eval_batch_size", "trainer.save_every", "trainer.log_every", "trainer.num_threads",
 )  # fmt: skip
 
-# Keys added later, with the values that earlier runs were trained with: with these the hash is unchanged.
+# Keys that were added later, with the values that earlier runs were trained with. These values leave the hash as it was.
 ADDED = {"scheduler.monitor": "val_loss", "trainer.engine": "auto"}
 
 # ── result.json ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -26,20 +26,20 @@ METRICS = ("train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_
 COUNTS = ("depth", "params", "mult_adds", "num_classes", "best_epoch", "epochs_run")
 KINDS: dict[str, type] = {"residual": bool, "layers": list, "versions": dict, "error": dict, "records": dict}
 LATER = ("num_classes", "records", "test_acc_recalibrated")  # which early results lack
-# What every finished run has, if only as null.
+# The fields of every finished run; some may be null.
 FIELDS = tuple(key for key in ("seed", "hash", *METRICS, "seconds", *COUNTS, *KINDS) if key not in LATER)
 NUMBERS_WHERE_DONE = ("val_acc", "test_acc", "seconds", "params", "best_epoch", "epochs_run")
-RECORDS = ("metrics.jsonl", "layers.jsonl")  # what curves are drawn from; `records` holds the SHA-256 of each at the run's end
+RECORDS = ("metrics.jsonl", "layers.jsonl")  # the data of the curves; `records` has the SHA-256 of each at the end of the run
 
 
 def checksum(content: dict[str, Any]) -> str:
-    """SHA-256 over the content of a JSON file in one canonical form, apart from its own `checksum`."""
+    """SHA-256 of the content of a JSON file in a canonical form, without its own `checksum`."""
     rest = {key: value for key, value in content.items() if key != "checksum"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def lost(directory: Path, result: dict[str, Any]) -> dict[str, str]:
-    """The files that a finished run has lost or that have changed, with a line for each; its result stays valid."""
+    """The files of a finished run that are gone or have changed, with a line for each; the result is still valid."""
     if result.get("status") not in FINISHED:
         return {}
     records = result.get("records") or {}  # older runs have none
@@ -53,7 +53,7 @@ def lost(directory: Path, result: dict[str, Any]) -> dict[str, str]:
 
 
 def _state(path: Path, digest: object) -> str:
-    """What is wrong with a file that had this SHA-256; empty if nothing is."""
+    """What is wrong with a file that had this SHA-256; empty if it is unchanged."""
     try:
         return "" if hashlib.sha256(read_bytes(path)).hexdigest() == digest else "is not as the run left it"
     except FileNotFoundError:
@@ -64,7 +64,7 @@ def _state(path: Path, digest: object) -> str:
 
 # ── files that may be anything ───────────────────────────────────────────────────────────────────────────────────────────
 
-DEEPEST = 100  # levels of lists and mappings; what a run writes has five
+DEEPEST = 100  # levels of lists and mappings; files of runs have five
 
 
 def read_bytes(path: Path) -> bytes:
@@ -79,7 +79,7 @@ def parse_json(content: bytes, constant: Callable[[str], Any] | None = None) -> 
 
     Args:
         content: of the file.
-        constant: what stands for NaN and infinity, which JSON does not have; None reads them as floats.
+        constant: returns the value for NaN and infinity, which JSON does not have; None reads them as floats.
 
     Raises:
         ValueError: if it is not JSON, or nested too deeply to walk through.

@@ -1,12 +1,12 @@
-"""Standard output and standard error that never end the program: full, closed, without a reader, or without an ü.
+"""Keep a program running if standard output or standard error is full, closed, no longer read, or cannot encode a character.
 
     if __name__ == "__main__":
         with terminal.lasting_output():
             main()
 
-What cannot be written is lost, and the work is finished all the same. The exit status tells afterwards: 1, with a line on
-standard error, if standard output was the result and could not be written, and 141, silently, if its reader had seen enough
-(`| head`). A program that does more than print calls `output_is_optional()`.
+Output that cannot be written is lost, and the program finishes its work. Its exit status is then 1, with a line on standard
+error, or 141, silently, if the reader had seen enough (`| head`). A program whose result is not its output calls
+`output_is_optional()`.
 """
 
 import errno
@@ -45,9 +45,9 @@ def lasting_output() -> Iterator[None]:
 
 
 def keep() -> None:
-    """From here on, printing never raises in this process; for workers, `lasting_output` without its exit status.
+    """Make printing never raise in this process; for workers, `lasting_output` without its exit status.
 
-    Standard streams that somebody has replaced, as pytest does, are left alone.
+    Standard streams that have been replaced, as by pytest, are left alone.
     """
     _fill_closed_descriptors()
     for name in ("stdout", "stderr"):
@@ -63,7 +63,7 @@ def output_is_optional() -> None:
 
 
 def tell(text: str) -> None:
-    """Print what must not get lost: to standard error as well, where standard output cannot be written."""
+    """Print important text, and repeat it on standard error if standard output cannot be written."""
     print(text)
     _flush()
     if _lost is not None and _lost.errno != errno.EPIPE:
@@ -71,7 +71,7 @@ def tell(text: str) -> None:
 
 
 class _Lasting(io.RawIOBase):
-    """Passes bytes on to a standard stream, and drops what it does not take."""
+    """Passes bytes on to a standard stream, and drops what it does not accept."""
 
     def __init__(self, raw: Any, name: str) -> None:
         self._raw, self.name, self.mode = raw, f"<{name}>", "wb"

@@ -1,7 +1,7 @@
 """How long the analysis takes: `python -m benchmarks.analysis [--runs 10 100 1000]`.
 
-Writes synthetic studies of 20 epochs and 100 layers a run into a temporary folder, then measures reading them (`collect`) and
-the whole of `python -m multirun_analysis STUDY_DIR`. The time a run should not grow with the number of runs.
+Writes synthetic studies with 20 epochs and 100 layers per run into a temporary folder, then measures reading them (`collect`)
+and the whole of `python -m multirun_analysis STUDY_DIR`. The time per run should not grow with the number of runs.
 """
 
 import argparse
@@ -23,7 +23,7 @@ SEEDS = 10  # a cell
 
 
 def write_runs(study: Path, count: int) -> None:
-    """Write `count` finished runs, ten seeds a cell. Every run has 100 layers, whatever depth it claims."""
+    """Write `count` finished runs, with ten seeds per cell. Every run has 100 layers, whatever its depth says."""
     rng = np.random.default_rng(0)
     for number in range(count):
         cell, seed = divmod(number, SEEDS)

@@ -92,7 +92,7 @@ def split_indices(cfg: DictConfig) -> tuple[Tensor, Tensor]:
 
 
 def loaders(cfg: DictConfig, workers: int, *, persistent: bool = False) -> tuple[DataLoader[Any], DataLoader[Any]]:
-    """Training and validation loaders over torchvision's data set, with its transforms a sample."""
+    """Training and validation loaders over torchvision's dataset, with transforms per sample."""
     from torchvision import datasets as sets
     from torchvision import transforms
 
@@ -116,7 +116,7 @@ def loaders(cfg: DictConfig, workers: int, *, persistent: bool = False) -> tuple
 
 
 def correct_std(images: Tensor) -> list[float]:
-    """Standard deviation a channel over all pixels."""
+    """Standard deviation of each channel over all pixels."""
     return [float(images[:, c].std(correction=0)) for c in range(images.shape[1])]
 
 
@@ -248,7 +248,7 @@ def stepped(
 
 
 def main() -> None:
-    """Run what the JSON on the command line says and print what came out."""
+    """Run the contender that the JSON on the command line describes, and print its times."""
     order = json.loads(sys.argv[1])
     cfg = composed(order["overrides"])
     datasets.prepare(cfg.dataset)

@@ -1,6 +1,6 @@
-"""What gradient diagnostics cost: `python -m benchmarks.diagnostics`. Depth 100, residual, MNIST-sized images, one thread.
+"""The cost of gradient diagnostics: `python -m benchmarks.diagnostics`. Depth 100, residual, MNIST-sized images, one thread.
 
-A step and a measurement are timed in one process, by turns, which is finer than two whole epochs beside each other.
+Steps and measurements are timed in turns in one process, which is more precise than comparing two whole epochs.
 """
 
 import time

@@ -57,7 +57,7 @@ def measure(overrides: list[str]) -> dict[str, tuple[float, int]]:
     from labs.diagnostics import LayerNorms
     from labs.loggers.run_log import RunLog
     from labs.replicas.replicas import Replicas
-    from labs.training import loop, run
+    from labs.training import assemble, loop, run
     from labs.training.saving import Saver
 
     clock = Clock()
@@ -73,8 +73,8 @@ def measure(overrides: list[str]) -> dict[str, tuple[float, int]]:
 
     setattr(TrainingBatches, "epoch", batches)  # noqa: B010
     clock.watch(Replicas, "step", "forward, loss, backward")
-    update_of = run.update_of
-    setattr(run, "update_of", lambda optimizer: clock.timed("optimizer", update_of(optimizer)))  # noqa: B010
+    update_of = assemble.update_of
+    setattr(assemble, "update_of", lambda optimizer: clock.timed("optimizer", update_of(optimizer)))  # noqa: B010
     for name in ("__init__", "before_step", "after_step", "epoch", "first", "mean_grad_norm"):
         clock.watch(LayerNorms, name, "gradient diagnostics")
     clock.watch(loop, "evaluate", "validation")

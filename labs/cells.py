@@ -98,6 +98,19 @@ def name_of(configuration: dict[str, Any]) -> str:
     return f"{readable}-{digest(configuration)}"
 
 
+def configured_depth(model: dict[str, Any]) -> int:
+    """The depth of a network that is not built yet, as far as its `model` node tells; 1 if it does not.
+
+    This and `name_of` are the places that know by which settings our networks get their depth. Results record the real one.
+    """
+    if isinstance(model.get("widths"), list):
+        return len(model["widths"])
+    if isinstance(model.get("filters"), list):
+        return 2 * (len(model["filters"]) - 1) * int(model.get("blocks_per_stage", 1)) + 1
+    depth = model.get("depth", 1)
+    return depth if isinstance(depth, int) else 1
+
+
 def sweep_dir(cfg: DictConfig, now: str) -> str:
     """Where a multirun puts its cells."""
     return f"multirun/{cfg.study or now}"
@@ -150,7 +163,7 @@ class Cell:
         """The configuration, without Hydra's own node."""
         return OmegaConf.create(literal(self.values))
 
-    def run(self, seed: int) -> Path:
+    def run_directory(self, seed: int) -> Path:
         """The directory of this seed."""
         return run_directory(self.directory, seed)
 

@@ -1,4 +1,4 @@
-"""What a configuration may hold: a schema per option, with the type and range of each setting, and checks across keys.
+"""The schemas of the configuration: the type and range of each setting, and checks across settings.
 
 The values themselves live in `conf/`, where each file takes its schema from here (`/schema/… @_here_`). The schemas sit in a
 group of their own, so `model=glob(*)` never picks one up. Nothing here imports torch: `--help` and `--cfg job` answer at once.
@@ -14,20 +14,20 @@ from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 
 from labs import cells
 from labs.errors import UserError
-from labs.ranges import Range, each, integer, one_of, optional, real, setting, text
+from labs.ranges import LARGEST, Range, each, integer, one_of, optional, real, setting, text
 
 Text = Any  # names and folders; with `str`, OmegaConf silently turns the number 2026_11_25 of a file into text
 NOT_STUDIES = ("checkpoints", "report", "tensorboard", "wandb")  # multirun_analysis.collect.SKIPPED
 NAME_ANYWHERE = r"(?!(?i:con|prn|aux|nul|com\d|lpt\d)(\.|$))[^\W_][\w.-]{0,99}(?<!\.)"  # of a directory on any system
-PART = math.nextafter(1, 2)  # an exclusive bound that allows 1
+PART = math.nextafter(1, 2)  # as an exclusive upper bound, it allows 1
 
 ABOVE_0 = real(0, above=True, allowed="a finite number above 0")
 AT_LEAST_0 = real(0, allowed="a finite number of at least 0")
 FACTOR = real(0, PART, above=True, allowed="a number above 0 and at most 1")
 BELOW_1 = real(0, 1, allowed="a number from 0 to below 1")
-WIDTH = integer(1, 1_000_000, "an integer of at least 1")
+WIDTH = integer(1, 1_000_000)
 SHORTCUT = one_of("identity", "projection")
-SEED = integer(0, 2**31 - 1)
+SEED = integer(0)
 
 
 # ── schemas ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -39,7 +39,7 @@ class MLP:
     name: Text = MISSING
     depth: int = setting(integer(1, 10_000))
     width: int | None = setting(optional(WIDTH))
-    widths: list[int] | None = setting(optional(each(WIDTH, "a list of integers of at least 1, such as [256,256]")))
+    widths: list[int] | None = setting(optional(each(WIDTH, "a list of integers from 1 to 1000000, such as [256,256]")))
     residual: bool = MISSING
     shortcut: str = setting(SHORTCUT)
 
@@ -48,7 +48,7 @@ class MLP:
 class CNN:
     _target_: str = "labs.models.cnn.CNN"
     name: Text = MISSING
-    filters: list[int] = setting(each(integer(1, 100_000), "a list of integers of at least 1, such as [32,64,128,256]"))
+    filters: list[int] = setting(each(integer(1, 100_000), "a list of integers from 1 to 100000, such as [32,64,128,256]"))
     blocks_per_stage: int = setting(integer(1, 1_000))
     kernel_size: int = setting(Range(lambda v: integer(1, 99).test(v) and v % 2 == 1, "an odd integer from 1 to 99"))
     hidden: int = setting(WIDTH)
@@ -65,7 +65,7 @@ class Dataset:
     val_size: int | float = setting(  # images, or a fraction of the training images if below 1
         Range(
             lambda v: integer(1).test(v) or (isinstance(v, float) and 0 < v < 1),
-            "a number of images (at least 1) or a fraction between 0 and 1",
+            f"a number of images (1 to {LARGEST}) or a fraction between 0 and 1",
         )
     )
     split_seed: int = setting(SEED, default=0)  # of the validation split: the same images for every seed of a study
@@ -134,7 +134,7 @@ class ReduceLR:
 @dataclass
 class Cosine:
     _target_: str = MISSING
-    T_max: int = setting(integer(0, allowed="an integer of at least 1, or 0 with trainer.epochs=0"))
+    T_max: int = setting(integer(0, allowed=f"an integer from 1 to {LARGEST}, or 0 with trainer.epochs=0"))
     eta_min: float = setting(AT_LEAST_0)
 
 
@@ -161,7 +161,7 @@ class Trainer:
     eval_batch_size: int = setting(integer(1))
     patience: int | None = setting(optional(integer(1)))
     save_every: int | str | None = setting(
-        Range(lambda v: v in (None, "auto") or integer(1).test(v), "auto, null or an integer of at least 1")
+        Range(lambda v: v in (None, "auto") or integer(1).test(v), f"auto, null or an integer from 1 to {LARGEST}")
     )
     log_every: int = setting(integer(1))
     precision: str = setting(one_of("fp32", "bf16"))

@@ -1,7 +1,7 @@
-"""Norms of gradients, weights and updates per layer, measured between `backward()` and the optimizer's step.
+"""Norms of gradients, weights and updates per layer, measured around the optimizer step.
 
-Reads only what training computes anyway: no extra forward pass (it would change BatchNorm's statistics), no random draw, and no
-synchronisation before the end of the epoch.
+Only tensors that training computes anyway are read: there is no extra forward pass, which would change BatchNorm's statistics,
+no random draw, and no synchronisation before the end of the epoch.
 """
 
 import math
@@ -13,7 +13,7 @@ from labs.replicas.replicas import Replicas
 
 SAMPLES_AN_EPOCH, MIN_SPACING = 8, 10
 
-# What layers.jsonl holds, per layer from the input to the head.
+# The quantities in layers.jsonl, one number per layer from the input to the head.
 #     grad_norm: Euclidean norm of the loss's gradient with respect to the layer's weight.
 #     weight_norm: Euclidean norm of the weight.
 #     update_ratio: norm of the weight's update over the norm of the weight before it.
@@ -50,7 +50,7 @@ class LayerNorms:
 
     @torch.no_grad()
     def before_step(self) -> None:
-        """Read the gradients, and remember the weights they belong to."""
+        """Measure the gradients, and keep the weights they belong to."""
         self._samples["grad_norm"].append(self._norms(self._gradients))
         self._mean_grad_norm.append(self._norms(self._all_gradients).mean(1))
         self._samples["weight_norm"].append(self._norms(self._weights))
@@ -58,7 +58,7 @@ class LayerNorms:
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """Read how far the optimizer moved the weights."""
+        """Measure how far the optimizer moved the weights."""
         moved = self._norms(self._by_layer(self._replicas.weights - self._before))
         self._samples["update_ratio"].append(moved / self._samples["weight_norm"][-1])
 

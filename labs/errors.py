@@ -1,4 +1,4 @@
-"""Errors for the user: one line that says what is wrong, where, what is allowed and what to do."""
+"""Errors for users: one line that says what is wrong, where, what is allowed and what to do."""
 
 import errno
 import logging
@@ -30,7 +30,7 @@ SHOW_TRACEBACKS = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
 class UserError(Exception):
-    """An error the user can fix. The message is one line, whatever names it holds, and is all they need to see."""
+    """An error that the user can fix. Its message is one line, whatever names are in it, and is all the user sees."""
 
     def __init__(self, message: str) -> None:
         super().__init__(one_line(message))
@@ -44,7 +44,7 @@ class Interrupted(KeyboardInterrupt):
         message: one line that says how to resume.
     """
 
-    def __init__(self, number: int, message: str = "interrupted; the same command goes on from there") -> None:
+    def __init__(self, number: int, message: str = "interrupted; the same command resumes from there") -> None:
         super().__init__(number, message)
         self.number, self.message = number, message
 
@@ -71,7 +71,7 @@ def one_line(text: str) -> str:
 
 @contextmanager
 def contained(passing: type[BaseException] = Interrupted) -> Iterator[None]:
-    """Around the user's own code: what it raises to end the program, as `sys.exit` does, becomes an ordinary exception.
+    """Run the user's own code: an attempt to end the program, as by `sys.exit`, becomes an ordinary exception.
 
     Signals pass: a SIGINT is an `Interrupted` where `labs.signals` handles it, and a KeyboardInterrupt where Python does.
     """
@@ -110,7 +110,7 @@ def one_line_errors() -> Iterator[None]:
         sys.exit(128 + stop.number)
     except Exception as error:
         if Interrupted.__name__ in str(error) and type(error).__module__.startswith("submitit"):  # a job's error, as text
-            print("\na job was interrupted; the same command goes on from there", file=sys.stderr)
+            print("\na job was interrupted; the same command resumes from there", file=sys.stderr)
             sys.exit(128 + signal.SIGTERM)
         if SHOW_TRACEBACKS:
             raise
@@ -150,7 +150,7 @@ def culprit(error: OSError) -> str:
 
 
 def refusal(error: OSError) -> str:
-    """What the disk does not allow, and why."""
+    """What the disk refuses, and why."""
     return f"cannot be {'written' if error.errno in NO_ROOM else 'used'} ({error.strerror})"
 
 

@@ -4,10 +4,10 @@
     python -m labs.evaluate multirun/my_study/<cell>/seed=0/checkpoints/last.pt
     python -m labs.evaluate RUN_DIR device=cpu dataset.data_dir=/somewhere  on another machine
 
-Prints loss, accuracy, per-class accuracy and the confusion matrix. The exit status is 1 if result.json differs (to the last bit
-or, with overrides, beyond rounding) or is about other images. A directory from somebody else is safe to open from outside of
-it: the checkpoint is read with `weights_only=True`, its configuration may only build networks, from importable modules, and a
-data set's own code runs only if dataset._target_=… names it again.
+Prints loss, accuracy, per-class accuracy and the confusion matrix. The exit status is 1 if result.json differs (in any bit or,
+with overrides, by more than rounding) or if its run saw other images. It is safe to evaluate a directory from somebody else,
+from a working directory outside of it: the checkpoint is read with `weights_only=True`, the configuration can only build
+networks, from importable modules, and the code of a custom dataset runs only if dataset._target_=… names it again.
 """
 
 import sys
@@ -47,14 +47,15 @@ from labs.training.machine import choose_device, set_threads
 CAN_DIFFER = (
     "device", "dataset.data_dir", "dataset.folder", "dataset.download", "trainer.eval_batch_size", "trainer.num_threads",
 )  # fmt: skip
-ROUNDING = 1e-5  # of the loss, relative: sums in another order, or another device's kernels
+ROUNDING = 1e-5  # relative, of the loss: for sums in another order and for kernels of other devices
 
 
 @dataclass(frozen=True)
 class Tested:
     """Per-sample mean loss in nats, accuracy in percent, and `confusion[i, j]`: images of class i classified as class j.
 
-    `images` are the fingerprints of the training images (by which all are normalised) and the test images, as in result.json.
+    `images` has the fingerprints of the training images (all images are normalised by them) and of the test images, as in
+    result.json.
     """
 
     loss: float
@@ -179,12 +180,12 @@ def configuration(run: Path, overrides: list[str]) -> DictConfig:
 
 
 def refuse_code(run: Path, cfg: DictConfig, trusted: list[str]) -> None:
-    """Raise UserError for a data set that is not ours, unless the command line names it too: its code would run."""
+    """Raise UserError for a dataset that is not ours, unless the command line names it too: its code would run."""
     own = f"dataset._target_={cfg.dataset._target_}" if "_target_" in cfg.dataset else None
     if own and own not in trusted:
         raise UserError(f"{run}/config.json: {own}: is code of that name; if you trust it, add {own} to this command")
     if trusted and trusted != [own]:
-        raise UserError(f"{', '.join(trusted)}: {run} was trained on {own or 'a data set of this program'}")
+        raise UserError(f"{', '.join(trusted)}: {run} was trained on {own or 'a dataset of this program'}")
 
 
 def strings(node: Any) -> list[str]:
@@ -205,7 +206,7 @@ def targets(node: Any) -> list[str]:
 
 
 def test(cfg: DictConfig, weights: dict[str, Tensor], engine: str) -> Tested:
-    """Test these weights as a run does at its end: with the same normalisation, batches, precision, threads and engine."""
+    """Test these weights as a run does when it ends, with the same normalisation, batches, precision, threads and engine."""
     device = choose_device(cfg.device)
     datasets.prepare(cfg.dataset)
     split = datasets.split(cfg.dataset, device)
@@ -257,13 +258,13 @@ def compare(tested: Tested, result: dict[str, Any], *, exact: bool) -> str:
 
 
 def other_images(tested: Tested, result: dict[str, Any]) -> list[str]:
-    """What was done on other images than today's; a fingerprint that result.json lacks counts as equal."""
+    """What the run did on other images than there are now; a fingerprint that result.json lacks counts as equal."""
     did = {"data": "trained on", "test_data": "tested on"}
     return [did[key] for key, value in tested.images.items() if (result.get(key) or value) != value]
 
 
 def same(tested: Tested, result: dict[str, Any], *, exact: bool) -> bool:
-    """Whether the images, loss and accuracy are those of result.json: to the last bit, or within `ROUNDING` and one image."""
+    """Whether images, loss and accuracy are those of result.json: exactly, or within `ROUNDING` and one image."""
     if other_images(tested, result):
         return False
     loss, accuracy = result["test_loss"], result["test_acc"]

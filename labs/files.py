@@ -1,4 +1,4 @@
-"""Paths that users give, and small files that are whole or absent: JSON and JSON lines."""
+"""Paths that users give, and small files that are written atomically: JSON and JSON lines."""
 
 import json
 import math
@@ -12,14 +12,14 @@ from run_contract import parse_json, read_bytes
 
 
 def user_path(text: str) -> Path:
-    """The path a user means: relative to where the program was started, also with `hydra.job.chdir=true`."""
+    """A path given by the user, relative to where the program was started, also with `hydra.job.chdir=true`."""
     started = Path(HydraConfig.get().runtime.cwd) if HydraConfig.initialized() else Path.cwd()
     path = Path(os.path.expanduser(text))  # leaves ~nobody as it is, where Path raises
     return path if started == Path.cwd() else started / path
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace `path` by `content`: at any moment, also after a crash, the old file or the new one is there, never a part."""
+    """Write `content` to `path`. At any moment, also after a crash, there is the old file or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

@@ -1,7 +1,7 @@
-"""Report a limit on the address space (`ulimit -v`) that is too low to load PyTorch, before loading it.
+"""Report a limit on the address space (`ulimit -v`) that is too low for PyTorch, before PyTorch is loaded.
 
 Libraries that hit such a limit end the process from within C++ ("std::bad_alloc", "OpenBLAS error"), where nothing can be
-caught, so a child process tries first. Without a limit, or on a system without limits, this costs nothing.
+caught. Therefore a child process tries to load them first. Without a limit, this costs nothing.
 """
 
 import subprocess
@@ -10,8 +10,8 @@ import sys
 from labs.errors import UserError
 
 PATIENCE = 60.0  # seconds; loading takes a few
-ENOUGH = 2**34  # bytes; what is loaded takes 4 GB with CUDA's libraries
-LIBRARIES = "torch, torchvision, sklearn.datasets; torch.ones(64, 64) @ torch.ones(64, 64); bytearray(2**29)"  # to work in
+ENOUGH = 2**34  # bytes; the libraries take 4 GB, CUDA's included
+LIBRARIES = "torch, torchvision, sklearn.datasets; torch.ones(64, 64) @ torch.ones(64, 64); bytearray(2**29)"  # room to work
 
 
 def refuse_low_limit(libraries: str = LIBRARIES) -> None:

@@ -19,12 +19,12 @@ class MuonWithAdamW(Optimizer):
     learning rate and one weight decay serve both.
 
     Args:
-        params: of one network, in order: the first and the last with two or more dimensions belong to the first layer and the
-            head.
-        lr: learning rate of both.
-        momentum, nesterov: Muon's.
-        betas, eps, fused: AdamW's.
-        weight_decay: of both, decoupled from the gradient, on every parameter.
+        params: the parameters of one network, in order: the first and the last with two or more dimensions are taken for the
+            weights of the first layer and of the head.
+        lr: learning rate of both optimizers.
+        momentum, nesterov: of Muon.
+        betas, eps, fused: of AdamW.
+        weight_decay: of both, decoupled from the gradient, for every parameter.
 
     Raises:
         UserError: if there is no hidden weight.
@@ -71,5 +71,5 @@ class MuonWithAdamW(Optimizer):
 
 
 def as_matrix(weight: Tensor) -> Tensor:
-    """(out, …) as (out, rest), a view even in channels-last memory: the order of columns does not matter to Muon."""
+    """View a weight of shape (out, …) as (out, rest), also in channels-last memory: Muon ignores the order of columns."""
     return (weight if weight.is_contiguous() else weight.movedim(1, -1)).view(len(weight), -1)

@@ -1,4 +1,4 @@
-"""Optimizers of the configuration: torch's or any other that needs only the gradients."""
+"""Build and check the configured optimizer: torch's or any other that needs only the gradients."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from labs import targets
 from labs.errors import UserError, contained, reason
 
-# Optimizers that treat all numbers alike: one vector of all parameters is the same as many tensors.
+# Optimizers that update every number in the same way, so that one vector of all parameters gives the same as many tensors.
 ELEMENTWISE = {
     torch.optim.Adam, torch.optim.AdamW, torch.optim.NAdam, torch.optim.RAdam, torch.optim.Adamax, torch.optim.SGD,
     torch.optim.ASGD, torch.optim.RMSprop, torch.optim.Rprop, torch.optim.Adagrad, torch.optim.Adadelta,
@@ -23,10 +23,10 @@ def elementwise(node: DictConfig) -> bool:
 
 
 def build(node: DictConfig, parameters: Sequence[nn.Parameter]) -> Optimizer:
-    """The optimizer of these parameters.
+    """Build the configured optimizer for these parameters.
 
     Raises:
-        UserError: if its arguments or the parameters do not suit it.
+        UserError: if it does not accept its arguments or the parameters.
     """
     try:
         targets.check_arguments("optimizer", node, positional=1)
@@ -39,7 +39,7 @@ def build(node: DictConfig, parameters: Sequence[nn.Parameter]) -> Optimizer:
 
 
 def _hint(node: DictConfig) -> str:
-    """The alternative to an optimizer that takes only matrices."""
+    """What to use instead of torch's Muon, which takes only matrices."""
     muon = str(node._target_).startswith("torch.optim.") and str(node._target_).endswith(".Muon")
     return "; optimizer=muon gives Muon the hidden weights and AdamW all else" if muon else ""
 

@@ -1,4 +1,4 @@
-"""How `labs/config.py` writes the allowed values of a setting: a test, and words for what passes it."""
+"""The allowed values of a setting, as `labs/config.py` states them: a test, and words for what passes it."""
 
 import math
 import re
@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import MISSING, ListConfig
 
 Test = Callable[[Any], bool]
-LARGEST = 2**31 - 1
+LARGEST = 2**31 - 1  # the largest signed integer of 32 bits
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,13 @@ def setting(allowed: Range, default: Any = MISSING) -> Any:
     return field(default=default, metadata={"range": allowed})
 
 
-def integer(low: int, high: int | None = None, allowed: str = "") -> Range:
-    """Integers from `low` to `high` inclusive, or to the largest of 32 bits."""
+def integer(low: int, high: int = LARGEST, allowed: str = "") -> Range:
+    """Integers from `low` to `high` inclusive."""
 
     def test(value: Any) -> bool:
-        return isinstance(value, int) and not isinstance(value, bool) and low <= value <= (LARGEST if high is None else high)
+        return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
-    return Range(test, allowed or (f"an integer of at least {low}" if high is None else f"an integer from {low} to {high}"))
+    return Range(test, allowed or f"an integer from {low} to {high}")
 
 
 def real(low: float, high: float = math.inf, *, allowed: str, above: bool = False) -> Range:

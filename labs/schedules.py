@@ -52,7 +52,7 @@ def warmup_cosine(
 
 
 def build(cfg: DictConfig, optimizer: Optimizer) -> LRScheduler:
-    """The configuration's schedule of this optimizer.
+    """Build the configured schedule for this optimizer.
 
     Raises:
         UserError: if it cannot be built, or if an argument conflicts with one step per epoch.
@@ -74,7 +74,7 @@ def build(cfg: DictConfig, optimizer: Optimizer) -> LRScheduler:
     scheduler = _built("scheduler", plain, optimizer, epochs=cfg.trainer.epochs, rate=rate)
     if not all(hasattr(scheduler, name) for name in ("step", "state_dict", "load_state_dict")):
         raise UserError(f"scheduler._target_={node._target_}: is no scheduler; it has no step, state_dict or load_state_dict")
-    if isinstance(scheduler, ReduceLROnPlateau) and scheduler.mode != MODES[monitor]:  # also one that a function has made
+    if isinstance(scheduler, ReduceLROnPlateau) and scheduler.mode != MODES[monitor]:  # also one that a function returned
         other = next(name for name in MODES if name != monitor)
         remedy = f"leave scheduler.mode out, or set scheduler.monitor={other}" if plateau else "let it make one of mode='min'"
         raise UserError(
@@ -88,6 +88,20 @@ def monitored(cfg: DictConfig) -> str:
     return str(cfg.scheduler.get("monitor", "val_loss"))
 
 
+def step(scheduler: LRScheduler, row: dict[str, Any], monitor: str) -> None:
+    """Step a schedule at the end of an epoch.
+
+    Args:
+        scheduler: `ReduceLROnPlateau` is given the monitored value; all others are stepped without arguments.
+        row: the epoch's line of metrics.jsonl.
+        monitor: the column of it that a plateau schedule watches.
+    """
+    if isinstance(scheduler, ReduceLROnPlateau):
+        scheduler.step(row[monitor])
+    else:
+        scheduler.step()
+
+
 def rehearse(cfg: DictConfig, optimizer: Optimizer, scheduler: LRScheduler) -> str | None:
     """Step the schedule through the run's epochs, without training.
 
@@ -97,7 +111,7 @@ def rehearse(cfg: DictConfig, optimizer: Optimizer, scheduler: LRScheduler) -> s
     Raises:
         UserError: if it fails, or sets a rate that no optimizer can take.
     """
-    epochs, path = cfg.trainer.epochs, cfg.scheduler._target_
+    epochs, path, monitor = cfg.trainer.epochs, cfg.scheduler._target_, monitored(cfg)
     rates = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's, of an optimizer that has not stepped
@@ -107,10 +121,7 @@ def rehearse(cfg: DictConfig, optimizer: Optimizer, scheduler: LRScheduler) -> s
                 raise UserError(f"scheduler._target_={path}: the learning rate of epoch {epoch} would be {rates[-1]}")
             try:
                 with contained():
-                    if isinstance(scheduler, ReduceLROnPlateau):
-                        scheduler.step(1.0)
-                    else:
-                        scheduler.step()
+                    step(scheduler, {monitor: 1.0}, monitor)
             except Exception as error:
                 raise UserError(
                     f"scheduler._target_={path}: fails after epoch {epoch} of {epochs} ({reason(error)})"
@@ -154,7 +165,10 @@ def _built(key: str, node: Any, optimizer: Optimizer, *, epochs: int, rate: floa
 
 
 def _called_with(target: Callable[..., Any], key: str) -> dict[str, Any]:
-    """How the target takes the optimizer: by that name, or else first if it is the outermost; empty if not at all."""
+    """How the optimizer is passed to the target: by name if it has such a parameter, else first if it is the outermost.
+
+    Empty for a target that takes no optimizer.
+    """
     try:
         by_name = "optimizer" in inspect.signature(target).parameters
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Random generators: each depends only on (seed, purpose, epoch), whatever else has been drawn."""
+"""Random generators. Each depends on (seed, purpose, epoch) only, and not on what was drawn before."""
 
 import hashlib
 

@@ -1,8 +1,8 @@
-"""Ctrl-C, SIGTERM, SIGHUP and the signals of a cluster: training stops between two steps, anything else at once.
+"""Handle Ctrl-C, SIGTERM, SIGHUP and the signals of a cluster: training stops between two steps, anything else at once.
 
-    with taken_over():        # in every job: what arrives from here on raises Interrupted
+    with taken_over():        # in every job: a signal raises Interrupted
         …
-        with deferred():      # around the training loop, which asks `pending()` after each step
+        with deferred():      # around the training loop, which checks `pending()` after each step
             …
 
 A second signal, two seconds or more after the first, stops everything at once.
@@ -41,9 +41,8 @@ _state = _State()
 def taken_over(handler: Handler | None = None) -> Iterator[None]:
     """Handle signals here until the end of the block; does nothing outside the main thread, where Python allows no handlers.
 
-    SIGINT, SIGTERM, SIGHUP (the terminal is gone), and SIGUSR2 where somebody listens to it: submitit, which has Slurm send it
-    before the time is up.
-    If a signal ends the block, a handler that was there before is called: submitit's puts the job back into the queue.
+    The signals are SIGINT, SIGTERM, SIGHUP (the terminal is gone), and SIGUSR2 if it has a handler: submitit has Slurm send it
+    before the time limit. If a signal ends the block, the previous handler is called: submitit's requeues the job.
     """
     before: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
@@ -68,7 +67,7 @@ def taken_over(handler: Handler | None = None) -> Iterator[None]:
 
 
 def _give_back(before: dict[int, Any]) -> None:
-    # A worker of joblib that dies between two jobs takes the whole sweep with it: there, a signal ends the next job at once.
+    # A joblib worker that dies between two jobs ends the whole sweep. There a signal is noted, and ends the next job at once.
     in_worker = multiprocessing.current_process().name != "MainProcess"
     for number, handler in before.items():
         signal.signal(number, _note if in_worker else handler)
@@ -76,7 +75,7 @@ def _give_back(before: dict[int, Any]) -> None:
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Hold a signal until the end of the block, which may ask `pending` to end early; then raise Interrupted."""
+    """Hold back a signal until the end of the block, which may check `pending` and end early; then raise Interrupted."""
     _state.deferring = True
     try:
         yield
@@ -92,10 +91,10 @@ def pending() -> bool:
 
 
 def first(number: int) -> bool:
-    """Note a signal; False if it only repeats one that has just arrived.
+    """Note a signal. Returns False if it only repeats one that has just arrived.
 
     Raises:
-        Interrupted: for one that follows another after a while.
+        Interrupted: if it follows an earlier signal after a while.
     """
     if _state.number is None:
         _state.number, _state.since = number, time.monotonic()

@@ -1,8 +1,8 @@
-"""Summarize a network: its layers, their shapes, parameters and operations.
+"""The command that prints a network's summary: its layers, their shapes, parameters and operations.
 
     python -m labs.summary model=cnn dataset=cifar10 model.residual=true
 
-No image is read.
+The summary itself is computed in `labs/models/summary.py`. No image is read.
 """
 
 import sys

@@ -59,14 +59,14 @@ def make(key: str, node: Mapping[Any, Any], *arguments: Any, **named: Any) -> An
 def check_arguments(
     key: str, node: Mapping[Any, Any], *, passed: Sequence[str] = (), positional: int = 0, apart: Sequence[str] = ()
 ) -> None:
-    """Refuse arguments that the target does not take, and missing ones.
+    """Refuse arguments that the target does not take, and missing arguments.
 
     Args:
         key: of the node in the configuration, such as `optimizer`.
         node: the target and its arguments.
         passed: the names of further arguments that it is called with.
         positional: number of further arguments passed by position.
-        apart: keys beside them that are not arguments.
+        apart: further keys of the node, which are not arguments.
 
     Raises:
         UserError: one line with what to type.
@@ -101,7 +101,7 @@ def _fields(node: Mapping[Any, Any]) -> list[str]:
 
 
 def _without(group: str, path: str, node: Mapping[Any, Any], unknown: list[str]) -> str:
-    """What to type for the same target with only the arguments it takes."""
+    """What to type to get the same target with the arguments it takes and no others."""
     plain = OmegaConf.to_container(node) if isinstance(node, DictConfig) else dict(node)  # ${…} stay as they are
     assert isinstance(plain, dict)
     kept = {str(name): value for name, value in plain.items() if name not in (*HYDRA_KEYS, *unknown)}

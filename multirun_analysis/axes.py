@@ -3,7 +3,7 @@
     axes = find(runs)                         what a report uses unless it is told otherwise
     axes = find(runs, x="optimizer.lr")       by a configuration key, as it is typed on the command line, or by depth
 
-A key that is settled by others is no axis of its own: with `dataset=mnist,cifar10` every key that the data set brings along
+A key that is settled by others is no axis of its own: with `dataset=mnist,cifar10` every key that the dataset brings along
 varies, and follows `dataset.name`.
 """
 
@@ -27,7 +27,7 @@ FIRST = ("dataset.name", "dataset._target_", "model.name", "model._target_", DEP
 NAMES = {
     "optimizer.lr": "learning rate", "trainer.batch_size": "batch size (images)", "model.width": "width (units a layer)",
     "optimizer.weight_decay": "weight decay", "optimizer.momentum": "momentum", "trainer.epochs": "epochs",
-    "dataset.name": "data set", "model.name": "model", "model.shortcut": "shortcut", "optimizer._target_": "optimizer",
+    "dataset.name": "dataset", "model.name": "model", "model.shortcut": "shortcut", "optimizer._target_": "optimizer",
     "scheduler._target_": "scheduler", "model.dropout": "dropout", "dataset.val_size": "validation images",
 }  # fmt: skip
 METRICS = {

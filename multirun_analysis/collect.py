@@ -19,7 +19,7 @@ import pandas as pd
 
 from multirun_analysis import groups, markup
 from multirun_analysis.axes import DEPTH_STUDY, Axes, find
-from multirun_analysis.plan import Plan, asked, is_planned, read_plan, unstarted
+from multirun_analysis.plan import Plan, asked, configured_depth, is_planned, read_plan, unstarted
 from multirun_analysis.result import METRICS
 from multirun_analysis.rundir import FILES, Run, command_of, read_run
 
@@ -223,7 +223,7 @@ def _row(run: Run, base: Path, plans: dict[Path, Plan]) -> dict[str, Any]:
     error = run.result.get("error") or {}
     return {
         **{key: run.result.get(key) for key in (*METRICS, "best_epoch", "epochs_run", "params", "mult_adds", "seconds")},
-        "depth": _depth(model) if run.result.get("depth") is None else run.result["depth"],
+        "depth": configured_depth(_flat({"model": model})) if run.result.get("depth") is None else run.result["depth"],
         "residual": _if(bool, model.get("residual")) if run.result.get("residual") is None else run.result["residual"],
         "num_classes": run.result.get("num_classes"),
         "data": _if(str, run.result.get("data")),
@@ -325,12 +325,6 @@ def _correct(numbered: list[tuple[int, Run]]) -> pd.DataFrame:
             lists = {"classes": json.dumps(names, ensure_ascii=False), "images": json.dumps(run.correct["images"])}
             rows.append({"run": number, **run.correct, **lists})
     return typed_correct(pd.DataFrame(rows, columns=list(CORRECT_COLUMNS)))
-
-
-def _depth(model: dict[str, Any]) -> int | None:
-    """Hidden layers as the configuration tells them; for a CNN only a result knows its number of convolutions."""
-    widths = model.get("widths")
-    return len(widths) if isinstance(widths, list) else _if(int, model.get("depth"))
 
 
 def _flat(node: dict[str, Any], prefix: str = "") -> dict[str, str]:

@@ -106,9 +106,9 @@ def pairing(compared: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> Table:
     a, b = (name for _, name in axes.arms)
     note = (
         f"{SAME_START if axes.is_residual else SAME_SEED} the same batches. Correlation: of their test accuracies over the "
-        f"seeds. Where {'the depths' if axes.is_depth else 'all x'} together show one (95 % interval of the pooled correlation above 0), p paired is that of the "
-        "two-sided sign-flip test of the differences within seeds, uncorrected; elsewhere pairing has nothing to gain. "
-        "Findings rest on the unpaired tests above in either case."
+        f"seeds. Where {'the depths' if axes.is_depth else 'all x'} together show one (95 % interval of the pooled correlation "
+        "above 0), p paired is that of the two-sided sign-flip test of the differences within seeds, uncorrected; elsewhere "
+        "pairing has nothing to gain. Findings rest on the unpaired tests above in either case."
     )
     return without_single_group(Table(f"{capitalized(a)} and {b} networks of the same seed", columns, rows, note))
 

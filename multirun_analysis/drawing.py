@@ -1,7 +1,7 @@
-"""What figures are made of: style, panels, axes, lines and legends.
+"""Building blocks of the figures: style, panels, axes, lines and legends.
 
-Plain networks are orange, dashed and round; residual ones are blue, solid and square. The colours are Okabe and Ito's. A zero,
-which a logarithmic axis cannot show, is marked at the foot of the axis; a value that was not recorded leaves a gap.
+Plain networks are orange, dashed and round; residual ones are blue, solid and square (colours of Okabe and Ito). Zeros, which a
+logarithmic axis cannot show, are marked at the foot of the axis; values that were not recorded leave a gap.
 """
 
 import math
@@ -23,7 +23,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from multirun_analysis.axes import DEPTH_STUDY, Axes, label
 
-# An arm is plain or residual, or network where a run does not say which of the two it is.
+# An arm is plain or residual, or network if a run does not say which of the two it is.
 COLOUR = {"plain": "#D55E00", "residual": "#0072B2", "network": "#333333"}
 MARKER = {"plain": "o", "residual": "s", "network": "D"}
 LINE: dict[str, Any] = {"plain": (0, (4, 1.5)), "residual": "-", "network": ":"}
@@ -35,8 +35,8 @@ STYLE: dict[str, Any] = {
     "figure.facecolor": "white", "savefig.facecolor": "white", "svg.hashsalt": "multirun_analysis", "svg.fonttype": "path",
     "text.usetex": False,
 }  # fmt: skip
-GREY = "#333333"  # legend entries of marks that belong to no arm
-MOST_GROUPS = 12  # that one figure shows
+GREY = "#333333"  # of legend entries that belong to no arm
+MOST_GROUPS = 12  # drawn in one figure
 ZERO = "triangle at the foot: zero"
 
 Place = Callable[[Any, float], float]  # (value of x, shift to the side) -> position on the x axis
@@ -106,7 +106,7 @@ def finish(figure: Figure, caption: str, groups: Sequence[str]) -> Figure:
 
 
 def _read_no_formulas(figure: Figure) -> None:
-    """Show the words of a figure literally, a `$` included. Tick labels stay formulas: they need powers of ten."""
+    """Show all text of a figure literally, also a `$`. Tick labels are still parsed, since they show powers of ten."""
     words = list(figure.texts)
     for ax in figure.axes:
         words += [ax.title, ax.xaxis.label, ax.yaxis.label, *ax.texts]

@@ -1,4 +1,4 @@
-"""JSON of a run, read without trust: it may be damaged, nested without end, or no file at all."""
+"""Read JSON files of runs, which may be damaged, nested too deeply, or not regular files."""
 
 from pathlib import Path
 from typing import Any
@@ -12,5 +12,5 @@ def read_json(path: Path) -> Any:
 
 
 def decode(content: bytes) -> Any:
-    """JSON as Python, where NaN and infinity mean what null means: there is no such number. Raises ValueError."""
+    """JSON as Python, with NaN and infinity read as null. Raises ValueError."""
     return parse_json(content, constant=lambda _: None)

@@ -34,7 +34,7 @@ class FigureModule(Protocol):
     DESCRIPTION: str  # alternative text in report.html, for readers who do not see the figure
 
     def draw(self, frames: Frames) -> Figure | None:
-        """Draw the figure, or return None if the runs have nothing that it would show."""
+        """Draw the figure, or return None if the runs have no data for it."""
 
 
 FIGURES: tuple[FigureModule, ...] = (

@@ -1,7 +1,7 @@
 """Which runs may be compared: a group holds the cells that differ in the x axis and in the arm, and in nothing else.
 
-These are depth and `model.residual` unless a study varies something else (see `axes`). Runs that differ in anything else (data
-set, optimizer, epochs, …) belong to different groups and are never averaged or paired.
+These are depth and `model.residual` unless a study varies something else (see `axes`). Runs that differ in anything else
+(dataset, optimizer, epochs, …) belong to different groups and are never averaged or paired.
 So do runs that were trained or tested on different images, as when a folder of images has changed. Groups are named by the
 configuration keys that tell them apart, such as `dataset=mnist, optimizer.lr=0.01`.
 """
@@ -20,7 +20,7 @@ Key = tuple[tuple[str, str], ...]  # the configuration keys in which runs differ
 # Columns with the fingerprints of the images a run has seen, and their names in the name of a group.
 IMAGES = {"data": "training images", "test_data": "test images"}
 UNKNOWN = "unknown"
-# Keys that the name of a group uses first, because a reader thinks of them first.
+# Keys that the names of groups use first.
 NAMED_FIRST = ("config.dataset.name", "config.model.name", "config.optimizer._target_", "config.model.shortcut")
 
 
@@ -64,8 +64,8 @@ def by_configuration(runs: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> pd.Series:
 def _by_images(runs: pd.DataFrame, group: pd.Series) -> pd.Series:
     """Split groups whose runs saw different images, by the fingerprints of the images.
 
-    An early result has no fingerprint and may have seen any of them, so it is split off as well. A run without a result will
-    see what the latest one saw.
+    An early result has no fingerprint and may have seen any images, so it is split off as well. A run without a result is put
+    with the latest run.
     """
     group = group.copy()
     for column, what in IMAGES.items():
@@ -80,7 +80,7 @@ def _by_images(runs: pd.DataFrame, group: pd.Series) -> pd.Series:
 
 
 def by_dataset(runs: pd.DataFrame, group: pd.Series) -> list[tuple[str, pd.DataFrame]]:
-    """The runs of each group, apart where the group holds several data sets, with the name of the group."""
+    """The runs of each group, apart where the group holds several datasets, with the name of the group."""
     datasets = [key for key in deciding_columns(runs) if key.startswith("config.dataset.")]
     parts = runs[group.notna()].groupby([group[group.notna()], *datasets], sort=False, dropna=False)
     return [(str(name[0]), own) for name, own in parts]
@@ -109,7 +109,7 @@ def shared(runs: pd.DataFrame) -> dict[str, str]:
 
 
 def left_over(runs: pd.DataFrame) -> pd.Series:
-    """Whether each run is outside the plan of its study's last launch. Such a run is valid: it comes from another launch."""
+    """Whether each run is outside the plan of its study's last launch. Such runs are valid: they come from another launch."""
     return runs["planned"].eq(False).fillna(False).astype(bool)
 
 
@@ -146,7 +146,7 @@ def _ambiguous(rows: pd.DataFrame, depth_keys: list[str]) -> list[str]:
 
 
 def _names(keys: list[Key], runs: pd.DataFrame, axes: Axes) -> dict[Key, str]:
-    """Name each group by as few `key=value` as tell all of them apart. A single group is named `model on data set`."""
+    """Name each group by as few `key=value` as tell all of them apart. A single group is named `model on dataset`."""
     if len(keys) == 1:
         model, dataset = (_all_of(runs[column], column) for column in ("model", "dataset"))
         return {keys[0]: f"{model} on {dataset}"}
@@ -166,7 +166,7 @@ def _names(keys: list[Key], runs: pd.DataFrame, axes: Axes) -> dict[Key, str]:
 
 
 def _all_of(names: pd.Series, absent: str) -> str:
-    """The one name, or all of them, as where the data set is the x axis."""
+    """The one name, or all of them, as where the dataset is the x axis."""
     return ", ".join(sorted(names.dropna().unique(), key=natural)) or absent
 
 

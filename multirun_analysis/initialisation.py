@@ -1,8 +1,8 @@
-"""Slope of the gradient over the layers, at initialisation and during training, beside the mean-field prediction (`theory`).
+"""Slope of the gradient over the layers, at initialisation and during training, compared with mean-field theory (`theory`).
 
-The slope is the change of the natural logarithm of a layer's gradient norm from one layer to the next, counted from the input.
-It is that of a straight line fitted to the layers from a tenth of the depth (at least the fifth) to the last hidden one. The
-earlier layers are left out: the prediction holds past the first few, and where the widths are equal.
+The slope is the change of the natural logarithm of the gradient norm from one layer to the next, counted from the input. It is
+measured by a straight line through the layers from a tenth of the depth (at least the fifth layer) to the last hidden layer.
+Earlier layers are left out, since the prediction holds only after the first few layers, and where widths are equal.
 """
 
 import json
@@ -50,7 +50,7 @@ def slopes(frames: Frames) -> pd.DataFrame:
             "predicted": predicted, "ratio": values.mean() / predicted,
         })  # fmt: skip
     order = {group: position for position, group in enumerate(frames.runs["group"].unique())}
-    slopes = pd.DataFrame(rows, columns=COLUMNS).round(6)  # beyond that the layers' CSV has no digits
+    slopes = pd.DataFrame(rows, columns=COLUMNS).round(6)  # the CSV file of the layers has no more digits
     return slopes.sort_values("group", key=lambda names: names.map(order), kind="stable", ignore_index=True)
 
 

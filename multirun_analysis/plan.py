@@ -116,13 +116,14 @@ def _expected(cell: Row, sibling: Row | None) -> Row:
     if "model.residual" in own:
         known["residual"] = {"true": True, "false": False}.get(own["model.residual"].lower())
     if "model.depth" in own or "model.widths" in own:
-        known["depth"] = _depth(own)
+        known["depth"] = configured_depth(own)
     return known
 
 
-def _depth(overrides: dict[str, str]) -> int | None:
+def configured_depth(settings: dict[str, str]) -> int | None:
+    """The depth of an MLP that has no result yet, from settings as typed; None for other networks, whose results tell it."""
     try:
-        widths = json.loads(overrides.get("model.widths", "null"))
-        return len(widths) if isinstance(widths, list) else int(overrides["model.depth"])
+        widths = json.loads(settings.get("model.widths", "null"))
+        return len(widths) if isinstance(widths, list) else int(settings["model.depth"])
     except (ValueError, KeyError):
         return None

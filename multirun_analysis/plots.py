@@ -3,8 +3,8 @@
 `quantity` is a column of `frames.epochs` or, where layers are drawn, of `frames.layers`, and so a key of metrics.jsonl or of
 layers.jsonl. Axes and colours are logarithmic. The functions return None if no run has recorded the quantity.
 
-Every seed is a faint line. Means and medians are over counted runs only, and such a curve stops where the first of its seeds
-stops, since beyond that it would be about other seeds. Depth runs through viridis, whose order survives in greyscale.
+Every seed is a faint line. Means and medians are over counted runs only, and their curves stop where the first of their seeds
+stops, since beyond that they would be over fewer seeds. Colours of depths are from viridis, which keeps its order in greyscale.
 """
 
 from typing import Any, Literal
@@ -95,7 +95,7 @@ def by_layer(frames: Frames, quantity: str, title: str, caption: str, label: str
         title: title of the figure.
         caption: text beneath it.
         label: label of the y axis.
-        absent: what a panel without data says.
+        absent: text of a panel without data.
     """
     if quantity not in frames.layers:
         return None
@@ -136,7 +136,7 @@ def by_layer_and_epoch(frames: Frames, quantity: str, title: str, caption: str, 
         title: title of the figure.
         caption: text beneath it.
         label: label of the colour bar.
-        absent: what a panel without data says.
+        absent: text of a panel without data.
     """
     if quantity not in frames.layers:
         return None

@@ -1,7 +1,7 @@
 """Compare our numbers with the published ones in `reference/`.
 
 A row of the published depth table is compared with the MLP on MNIST of the same depth and arm, and a row of the headline table
-with the same data set, model and arm. Each comparison says how the protocols differ.
+with the same dataset, model and arm. Each comparison says how the protocols differ.
 """
 
 import json
@@ -19,7 +19,7 @@ from multirun_analysis.outcomes import ACCURACIES
 REFERENCE = Path(__file__).parent / "reference"
 COLUMNS = ["table", "group", "depth", "residual", "metric", "n", "ours", "low", "high", "theirs", "their_n", "difference",
            "inside", "p_lower", "protocol"]  # fmt: skip
-DEPTH_TABLE = ("mlp", "mnist")  # model and data set
+DEPTH_TABLE = ("mlp", "mnist")  # model and dataset
 METRICS = ("test_acc", "val_acc", "train_acc", "val_loss", "train_loss", "epochs_run")
 
 
@@ -29,7 +29,7 @@ def depth_table() -> pd.DataFrame:
 
 
 def headline_table() -> pd.DataFrame:
-    """The headline table of the original study: best validation accuracy in percent, by data set, model and arm."""
+    """The headline table of the original study: best validation accuracy in percent, by dataset, model and arm."""
     return pd.read_csv(REFERENCE / "headline_table.csv")
 
 
@@ -93,7 +93,7 @@ def pooled(comparison: pd.DataFrame) -> pd.DataFrame:
 
 
 def is_depth_table(runs: pd.DataFrame) -> bool:
-    """Whether all runs have the model and the data set of the published depth table."""
+    """Whether all runs have the model and the dataset of the published depth table."""
     return set(zip(runs["model"], runs["dataset"], strict=True)) == {DEPTH_TABLE}
 
 

@@ -1,6 +1,6 @@
-"""When a result.json is believed: where its checksum, its fields and its place agree, as `labs/training/results.py` has it.
+"""When a result.json is valid: if its checksum, its fields and its directory agree, as in `labs/training/results.py`.
 
-Whether it is of this configuration is told apart, as a mismatch: see `rundir`.
+Whether it belongs to the configuration of its directory is checked separately, as a mismatch: see `rundir`.
 """
 
 import math
@@ -14,18 +14,18 @@ WITHOUT_CHECKPOINTS = "checkpoints/ is gone, so the weights cannot be tested aga
 
 
 def flaw(result: dict[str, Any], config: dict[str, Any], seed: int | None) -> str:
-    """Why a result.json cannot be believed, or an empty text.
+    """Why a result.json is not valid, or an empty string.
 
     Args:
         result: its content.
-        config: the content of config.json beside it; empty where there is none, or it is damaged.
+        config: the content of config.json beside it; empty if it is absent or damaged.
         seed: of the directory; None if its name gives none.
     """
     if result.get("status") not in ENDINGS:
         return f"status {_short(result.get('status'))} is none of {', '.join(ENDINGS)}"
     if not ({"hash", "seed"} <= config.keys() and isinstance(config.get("config"), dict)):
         return "lies beside no config.json of a run, without which nobody knows what was trained"
-    if {"checksum", "records"} & result.keys() or "format" in config:  # not of before there were any
+    if {"checksum", "records"} & result.keys() or "format" in config:  # early results have neither
         if "checksum" not in result:
             return "has no checksum, and so was not written by this run"
         if result["checksum"] != checksum(result):
@@ -54,15 +54,15 @@ def flaw(result: dict[str, Any], config: dict[str, Any], seed: int | None) -> st
 
 
 def was_changed(config: dict[str, Any]) -> bool:
-    """Whether a config.json does not agree with its own checksum, which those of before have not."""
+    """Whether a config.json does not agree with its own checksum. Early ones have no checksum."""
     return bool({"checksum", "format"} & config.keys()) and config.get("checksum") != checksum(config)
 
 
 def is_number(value: object) -> bool:
-    """A number or null. JSON's 1e999 reads as infinity, which no file should hold: it is not a number either."""
+    """Whether a value is a finite number or null. JSON's 1e999 is read as infinity, which is not allowed."""
     return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value))
 
 
 def _short(value: object) -> str:
-    """A value that may be anything, for a line."""
+    """Any value, shortened for a message."""
     return repr(value)[:60]

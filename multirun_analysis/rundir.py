@@ -1,8 +1,11 @@
-"""One run directory, read as it lies on disk: what is whole is used, what is damaged is named, and nothing is written.
+"""Read one run directory: intact files are used, damaged ones are noted, and nothing is written.
 
-seed=<s>/config.json     what was to be trained          seed=<s>/metrics.jsonl   a line an epoch
-seed=<s>/result.json     written last, atomically        seed=<s>/layers.jsonl    a line a record, epoch 0 = at initialisation
-seed=<s>/test_correct.json    which test images it got right        seed=<s>/.lock    held while the run is running
+seed=<s>/config.json           the configuration
+seed=<s>/metrics.jsonl         one line per epoch
+seed=<s>/layers.jsonl          one line per record, epoch 0 = at initialisation
+seed=<s>/test_correct.json     which test images were classified correctly
+seed=<s>/result.json           written last, atomically
+seed=<s>/.lock                 held while the run is running
 """
 
 import base64
@@ -21,7 +24,7 @@ from multirun_analysis.files import decode, read_bytes, read_json
 from multirun_analysis.result import FINISHED, RECORDS, flaw, is_number, lost, was_changed
 
 FILES = ("config.json", "result.json", "metrics.jsonl")  # any of them makes a `seed=<s>` directory a run
-TAKEN = ("run", "layer", "name", "fraction")  # columns of the layers frame: no quantity can have such a name
+TAKEN = ("run", "layer", "name", "fraction")  # columns of the layers frame, so no names of quantities
 
 
 @dataclass
@@ -34,9 +37,9 @@ class Layers:
 
 @dataclass
 class Run:
-    """One run as found.
+    """The content of a run directory.
 
-    `config`, `result` and `correct` are empty where the file is absent or damaged; `notes` says what is odd.
+    `config`, `result` and `correct` are empty if the file is absent or damaged; `notes` says what is wrong.
     """
 
     directory: Path
@@ -56,10 +59,10 @@ def read_run(directory: Path, *, with_layers: bool = True) -> Run:
 
     `status` is what result.json says (done, diverged, failed, interrupted), or
     - `running`: another process holds `.lock`, and there is no result of a finished run,
-    - `corrupt`: result.json is there and cannot be believed,
-    - `interrupted`: no result.json and nobody holds the lock, so the process was killed.
+    - `corrupt`: result.json exists and is not valid,
+    - `interrupted`: there is no result.json and no process holds the lock, so the process was killed.
 
-    `mismatch` is true where the directory's name, config.json and result.json do not speak of the same configuration.
+    `mismatch` is true if the directory's name, config.json and result.json name different configurations.
     """
     text = directory.name.partition("=")[2]
     run = Run(directory, int(text) if re.fullmatch(r"\d{1,18}", text) else None)
@@ -110,9 +113,9 @@ def read_run(directory: Path, *, with_layers: bool = True) -> Run:
 
 
 def command_of(run: Run) -> str | None:
-    """The command that trains this run again, as its config.json notes it.
+    """The command in config.json that trains this run again.
 
-    None where that is not of this place: changed, or copied from the directory of another seed or another cell.
+    None if config.json was changed, or copied from the directory of another seed or another cell.
     """
     command, own = run.config.get("command"), not was_changed(run.config) and run.config.get("seed") == run.seed
     if not isinstance(command, str) or not own or run.mismatch or _leads_elsewhere(command, run.directory.parent.name):
@@ -121,7 +124,7 @@ def command_of(run: Run) -> str | None:
 
 
 def _leads_elsewhere(command: str, cell: str) -> bool:
-    """Whether a command names the directory of another cell; one in a study names none."""
+    """Whether a command names the directory of another cell. Commands of a study name no directory."""
     try:
         words = shlex.split(command)
     except ValueError:  # no command at all
@@ -132,10 +135,10 @@ def _leads_elsewhere(command: str, cell: str) -> bool:
 
 
 def is_held(lock: Path) -> bool:
-    """Whether a process holds the `filelock.FileLock` on this file, found out without ever holding it exclusively.
+    """Whether a process holds the `filelock.FileLock` on this file, tested without ever holding it exclusively.
 
-    A shared, non-blocking flock on a read-only descriptor works in a read-only folder, creates nothing, and two such
-    looks at once do not mistake each other for a running training.
+    A shared, non-blocking flock on a read-only descriptor works in a read-only folder and creates nothing, and two such tests
+    at the same time do not take each other for a running training.
     """
     try:
         import fcntl
@@ -164,7 +167,7 @@ def is_held(lock: Path) -> bool:
 
 
 def _read_object(path: Path, notes: list[str]) -> dict[str, Any]:
-    """The JSON object in `path`; empty where there is none, with a note where there is a damaged one."""
+    """The JSON object in `path`; empty if it is absent, and also, with a note, if it is damaged."""
     try:
         content = read_json(path)
     except FileNotFoundError:
@@ -182,7 +185,7 @@ def _read_object(path: Path, notes: list[str]) -> dict[str, Any]:
 
 
 def _read_lines(path: Path, notes: list[str]) -> dict[int, dict[str, Any]]:
-    """The whole records of a .jsonl file by epoch, in order; damaged lines are named in `notes` and left out."""
+    """The intact records of a .jsonl file by epoch, in order; damaged lines are noted and left out."""
     try:
         lines = read_bytes(path).rstrip().split(b"\n")
     except FileNotFoundError:
@@ -222,7 +225,7 @@ def _read_epochs(path: Path, notes: list[str]) -> list[dict[str, Any]]:
 
 
 def _read_layers(path: Path, names: list[Any] | None, notes: list[str]) -> Layers | None:
-    """Every record as one row an array, so that 100 layers cost one conversion and not 100."""
+    """The records of layers.jsonl as arrays with one row per record: one conversion instead of one per layer."""
     rows: dict[int, dict[str, np.ndarray]] = {}
     width = len(names) if names else None
     for epoch, record in _read_lines(path, notes).items():
@@ -249,9 +252,9 @@ def _read_layers(path: Path, names: list[Any] | None, notes: list[str]) -> Layer
 
 
 def _read_correct(path: Path, result: dict[str, Any], notes: list[str]) -> dict[str, Any]:
-    """Which test images a run got right: fingerprint, class names, images of each class, and the packed bits in base64.
+    """Which test images were classified correctly: fingerprint, class names, images per class, and packed bits in base64.
 
-    Empty where there is no such file, as in early runs, or where it does not agree with result.json.
+    Empty if there is no such file, as in early runs, or if it does not agree with result.json.
     """
     content = _read_object(path, notes)
     if not content:
@@ -272,7 +275,7 @@ def _read_correct(path: Path, result: dict[str, Any], notes: list[str]) -> dict[
 
 
 def _mismatch(run: Run) -> bool:
-    """Whether two of the three names of this configuration differ: the directory's, config.json's and result.json's."""
+    """Whether the hashes in the directory's name, in config.json and in result.json differ."""
     suffix = re.search(r"-([0-9a-f]{8,64})$", run.directory.parent.name)
     hashes = {file["hash"] for file in (run.config, run.result) if isinstance(file.get("hash"), str)}
     if suffix:

@@ -17,9 +17,9 @@ class Part:
 
     Attributes:
         build: returns the tables of an analysis.
-        empty: what report.html says where there is no table or a table has no rows. summary.md leaves such a table out.
-        headed: whether each table has its title above it in report.html. In summary.md it always has.
-        in_summary: whether the tables are in summary.md as well, which holds nothing that changes when runs are repeated.
+        empty: text of report.html if there is no table or a table has no rows. summary.md leaves such a table out.
+        headed: whether report.html shows the title of each table. summary.md always does.
+        in_summary: whether the tables are in summary.md as well, which must not change when runs are repeated.
     """
 
     build: Callable[[Analysis], Sequence[Table]]
@@ -30,12 +30,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading of report.html, with its anchor and what stands beneath it.
+    """A section of report.html.
 
     Attributes:
         anchor: id of the section, as in `report.html#results`.
         title: heading of the section.
-        parts: what the section consists of. The figures have none: they come from `gallery`.
+        parts: the tables of the section. The figures have none: they come from `gallery`.
         intro: a remark above the parts.
         note: a remark beneath them.
     """

@@ -8,13 +8,13 @@ from multirun_analysis.drawing import COLOUR
 
 
 def drawable(runs: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> pd.DataFrame:
-    """The counted runs and those that are left out for their status alone, with their arms."""
+    """The counted runs and those that are not counted because of their status alone, with their arms."""
     shown = runs[(runs["counted"] | (runs["reason"] == runs["status"])) & runs["group"].notna()]
     return with_arms(shown, axes)
 
 
 def with_arms(runs: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> pd.DataFrame:
-    """The runs with a column `arm`: plain, residual, or network where a run does not say which.
+    """The runs with a column `arm`: plain, residual, or network if a run does not say which.
 
     Of another key the first value looks as plain networks do, and the second as residual ones; `drawing.name` has their names.
     """
@@ -39,5 +39,5 @@ def groups(runs: pd.DataFrame) -> list[str]:
 
 
 def arms(runs: pd.DataFrame) -> list[str]:
-    """The arms that are there, plain first."""
+    """The arms of these runs, plain first."""
     return [arm for arm in COLOUR if arm in set(runs["arm"])]

@@ -13,11 +13,11 @@ from multirun_analysis.result import FINISHED
 from multirun_analysis.table import Entry, Table, text
 
 STATUSES = ("done", "running", "failed", "diverged", "interrupted", "missing", "stale")
-RARE = "corrupt"  # has a column only where it occurs
+RARE = "corrupt"  # has a column only if it occurs
 
 
 def states(runs: pd.DataFrame) -> pd.Series:
-    """The state of each run, with stale ones apart."""
+    """The state of each run; stale runs have a state of their own."""
     return runs["status"].mask(left_over(runs) | runs["mismatch"], "stale")
 
 
@@ -36,7 +36,7 @@ def table(frames: Frames) -> Table:
 
 
 def report(frames: Frames) -> str:
-    """The table, then a line for each run that needs attention, what finished ones have lost, and the command that goes on."""
+    """The table, one line per run that needs attention, what finished runs have lost, and the command for missing ones."""
     runs = frames.runs.assign(state=states(frames.runs))
     lines = [text(table(frames))]
     for _, run in runs[runs["state"].isin(["failed", "corrupt", "interrupted"])].iterrows():
@@ -54,7 +54,7 @@ def report(frames: Frames) -> str:
 
 
 def remarks(runs: pd.DataFrame) -> list[str]:
-    """What is wrong with finished runs, a line for all of which the same is said."""
+    """What is wrong with finished runs, with one line for all runs that have the same problem."""
     odd = runs[runs["status"].isin(FINISHED) & runs["note"].notna() & ~runs["mismatch"]]
     lines = []
     for note, own in odd.groupby("note", sort=False):

@@ -52,9 +52,9 @@ def slope(batch_size: int) -> float:
 
 
 def trainable_depth(slope: float) -> float:
-    """The depth near which the paper saw training end: 16 / ln(lambda) layers (section 4).
+    """The depth beyond which training fails in the paper: 16 / ln(lambda) layers (section 4).
 
-    The 16 is no theory: the authors fitted it to networks of width 384 trained with SGD. lambda holds for BatchNorm biases that
+    The 16 is empirical: the authors fitted it to networks of width 384 trained with SGD. lambda holds for BatchNorm biases that
     start at 0; larger ones lower it.
 
     Args:

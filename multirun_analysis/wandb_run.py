@@ -66,7 +66,7 @@ def tables(analysis: Analysis) -> dict[str, pd.DataFrame]:
 
 
 def project(runs: pd.DataFrame) -> str:
-    """The W&B project of the training runs; if they were not logged to W&B, the one that a new run would go to."""
+    """The W&B project of the training runs; if they were not logged to W&B, the project of new runs."""
     known = runs["config.logger.project"].dropna() if "config.logger.project" in runs else pd.Series(dtype="str")
     return str(known.mode()[0]) if len(known) else os.environ.get("WANDB_PROJECT") or PROJECT
 

@@ -70,6 +70,24 @@ def test_every_module_has_its_place_in_the_architecture(folder: str) -> None:
     assert [name(path) for path in modules if f"`{name(path)}`" not in page] == []
 
 
+def test_every_module_has_its_tests_where_its_path_or_the_architecture_says() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = [re.findall(r"`([\w/.]+)`", line) for line in page.partition("## Tests")[2].splitlines() if line.startswith("| `")]
+    elsewhere = {path for row in rows for path in row if not path.startswith("tests/")}
+    assert all(any(path.startswith("tests/") for path in row) for row in rows)
+    modules = [path for folder in ("labs", "multirun_analysis") for path in (ROOT / folder).rglob("*.py")]
+    mirrored = {name(path): ROOT / "tests" / path.parent.relative_to(ROOT) / f"test_{path.name}" for path in modules}
+    untested = [module for module, test in mirrored.items() if not test.exists() and not module.endswith("__init__.py")]
+    assert sorted(set(untested) - elsewhere) == []
+    assert sorted(module for module in elsewhere if module in mirrored and mirrored[module].exists()) == []  # rows for nothing
+
+
+def test_no_two_test_files_have_the_same_name() -> None:
+    """pytest imports them by that name."""
+    names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "conftest.py"]
+    assert sorted({each for each in names if names.count(each) > 1}) == []
+
+
 def test_a_broken_link_and_an_absent_file_are_found() -> None:
     page = ROOT / "docs" / "tutorial.md"
     text = "[a](nowhere.md) [b](setup.md#no-such) [c](setup.md#data) [d](#no) ![e](report.png) `labs/watch.py` `labs/cells.py`"

@@ -1,1 +1,1 @@
-"""What this project adds to Hydra. Hydra imports it at every start: nothing here imports ray, optuna or torch by itself."""
+"""Hydra plugins of this project. Hydra imports them at every start, so they import ray, optuna and torch only when used."""

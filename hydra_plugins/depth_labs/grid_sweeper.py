@@ -1,7 +1,7 @@
 """`hydra/sweeper=grid`, the default: every combination of the given values, without finished jobs.
 
-Hydra's own BasicSweeper is not used: it composes every job, a tenth of a second each, only to see that it can, and launches
-finished jobs too. Here the jobs that are planned and checked are those that are launched.
+Hydra's own BasicSweeper is not used: it composes every job, 0.1 s each, only to validate it, and launches finished
+jobs too. Here the jobs that are planned and checked are those that are launched.
 """
 
 import sys

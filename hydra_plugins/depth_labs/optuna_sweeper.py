@@ -1,4 +1,4 @@
-"""`hydra/sweeper=optuna`: Optuna proposes values, the launcher runs them, the best mean validation accuracy wins.
+"""`hydra/sweeper=optuna`: Optuna proposes values to maximize the mean validation accuracy, and the launcher runs the jobs.
 
 hydra-optuna-sweeper 1.3.0 is not used: it needs Optuna 2, and a single diverged trial (NaN) ends its sweep with an exception.
 """
@@ -77,7 +77,7 @@ class OptunaSweeper(Sweeper):
 
 
 def search_space(overrides: Sequence[Override]) -> tuple[list[str], dict[str, Any]]:
-    """What stays fixed, as overrides, and what Optuna may choose, by key.
+    """The fixed overrides, and the distribution that Optuna samples for each other key.
 
     `interval(a,b)` is any number from a to b (an integer where both are), on a logarithmic scale with `tag(log,interval(a,b))`;
     `a,b,c` and `range(…)` are choices.

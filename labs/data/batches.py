@@ -36,7 +36,7 @@ class Normalizer:
         self.scale = (1 / std).float().view(-1, 1, 1).to(device)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """uint8 images of shape (…, C, h, w) as float32."""
+        """Normalise uint8 images of shape (…, C, h, w) to float32."""
         return (images.float() - self.shift).mul_(self.scale)
 
 
@@ -49,7 +49,7 @@ class TrainingBatches:
         crop_padding: pixels of zeros around an image before its random crop; with 0 and (h, w) = (H, W) nothing is cropped.
         flip: mirror each image with probability one half.
         augment: False takes the centre crop of every image and never flips.
-        gather: makes a batch in place of torch's operations.
+        gather: compiled code that makes a batch in place of torch's operations.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class TrainingBatches:
             yield self.normalize(images), labels[:, start:stop]
 
     def _draw(self, seeds: list[int], epoch: int) -> tuple[Tensor, Tensor, Tensor]:
-        """For each seed and each position in its order: the crop's first row and column and whether to mirror, shape (S, N)."""
+        """For each seed and each position in its order: the crop's first row and column and whether to flip, (S, N) each."""
         rows, columns = self._crops.shape[2:4]
         drawn = []
         for seed in seeds:
@@ -103,7 +103,7 @@ class TrainingBatches:
 
 
 class EvaluationBatches:
-    """Fixed images: centre-cropped and normalised, in their own order. The same for every replica."""
+    """Batches of validation or test images, centre-cropped and normalised, in a fixed order; the same for every replica."""
 
     def __init__(
         self, held_out: Images, normalize: Normalizer, size: tuple[int, int], batch_size: int, gather: Gather | None = None

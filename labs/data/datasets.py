@@ -1,4 +1,4 @@
-"""The data sets: each is one object, read whole into memory as uint8 images and integer labels.
+"""The datasets: each is one object, read whole into memory as uint8 images and integer labels.
 
     digits                                     scikit-learn's bundled 8x8 digits, no download (labs/data/digits.py)
     mnist fashion_mnist cifar10 cifar100       downloaded if missing, every file checked (labs/data/published.py)
@@ -20,15 +20,15 @@ from labs.data.batches import Normalizer
 from labs.data.digits import Digits
 from labs.data.imagefolder import ImageFolder
 from labs.data.images import Images, split_validation
-from labs.data.own import OwnDataSet
+from labs.data.own import OwnDataset
 from labs.data.published import PUBLISHED, Downloaded
 from labs.errors import UserError
 
 NAMES = ("digits", *PUBLISHED, "imagefolder")
 
 
-class DataSet(Protocol):
-    """A data set; its properties are known without reading images.
+class Dataset(Protocol):
+    """A dataset; its properties are known without reading images.
 
     `shape` is an image's (C, H, W), and `num_images` the number for training (validation included) and for the test.
     """
@@ -43,11 +43,11 @@ class DataSet(Protocol):
     def load(self, *, train: bool) -> Images: ...
 
 
-def build(cfg: DictConfig) -> DataSet:
-    """The data set that the `dataset` node names.
+def build(cfg: DictConfig) -> Dataset:
+    """Build the dataset that the `dataset` node names.
 
     Raises:
-        UserError: if the name is unknown, or the object is not one.
+        UserError: if the name is unknown, or if the object is not a dataset.
     """
     if "_target_" in cfg:
         return _own(json.dumps(OmegaConf.to_container(cfg, resolve=True), sort_keys=True))
@@ -61,9 +61,9 @@ def build(cfg: DictConfig) -> DataSet:
 
 
 @functools.cache
-def _own(cfg: str) -> OwnDataSet:
-    """One object per process, so that what its `prepare` keeps is there when it loads."""
-    return OwnDataSet(OmegaConf.create(json.loads(cfg)))
+def _own(cfg: str) -> OwnDataset:
+    """Build the object once per process, so that it can keep what its `prepare` has read."""
+    return OwnDataset(OmegaConf.create(json.loads(cfg)))
 
 
 def image_shape(cfg: DictConfig) -> tuple[int, int, int]:
@@ -79,7 +79,7 @@ def image_shape(cfg: DictConfig) -> tuple[int, int, int]:
 
 
 def num_classes(cfg: DictConfig) -> int:
-    """How many classes the data set has."""
+    """How many classes the dataset has."""
     return build(cfg).num_classes
 
 
@@ -89,7 +89,7 @@ def num_images(cfg: DictConfig) -> tuple[int, int]:
 
 
 def prepare(cfg: DictConfig) -> None:
-    """Make sure that both parts of the data set are there and intact, downloading what is missing.
+    """Make sure that both parts of the dataset are there and intact, downloading what is missing.
 
     Raises:
         UserError: what is missing or damaged, its MD5, and where to put it.
@@ -104,12 +104,12 @@ def load(cfg: DictConfig, *, train: bool) -> Images:
 
 @dataclass(frozen=True)
 class Split:
-    """The training images of a data set, split, and how images are normalised.
+    """The training images of a dataset, split, and how images are normalised.
 
     Attributes:
         training, validation: the two parts, on the device that trains.
         normalize: with the mean and deviation of the training part.
-        fingerprint: of all of them, before the split.
+        fingerprint: of all training images, before the split.
     """
 
     training: Images
@@ -131,13 +131,13 @@ def split(cfg: DictConfig, device: torch.device) -> Split:
 
 
 def files_of(cfg: DictConfig) -> int:
-    """A checksum of the files of a folder of images; 0 for other data sets, whose files are checked elsewhere."""
+    """A checksum of the file names of an image folder; 0 for other datasets, whose files are checked elsewhere."""
     dataset = build(cfg)
     return dataset.files() if isinstance(dataset, ImageFolder) else 0
 
 
 def account(cfg: DictConfig) -> tuple[list[str], list[str]]:
-    """What the user should know of the data before training: lines on what was read as what, and warnings."""
+    """What the user should know about the data before training: lines on what was read as what, and warnings."""
     dataset = build(cfg)
     if not isinstance(dataset, ImageFolder):
         return [], []

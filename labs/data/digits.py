@@ -13,7 +13,7 @@ TEST_SIZE, SPLIT_SEED = 360, 0
 
 
 class Digits:
-    """The data set; it comes without a test set and needs no download."""
+    """The dataset; it comes without a test set and needs no download."""
 
     shape = (1, 8, 8)
     num_classes = 10

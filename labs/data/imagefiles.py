@@ -1,13 +1,13 @@
-"""Which files of a folder are images of which class, for training and test: by names and links, never pixels.
+"""Find the images of a folder, with their classes and parts (training or test), by names and links alone.
 
-A folder holds one folder of images per class, or two such folders under the usual names of a training and a test part. Every
-file is either used or counted with the reason why not. Each image is used once, whatever links lead to it:
+The folder contains one folder of images per class, or two such folders with usual names for training and test images. Every
+file is either used, or counted with the reason why it is not. Each image is used once, whatever links lead to it:
 
 - a link to a file or folder elsewhere stands for its target;
-- a link to what is used anyway, or to a folder above, is skipped, so that no image appears twice or in a wrong class;
-- two links to one target elsewhere, from two classes or both parts, contradict each other and are refused.
+- a link to an image that is used anyway, or to a folder above, is skipped, so that no image appears twice or in a wrong class;
+- two links to one target elsewhere, from two classes or from both parts, contradict each other and are refused.
 
-What systems leave behind (hidden folders, __MACOSX, Thumbs.db, …) is neither a class nor counted.
+Files and folders left behind by systems (hidden folders, __MACOSX, Thumbs.db, …) are ignored.
 """
 
 import os
@@ -26,16 +26,16 @@ Sample = tuple[str, int]
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """What a folder holds.
+    """The content of an image folder.
 
     Attributes:
-        classes: their names, sorted.
-        training: path and label of each image, in an order that depends on names alone.
-        test: the same, or None if there is no folder of test images and a share is held out.
-        parts: the names of the folders of training and of test images, if there are such.
-        skipped: number of skipped files, by reason.
+        classes: the names of the classes, sorted.
+        training: path and label of each training image, in an order that depends on names alone.
+        test: the same for the test images, or None if there is no folder of test images and a share is held out.
+        parts: the names of the folders of training and test images, if there are such folders.
+        skipped: the number of skipped files, by reason.
         unread: folders beside those of the two parts.
-        nested: classes that hold folders of the same names, and these names: parts of a data set look like that too.
+        nested: classes that contain folders with the same names as others, and these names: parts of a dataset look alike.
     """
 
     classes: list[str]
@@ -51,10 +51,10 @@ def find(root: Path) -> ImageFiles:
     """Search a folder of images.
 
     Raises:
-        UserError: the folder that cannot be read, or that does not say which images are of which class and part.
+        UserError: if a folder cannot be read, or leaves it open which images belong to which class and part.
     """
     if not root.is_dir():
-        raise UserError(f"dataset.folder={root}: no such folder; it must hold one folder of images a class")
+        raise UserError(f"dataset.folder={root}: no such folder; it must hold one folder of images per class")
     train, test = part_folders(root)
     parts = [part for part in (train, test) if part is not None] or [root]
     if len({os.path.realpath(part) for part in parts}) < len(parts):
@@ -82,7 +82,7 @@ def find(root: Path) -> ImageFiles:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where something was found: of which part and class, and whether a link led there."""
+    """Where a file or folder was found, its part and class, and whether a link led there."""
 
     path: str
     owner: tuple[Path, str]
@@ -91,7 +91,7 @@ class _Place:
 
 @dataclass
 class _Search:
-    """What has been found so far. `roots` are the real paths of the folder and of its parts."""
+    """The state of a search. `roots` are the real paths of the folder and of its parts."""
 
     roots: list[str]
     found: dict[str, _Place] = field(default_factory=dict)  # images by real path
@@ -102,7 +102,7 @@ class _Search:
     suffixes: set[str] = field(default_factory=readable_suffixes)
 
     def look_into(self, part: Path) -> None:
-        """Find the classes of a part and the images in them; links wait until everything here is known."""
+        """Find the classes of a part and their images; links are followed once all other files are known."""
         self.classes[part] = set()
         found = entries(part)
         for entry in filter(is_folder, found):
@@ -116,7 +116,7 @@ class _Search:
         self.count([entry for entry in found if not is_folder(entry)])
 
     def follow_links(self) -> None:
-        """Use the targets of links, if they lie neither here nor above."""
+        """Use the targets of links, unless they lie inside the folder or above it."""
         while self.links:
             path, owner, is_class = self.links.popleft()
             try:

@@ -2,7 +2,7 @@
 
 Folders of training and test images inside it are the two parts; otherwise a fixed, stratified share
 (`dataset.test_fraction`) is held out as the test set. Images are resized to `dataset.resize` on the shorter side and cropped to
-the centre square; of several frames the first is used. `labs/data/imagefiles.py` says which files are images of which class.
+the centre square; of animated images the first frame is used. `labs/data/imagefiles.py` finds the files and their classes.
 """
 
 import os
@@ -26,7 +26,7 @@ from labs.errors import UserError
 from labs.files import user_path
 
 SPLIT_SEED = 0
-SHOWN = 5  # reasons for skipped files, and classes that are too rare; the rest is counted
+SHOWN = 5  # names in a list of a message; the others are counted
 
 
 class ImageFolder:
@@ -42,7 +42,7 @@ class ImageFolder:
 
     @cached_property
     def found(self) -> ImageFiles:
-        """Which files are images, and of which class."""
+        """The image files, with their classes."""
         return imagefiles.find(self.root)
 
     @property
@@ -105,7 +105,7 @@ class ImageFolder:
         return Images(images, _labels(samples), files.classes)
 
     def account(self) -> tuple[str, list[str]]:
-        """One line on what is read as what and how many files are skipped and why; and one line per warning."""
+        """One line on what is read as what, how many files are skipped and why, and one line per warning."""
         files, root = self.found, self.root
         training, test = self.parts()
         if files.parts:
@@ -153,7 +153,7 @@ def _skipped(reasons: dict[str, int]) -> str:
 
 
 def _some(names: list[str]) -> str:
-    """The first few of them, and how many more there are."""
+    """The first few names, and how many more there are."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
 

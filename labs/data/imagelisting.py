@@ -1,4 +1,4 @@
-"""The content of a folder of images, by name: possible images, and what other programs and systems left there."""
+"""List the content of an image folder: possible images, and files that other programs and systems have left behind."""
 
 import os
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from labs.errors import UserError
 
-# Image types that are read, of one frame or the first of several; Pillow may lack the library for some.
+# Image types that are read (the first frame of several); Pillow may lack the library for some.
 SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".bmp", ".dib", ".webp", ".avif", ".tif", ".tiff", ".ppm",
     ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".tga", ".qoi",
@@ -24,18 +24,18 @@ TEMPORARY = re.compile(
 
 
 def entries(folder: Path | str) -> list[os.DirEntry[str]]:
-    """The entries of a folder by name, without hidden folders and what systems leave behind.
+    """The entries of a folder by name, without hidden folders and files that systems leave behind.
 
-    Hidden files with a suffix, as images have, stay: they are counted, see `is_leftover`.
+    Hidden files with a suffix are included, so that they are counted, see `is_leftover`.
 
     Raises:
-        UserError: if it cannot be read.
+        UserError: if the folder cannot be read.
     """
     return sorted(_scan(folder), key=_by_name)
 
 
 def folders(folder: Path | str, *, all_links: bool = False) -> list[os.DirEntry[str]]:
-    """The folders in it by name, each once unless `all_links`: no link to another of them, or to a folder above."""
+    """The folders in a folder, by name. Without `all_links` each is listed once, and links to folders above are left out."""
     every = sorted(filter(is_folder, _scan(folder)), key=_by_name)
     if all_links or not any(entry.is_symlink() for entry in every):
         return every

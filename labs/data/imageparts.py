@@ -1,6 +1,7 @@
-"""Which folders in a folder of images are parts of the data set (training, test) and which are classes, by names alone.
+"""Tell the parts of a dataset (training, test) from its classes, by the names of folders alone.
 
-train/ and test/, under any of their usual names, are the parts. What only looks like one is refused, never taken for a class.
+Folders with a usual name for training or test images are parts. A folder that only looks like a part is refused, and never
+taken for a class.
 """
 
 import os
@@ -15,7 +16,7 @@ PARTS = {
     "train": "train", "training": "train", "test": "test", "testing": "test",
     "val": "val", "valid": "val", "validation": "val",
 }  # fmt: skip
-# Names that a part or a class may have: what such folders hold decides.
+# Names that a part or a class may have; the content of such folders decides.
 SHORT = {"tr": "train", "trn": "train", "te": "test", "tst": "test", "dev": "val", "eval": "test", "evaluation": "test",
          "holdout": "test", "heldout": "test"}  # fmt: skip
 NUMBERED = {"fold", "kfold", "cv", "split", "part", "partition", "subset", "half", "portion", "batch", "chunk", "shard"}
@@ -23,10 +24,10 @@ MANY_SHOWN = 3  # names in a message
 
 
 def part_folders(root: Path) -> tuple[Path | None, Path | None]:
-    """The folders of training and test images; both None if `root` holds one folder per class.
+    """The folders of training and test images; both None if `root` has one folder per class.
 
     Raises:
-        UserError: if one is there without the other, twice, or under a name that only looks like one.
+        UserError: if one is missing, if one is there twice, or if a folder only looks like one of them.
     """
     names = [entry.name for entry in folders(root, all_links=True)]
     named: dict[str, list[str]] = {}
@@ -51,23 +52,23 @@ def part_folders(root: Path) -> tuple[Path | None, Path | None]:
     if found:
         part, folder = next((part, found[part]) for part in ("train", "test", "val") if part in found)
         absent = {"train": "test/", "test": "train/", "val": "train/"}[part]
-        instead = f"name it alone, dataset.folder={folder}" if part == "train" else "one folder of images a class"
+        instead = f"name it alone, dataset.folder={folder}" if part == "train" else "one folder of images per class"
         raise UserError(
             f"{root}: holds {folder.name}/ without {absent}; give both, or {instead}, of which "
             "dataset.test_fraction holds out the test images"
         )
-    _refuse_a_data_set_below(root)
+    _refuse_dataset_below(root)
     _refuse_what_looks_like_parts(root, names)
     return None, None
 
 
 def nested_alike(folder: Path) -> dict[str, list[str]]:
-    """The folders in this one that are divided like others: into folders of images, most of which have the same names.
+    """The folders in this one that contain folders of images, most of them with the same names as in other folders.
 
-    They may be parts of a data set, with the same classes in each, or classes with, say, one folder per camera in each.
+    They may be parts of a dataset, with the same classes in each, or classes with, say, one folder per camera in each.
 
     Returns:
-        The names that each shares with others, or with the folders beside it.
+        For each such folder, the names that it has in common with others or with the folders beside it.
     """
     outer = {normal(entry.name): entry.path for entry in folders(folder)}
     inner = {name: {normal(entry.name): entry.path for entry in folders(path)} for name, path in outer.items()}
@@ -81,7 +82,7 @@ def nested_alike(folder: Path) -> dict[str, list[str]]:
 
 
 def refuse_parts_alike(folder: Path) -> dict[str, list[str]]:
-    """`nested_alike`, which are classes unless a name says more.
+    """The folders of `nested_alike`, which are taken for classes.
 
     Raises:
         UserError: if one of them has a name that parts have, such as tr, eval or fold1.
@@ -90,7 +91,7 @@ def refuse_parts_alike(folder: Path) -> dict[str, list[str]]:
     for name, shared in alike.items():
         if _may_be_part(name):
             raise UserError(
-                f"{folder}: {name}/ looks like a part of the data set and not like a class: {_shown(shared)} in it are there "
+                f"{folder}: {name}/ looks like a part of the dataset and not like a class: {_shown(shared)} in it are there "
                 "beside it too; call the folders of the training and the test images train/ and test/, or, if it is a class, "
                 "move the images into it, out of the folders within"
             )
@@ -111,8 +112,8 @@ def refuse_parts_within(folder: str) -> None:
         )
 
 
-def _refuse_a_data_set_below(root: Path) -> None:
-    """Raise UserError if the only folder with images in it holds the parts or the classes, and name it."""
+def _refuse_dataset_below(root: Path) -> None:
+    """Raise UserError, with the folder to use, if parts or classes are in the only folder that contains images."""
     alone, folder, met = True, root, set[str]()
     while len(inner := [entry for entry in folders(folder) if holds_images(entry.path)]) == 1:
         if (real := os.path.realpath(folder)) in met:  # links lead in a circle
@@ -123,7 +124,7 @@ def _refuse_a_data_set_below(root: Path) -> None:
         return
     below = f"{os.path.relpath(folder, root)}/"
     if {"train", "test"} <= {PARTS.get(entry.name.casefold()) for entry in inner}:
-        raise UserError(f"{root}: the images are in {below}, with the parts of the data set; name it: dataset.folder={folder}")
+        raise UserError(f"{root}: the images are in {below}, with the parts of the dataset; name it: dataset.folder={folder}")
     if alone and len(inner) > 1:
         raise UserError(
             f"{root}: holds one class folder only ({below[:-1]}); classification needs two or more; if the folders in it are "
@@ -132,12 +133,12 @@ def _refuse_a_data_set_below(root: Path) -> None:
 
 
 def _refuse_what_looks_like_parts(root: Path, names: list[str]) -> None:
-    """Raise UserError for folders such as training_set/ and test_set/, or one of them that holds folders of images."""
+    """Raise UserError for folders such as training_set/ and test_set/, or for one of them that contains folders of images."""
     alike = {name: part for name in names if (part := _looks_like(name))}
     for name, part in alike.items():
         if len(set(alike.values())) > 1 or folders(root / name, all_links=True):
             raise UserError(
-                f"{root}: {name}/ looks like a part of the data set ({part}) and not like a class; call the folders of the "
+                f"{root}: {name}/ looks like a part of the dataset ({part}) and not like a class; call the folders of the "
                 "training and the test images train/ and test/, or rename the class"
             )
 
@@ -148,13 +149,13 @@ def _looks_like(name: str) -> str | None:
 
 
 def _may_be_part(name: str) -> bool:
-    """Whether this name says nothing else, like tr, eval_set, hold-out, fold1 and splitB."""
+    """Whether this is a name for a part and nothing else, like tr, eval_set, hold-out, fold1 and splitB."""
     word = "".join(word for word in _words(name) if len(word) > 1)
     return word in SHORT or word in NUMBERED
 
 
 def _words(name: str) -> list[str]:
-    """Its words in lower case, without endings such as set and images."""
+    """The words of a name in lower case, without endings such as set and images."""
     words = re.findall(r"[A-Z]*[a-z]+|[A-Z]+", name)
     return [re.sub(r"(set|data|dataset|images|imgs)$", "", word.casefold()) for word in words]
 

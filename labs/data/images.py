@@ -12,12 +12,12 @@ from labs.errors import UserError
 
 @dataclass(frozen=True)
 class Images:
-    """A data set, or a part of one, in memory.
+    """The images of a dataset, or of a part of it, in memory.
 
     Attributes:
         images: uint8, shape (N, C, H, W).
         labels: int64, shape (N,), from 0 to len(classes) - 1.
-        classes: their names.
+        classes: the names of the classes.
     """
 
     images: Tensor
@@ -28,7 +28,7 @@ class Images:
         return len(self.labels)
 
     def fingerprint(self) -> int:
-        """CRC-32 of images and labels, in this order: the same for the same data set, on any machine."""
+        """CRC-32 of images and labels, in this order: the same for the same dataset, on any machine."""
         return zlib.crc32(self.labels.cpu().numpy().data, zlib.crc32(self.images.cpu().contiguous().numpy().data))
 
     def part(self, indices: Tensor) -> "Images":
@@ -64,15 +64,15 @@ def stratified_split(labels: Tensor, size: int, seed: int) -> tuple[Tensor, Tens
 
 
 def split_validation(everything: Images, val_size: int | float, seed: int) -> tuple[Images, Images]:
-    """Split a data set's training images into the training and the validation part.
+    """Split a dataset's training images into the training and the validation part.
 
     Args:
         val_size: number of validation images, or their fraction if below 1.
         seed: `dataset.split_seed`.
 
     Raises:
-        UserError: if a class would be left without a training image, or there are fewer validation images than classes
-            (as many may still hold none of a rare class).
+        UserError: if a class would be left without a training image, or if there would be fewer validation images than
+            classes. (A rare class may still have no validation image.)
     """
     size = validation_size(len(everything), val_size)
     low, high = len(everything.classes), len(everything) - 2

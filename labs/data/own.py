@@ -1,4 +1,4 @@
-"""A data set of the user's own: `dataset=any/target dataset._target_=my_package.MyData +dataset.arguments.size=32`.
+"""A dataset of the user's own: `dataset=any/target dataset._target_=my_package.MyData +dataset.arguments.size=32`.
 
 Any object with these will do:
 
@@ -20,14 +20,14 @@ from labs.data.images import Images
 from labs.errors import UserError, one_line
 
 
-class OwnDataSet:
+class OwnDataset:
     """The user's object; whatever it returns is checked.
 
     Args:
         cfg: the `dataset` node, with `_target_` and `arguments`.
 
     Raises:
-        UserError: if the object cannot be made, or lacks what a data set has.
+        UserError: if the object cannot be built, or lacks an attribute or method of a dataset.
     """
 
     def __init__(self, cfg: DictConfig) -> None:
@@ -37,7 +37,7 @@ class OwnDataSet:
         targets.check_arguments("dataset.arguments", {"_target_": cfg._target_, **arguments})
         self._object = self._call("cannot be made", make, **arguments)
         if lacking := [name for name in ("shape", "num_classes", "load") if not hasattr(self._object, name)]:
-            raise UserError(f"{self.target}: has no {lacking[0]}; a data set has shape, num_classes and load(train)")
+            raise UserError(f"{self.target}: has no {lacking[0]}; a dataset has shape, num_classes and load(train)")
         shape, classes = self._object.shape, self._object.num_classes
         numbers = [n for n in shape if isinstance(n, Integral) and int(n) > 0] if isinstance(shape, tuple | list) else []
         if not len(numbers) == len(shape) == 3:
@@ -48,7 +48,7 @@ class OwnDataSet:
 
     @property
     def num_images(self) -> tuple[int, int]:
-        """How many images the two parts have; both are read."""
+        """The numbers of training and test images; both parts are read to count them."""
         return len(self.load(train=True)), len(self.load(train=False))
 
     def prepare(self) -> None:

@@ -1,8 +1,8 @@
-"""The published data sets: the MD5 of their files, and how these are found, unpacked, downloaded and read.
+"""The published datasets: the MD5 of their files, and how these are found, unpacked, downloaded and read.
 
-Images are read only from the bytes whose MD5 was compared: neither from the processed files of old torchvision versions, which
-torchvision would still prefer, nor from what was unpacked from an archive. Of an archive, the MD5 of its content counts where
-it is published, so that a repacked archive is as good.
+Images are read only from bytes whose MD5 was verified, never from the processed files of old torchvision versions, which
+torchvision still prefers. If the MD5 of an archive's content is published, it is the one that is compared, so that a repacked
+archive is as good as the original.
 """
 
 import gzip
@@ -31,17 +31,17 @@ DOWNLOAD_TIMEOUT_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Published:
-    """A data set torchvision downloads.
+    """A dataset torchvision downloads.
 
     Attributes:
         torchvision_class: its class.
-        shape: of an image, (C, H, W).
-        num_classes: how many there are.
-        folder: where its files lie, below `dataset.data_dir`.
-        files: the MD5 of each.
-        archives: the MD5 of each archive that holds them, as they are published.
-        unpacked: most bytes to unpack from an archive.
-        num_images: for training and for the test.
+        shape: (C, H, W) of an image.
+        num_classes: number of classes.
+        folder: folder of its files, below `dataset.data_dir`.
+        files: the MD5 of each file.
+        archives: the MD5 of each archive of these files, as published.
+        unpacked: the most bytes to unpack from an archive.
+        num_images: the numbers of training and test images.
     """
 
     torchvision_class: str
@@ -66,7 +66,7 @@ PUBLISHED = {
         "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
         "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
     }, unpacked=16 + 60_000 * 28 * 28),
-    # Of these only the archives have a published checksum, so they are what is read.
+    # Only the archives have a published checksum, so the images are read from them.
     "fashion_mnist": Published("FashionMNIST", (1, 28, 28), 10, "FashionMNIST/raw", {
         "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
         "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
@@ -91,7 +91,7 @@ PUBLISHED = {
 
 
 class Downloaded:
-    """One of `PUBLISHED`, below `data_dir`."""
+    """One of the datasets in `PUBLISHED`, below `data_dir`."""
 
     def __init__(self, name: str, data_dir: str, *, download: bool) -> None:
         self.name, self.data_dir, self.download = name, data_dir, download
@@ -150,7 +150,7 @@ def _load_mnist(published: Published, root: Path, train: bool) -> Images:
 
 
 def _idx(content: bytes) -> np.ndarray:
-    """The array in a file of MNIST's format: two zeros, the type (8: uint8), the number of axes, their lengths, the numbers."""
+    """The array in a file of MNIST's format: two zero bytes, the type (8: uint8), the number of axes, their lengths, data."""
     axes = content[3]
     shape = np.frombuffer(content, ">u4", axes, offset=4)
     return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape).copy()  # torch needs writable memory
@@ -167,16 +167,16 @@ def _load_cifar(published: Published, root: Path, train: bool) -> Images:
 
 
 def _unpickled(published: Published, root: Path, file: str) -> dict[str, Any]:
-    """The content of one of CIFAR's files: only what has the published MD5 is ever unpickled."""
+    """The content of one of CIFAR's files. Only files with the published MD5 are ever unpickled."""
     content: dict[str, Any] = pickle.loads(_verified(published, root, file), encoding="latin1")
     return content
 
 
 def _verified(published: Published, root: Path, file: str) -> bytes:
-    """The content of a file whose MD5 has been compared, unpacked if it is an archive.
+    """The content of a file with the published MD5, unpacked if it is an archive.
 
     Raises:
-        UserError: if it cannot be read, or its MD5 differs.
+        UserError: if it cannot be read, or if its MD5 differs.
     """
     path, expected = root / published.folder / file, published.files[file]
     content = _content(path, f"it must be a file of MD5 {expected}")
@@ -214,7 +214,7 @@ def _absent(published: Published, root: Path) -> list[str]:
 
 
 def _archives(name: str, published: Published, root: Path) -> dict[str, dict[str, bytes]]:
-    """The missing files that lie in archives in the data set's folder, the one above it or `data_dir`, by archive."""
+    """The missing files found in archives in the dataset's folder, in the folder above or in `data_dir`, by archive."""
     missing, folder, found = _absent(published, root), root / published.folder, dict[str, dict[str, bytes]]()
     gzips = {file: md5 for file, md5 in published.files.items() if file.endswith(".gz")}
     others = {md5 for other in PUBLISHED.values() if other is not published for md5 in (other.archives | other.files).values()}
@@ -235,7 +235,7 @@ def _archives(name: str, published: Published, root: Path) -> dict[str, dict[str
 
 
 def _held(path: Path, published: Published, missing: list[str]) -> dict[str, bytes]:
-    """The missing files that an archive holds, with the published MD5; none if it unpacks to more than the published one."""
+    """The missing files in an archive that have the published MD5; none if it unpacks to more bytes than the published one."""
     try:
         if path.name in missing:
             contents = {path.name: path.read_bytes()}  # read as it is
@@ -251,7 +251,7 @@ def _held(path: Path, published: Published, missing: list[str]) -> dict[str, byt
 
 
 def _members(content: bytes, wanted: list[str]) -> dict[str, bytes]:
-    """The files of these names in a tar, in any folder. Links and sparse files are skipped."""
+    """The files with these names in a tar archive, in any folder. Links and sparse files are skipped."""
     with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
         members = {PurePosixPath(member.name).name: member for member in archive if member.isreg() and not member.issparse()}
         files = {name: archive.extractfile(members[name]) for name in wanted if name in members}
@@ -259,7 +259,7 @@ def _members(content: bytes, wanted: list[str]) -> dict[str, bytes]:
 
 
 def _fetch(name: str, published: Published, root: Path, archives: dict[str, dict[str, bytes]], *, download: bool) -> None:
-    """Write what archives hold into the data set's folder, and download the whole data set if a file is still missing."""
+    """Write what archives hold into the dataset's folder, and download the whole dataset if a file is still missing."""
     step, folder = "unpacking" if archives else "download", root / published.folder
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -280,7 +280,7 @@ def _fetch(name: str, published: Published, root: Path, archives: dict[str, dict
 
 
 def _download(name: str, published: Published, root: Path) -> None:
-    """Fetch the whole data set into a folder of its own, then move it into place; nothing partial is left behind."""
+    """Download the whole dataset into a temporary folder, then move it into place, so that nothing partial is left behind."""
     from torchvision import datasets
 
     folder, before = root / published.folder, socket.getdefaulttimeout()

@@ -54,7 +54,7 @@ def refuse_shared_runs(jobs: list[Job]) -> None:
             other = first.setdefault((job.cell.directory, seed), job)
             if other is not job and other.cell.values != job.cell.values:
                 raise UserError(
-                    f"jobs {other.name!r} and {job.name!r} would be one run, {shown(job.cell.run(seed))}; "
+                    f"jobs {other.name!r} and {job.name!r} would be one run, {shown(job.cell.run_directory(seed))}; "
                     + how_to_part([one for one in jobs if one.cell.directory == job.cell.directory])
                 )
 

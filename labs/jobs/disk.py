@@ -1,6 +1,6 @@
-"""Disk space of a job's checkpoints and JSON lines, measured by writing checkpoints and counting bytes.
+"""An estimate of the disk space that a job's checkpoints and JSON lines take, from the size of checkpoints written to memory.
 
-TensorBoard's and W&B's files are not counted: their size is theirs to decide.
+The files of TensorBoard and W&B are not counted, since their size is not known beforehand.
 """
 
 import io
@@ -21,12 +21,12 @@ from labs.training import checkpoint
 from labs.training.saving import epochs_between
 
 LINE, NUMBER = 250, 22  # bytes per line of metrics.jsonl and per number in layers.jsonl
-REST = 2000  # bytes of all else in last.pt
+REST = 2000  # bytes of everything else in last.pt
 
 
 @dataclass(frozen=True)
 class Disk:
-    """Bytes that a run keeps, and its peak while it trains."""
+    """Bytes that a run takes: `kept` once it has finished, `most` at its peak while it trains."""
 
     kept: int
     most: int
@@ -52,7 +52,7 @@ def of_jobs(jobs: list[Job], *, in_sweep: bool) -> list[Disk]:
 
 
 def told(needs: list[Disk], workers: int, directory: Path) -> str:
-    """A line on the space they need here with this many workers, and a second one if it does not fit."""
+    """One line on the space that the jobs need here with this many workers, and a warning if it is not free."""
     kept = sum(need.kept for need in needs)
     most = kept + sum(sorted((need.most - need.kept for need in needs), reverse=True)[:workers])
     line = f"disk: at most {shown(kept)}, and {shown(most)} while they run, without files of TensorBoard and W&B"
@@ -69,29 +69,29 @@ def of_run(cfg: DictConfig, *, in_sweep: bool) -> Disk:
     replica = Replicas([build_model(cfg, cfg.seed)], [cfg.seed])
     weights = replica.state_of(0)
     best = written({"model": weights})
-    over = written({"model": weights, "best_model": replica.state_of(0)}) + REST
+    finished = written({"model": weights, "best_model": replica.state_of(0)}) + REST
     if cfg.trainer.epochs == 0:  # saves no weights
         return Disk(lines_of(cfg, replica), lines_of(cfg, replica))
     every = epochs_between(cfg.trainer.save_every, in_sweep=in_sweep)
-    kept = best + over + lines_of(cfg, replica) + (best * (cfg.trainer.epochs // every) if every else 0)
-    going_on = written({"model": weights, "best_model": replica.state_of(0), "optimizer": optimizer_state(cfg, replica)})
-    going_on += REST
-    return Disk(kept, kept - over + 3 * going_on)  # last.pt, previous.pt, and the next one half written
+    kept = best + finished + lines_of(cfg, replica) + (best * (cfg.trainer.epochs // every) if every else 0)
+    training = written({"model": weights, "best_model": replica.state_of(0), "optimizer": optimizer_state(cfg, replica)})
+    training += REST
+    return Disk(kept, kept - finished + 3 * training)  # last.pt, previous.pt, and the next one half written
 
 
 def lines_of(cfg: DictConfig, replica: Replicas) -> int:
-    """Bytes of metrics.jsonl and layers.jsonl, with a record of the initial weights."""
+    """Bytes of metrics.jsonl and layers.jsonl, including the record of the initial weights."""
     numbers = (cfg.trainer.diagnostics != "off") * len(QUANTITIES) * len(replica.layers)
     return cfg.trainer.epochs * LINE + (cfg.trainer.epochs + 1) * numbers * NUMBER
 
 
 def optimizer_state(cfg: DictConfig, replica: Replicas) -> object:
-    """The optimizer's state after a step; if it cannot take one on this machine, as much as Adam's."""
+    """The optimizer's state after one step, or something of the size of Adam's if it cannot take a step on this machine."""
     try:
         optimizer = optimizers.build(cfg.optimizer, replica.parameters_of(0, flat=optimizers.elementwise(cfg.optimizer)))
         optimizer.step()
         return optimizer.state_dict()
-    except Exception:  # such as one for GPUs
+    except Exception:  # such as an optimizer for GPUs
         return [torch.zeros_like(replica.weights), torch.zeros_like(replica.weights)]
 
 

@@ -106,9 +106,10 @@ Composed = tuple[dict[str, Any], str, str]  # a job's configuration in plain Pyt
 
 @dataclass
 class _Model:
-    """A job that Hydra composed, whose configuration takes on the values of others, one after another.
+    """A job composed by Hydra, reused for other jobs that differ from it in plain values only.
 
-    `cfg` has the values of `lines`, and goes to `directory`. Its keys are checked; the others' are the same.
+    `cfg` has the values of `lines`, and goes to `directory`. Its keys have been checked, and those of the other jobs are the
+    same.
     """
 
     lines: Sequence[str]
@@ -142,7 +143,7 @@ class _Model:
 
 
 def by_hydra(master: DictConfig, lines: list[str], number: int) -> tuple[Composed, _Model | None]:
-    """What Hydra composes for a job and where it goes, and a model for others if that depends only on the values.
+    """What Hydra composes for a job and where it goes, and a model for other jobs if both depend on plain values only.
 
     Raises:
         UserError: if a key or a value is not allowed.

@@ -39,25 +39,25 @@ def run(cfg: DictConfig) -> float:
     Raises:
         Interrupted: on a signal, once all that is needed to resume is written.
     """
-    logging.raiseExceptions = False  # a log line lost to a full disk is not worth a traceback
+    logging.raiseExceptions = False  # no traceback for a log line that a full disk does not take
     terminal.keep()  # a worker has its own streams
     hydra = HydraConfig.get()
     cell = cells.Cell.of(cfg, Path(hydra.runtime.output_dir))
     in_sweep = hydra.mode == RunMode.MULTIRUN
     if not in_sweep:
-        terminal.output_is_optional()  # the trained run is what counts: its directory has all that is shown
+        terminal.output_is_optional()  # all that is shown is also in the run's directory
     seeds = cells.seeds(cfg)
     training = False
     try:
         with signals.taken_over(), ExitStack() as locks:
             if signals.pending():  # a worker of a sweep that is being stopped
                 raise Interrupted(signal.SIGTERM)
-            found_there = [rundir.look(cell.run(seed), seed, cell.hash) for seed in seeds]
+            found_there = [rundir.look(cell.run_directory(seed), seed, cell.hash) for seed in seeds]
             if refusals := [found.refusal for found in found_there if found.refusal]:
                 raise UserError(refusals[0])
             todo = []
             for seed, found in zip(seeds, found_there, strict=True):
-                directory = cell.run(seed)
+                directory = cell.run_directory(seed)
                 if not found.finished:
                     locks.enter_context(rundir.lock(directory))
                     found = rundir.look(directory, seed, cell.hash)  # perhaps finished while this process waited for the lock
@@ -81,7 +81,7 @@ def run(cfg: DictConfig) -> float:
         if in_sweep:
             raise
         command = rerun.command(hydra, rerun.typed(hydra.overrides.task), cell)
-        raise Interrupted(interrupted.number, f"interrupted; go on with: {command}") from None
+        raise Interrupted(interrupted.number, f"interrupted; resume with: {command}") from None
     except Exception as raised:
         error = unwritable(cell.directory, raised) or raised
         if not in_sweep:
@@ -96,12 +96,12 @@ def run(cfg: DictConfig) -> float:
 
 @contextmanager
 def failures_recorded(cell: Cell, seeds: list[int]) -> Iterator[None]:
-    """Record what ends training in the result.json of each seed that has none, and raise it."""
+    """Record an exception that ends training in the result.json of each seed without a result, and raise it again."""
     try:
         yield
     except KeyboardInterrupt as interrupted:
         for seed in unfinished(cell, seeds):
-            message = f"{interrupted} after epoch {epochs_run(cell.run(seed))} of {cell.cfg.trainer.epochs}".strip()
+            message = f"{interrupted} after epoch {epochs_run(cell.run_directory(seed))} of {cell.cfg.trainer.epochs}".strip()
             log.info("seed %d: interrupted %s", seed, message)
             with suppress(OSError):
                 write_failure(cell, seed, "interrupted", {"type": "Interrupted", "message": message, "traceback": ""})
@@ -117,7 +117,7 @@ def failures_recorded(cell: Cell, seeds: list[int]) -> Iterator[None]:
 
 
 def unwritable(cell: Path, error: Exception) -> UserError | None:
-    """What to raise if the disk refuses; None for any other error."""
+    """The UserError to raise if the disk refuses a write; None for any other error."""
     if (refused := disk_refuses(error)) is None:
         return None
     return UserError(f"{culprit(refused) or cell}: {refusal(refused)}; the epochs so far are kept, mend that and start again")
@@ -125,7 +125,7 @@ def unwritable(cell: Path, error: Exception) -> UserError | None:
 
 def unfinished(cell: Cell, seeds: list[int]) -> list[int]:
     """The seeds that have no result yet."""
-    return [seed for seed in seeds if not results.finished(cell.run(seed), seed, cell.hash)]
+    return [seed for seed in seeds if not results.finished(cell.run_directory(seed), seed, cell.hash)]
 
 
 def tell_finished(directory: Path, seed: int, found: rundir.Found) -> None:
@@ -148,10 +148,10 @@ def epochs_run(directory: Path) -> int:
 
 def prepare(cell: Cell, seed: int) -> None:
     """Note what is about to run, and clear the result of an earlier attempt; an invalid one is set aside."""
-    directory = cell.run(seed)
+    directory = cell.run_directory(seed)
     path = directory / "result.json"
     if flaw := results.read(directory, seed, cell.hash)[1]:
-        log.warning("%s: %s; it is set aside as result.json.unusable, and the run goes on without it", path, flaw)
+        log.warning("%s: %s; it is set aside as result.json.unusable, and the run continues without it", path, flaw)
         path.replace(directory / "result.json.unusable")
     path.unlink(missing_ok=True)
     for part in directory.rglob(".*.part"):  # of a process killed while it wrote
@@ -176,11 +176,11 @@ def prepare(cell: Cell, seed: int) -> None:
 
 def write_failure(cell: Cell, seed: int, status: str, error: dict[str, str]) -> None:
     """Write result.json for a run that has no result: `failed` or `interrupted`, with type, message and traceback."""
-    results.write(cell.run(seed), {"status": status, "seed": seed, "hash": cell.hash, "error": error})
+    results.write(cell.run_directory(seed), {"status": status, "seed": seed, "hash": cell.hash, "error": error})
 
 
 def objective(cell: Cell, seeds: list[int]) -> float:
     """Mean of the runs' best validation accuracies, percent; NaN if one has none or diverged."""
-    found = [results.read(cell.run(seed), seed, cell.hash)[0] for seed in seeds]
+    found = [results.read(cell.run_directory(seed), seed, cell.hash)[0] for seed in seeds]
     accuracies = [float(result["val_acc"]) if result and result["status"] == "done" else math.nan for result in found]
     return sum(accuracies) / len(accuracies)

@@ -1,4 +1,4 @@
-"""The jobs of a multirun, known before the first one starts, and what each has on disk.
+"""The jobs of a multirun, which are known before the first one starts, and what each has on disk.
 
 A job is one configuration with its seeds; jobs that differ only in their seeds share a cell. Nothing here imports torch.
 """
@@ -33,7 +33,8 @@ class Job:
 
     def found(self) -> list[tuple[Path, Found]]:
         """The directory of each seed, and what it holds."""
-        return [(self.cell.run(seed), look(self.cell.run(seed), seed, self.cell.hash)) for seed in self.seeds]
+        runs = [(self.cell.run_directory(seed), seed) for seed in self.seeds]
+        return [(run, look(run, seed, self.cell.hash)) for run, seed in runs]
 
     def refusals(self) -> list[str]:
         """Why the job will train nothing, one line per blocked seed."""

@@ -18,7 +18,7 @@ from labs.errors import UserError, one_line
 from labs.jobs.plan import Job
 from labs.models import custom
 from labs.models.build import build_model
-from labs.replicas import build as compiled_code
+from labs.replicas import compile as compiled_code
 from labs.replicas.replicas import Replicas, not_here, reason_against
 from labs.replicas.updates import update_of
 from labs.training.loop import steps_per_epoch
@@ -29,7 +29,7 @@ PROBE_SECONDS = 0.3
 
 
 def check_data(configs: list[DictConfig]) -> None:
-    """Download and verify each data set once, and split it.
+    """Download and verify each dataset once, and split it.
 
     Raises:
         UserError: the first problem found.
@@ -114,7 +114,7 @@ def try_network(cfg: DictConfig, network: nn.Module, task: custom.Task, device: 
 
 
 def task_of(cfg: DictConfig) -> custom.Task:
-    """What the job asks of its network, with all batch sizes, the last ones included."""
+    """What the job requires of its network: the image shape, the classes, and every batch size that occurs."""
     shape, classes = datasets.image_shape(cfg.dataset), datasets.num_classes(cfg.dataset)
     count, tested = datasets.num_images(cfg.dataset)
     held_out = min(max(validation_size(count, cfg.dataset.val_size), 1), count - 1)  # others are refused with the data

@@ -4,6 +4,7 @@ import atexit
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from labs.cells import configured_depth
 from labs.errors import one_line
 from labs.files import parse_json
 from labs.jobs.plan import Job
@@ -33,7 +35,7 @@ class SweepProgress:
         self.console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
         self.live = Live(console=self.console, auto_refresh=False, transient=True) if self.console.is_terminal else None
         self.started = time.monotonic()
-        self._over = threading.Event()
+        self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True)
 
     def start(self) -> None:
@@ -43,14 +45,14 @@ class SweepProgress:
         self._thread.start()
 
     def stop(self) -> None:
-        self._over.set()
+        self._stopped.set()
         self._thread.join()
         self.report_ended()
         if self.live is not None:
             self.live.stop()
 
     def _follow(self) -> None:
-        while not self._over.wait(POLL_SECONDS):
+        while not self._stopped.wait(POLL_SECONDS):
             self.report_ended()
             if self.live is not None:
                 self.live.update(Text(one_line(self.line()), overflow="ellipsis", no_wrap=True), refresh=True)
@@ -64,7 +66,7 @@ class SweepProgress:
             results = job.results()
             accuracies = [r["test_acc"] for r in results if r.get("test_acc") is not None]
             numbers = f"test accuracy {np.mean(accuracies):6.2f} %" if accuracies else ""
-            seconds = sum(r.get("seconds", 0.0) for r in results)  # each has its replica's share
+            seconds = sum(r.get("seconds", 0.0) for r in results)  # each counts its own share only
             left = self.seconds_left()
             tail = f"  {clock(left)} left" if left else ""
             count = f"[{len(self.ended)}/{len(self.jobs)}]"
@@ -121,7 +123,7 @@ class SweepProgress:
 
 
 def _paths(job: Job, name: str) -> list[Path]:
-    return [job.cell.run(seed) / name for seed in job.seeds]
+    return [job.cell.run_directory(seed) / name for seed in job.seeds]
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
@@ -131,7 +133,7 @@ def _stamp(path: Path) -> tuple[int, int] | None:
         return None
 
 
-def seconds_per_epoch(layers: float, measured: list[tuple[float, float]]) -> float:
+def seconds_per_epoch(layers: float, measured: Sequence[tuple[float, float]]) -> float:
     """Predict from (layers, seconds per epoch) pairs: a line through two or more depths, else proportional to layers + 5."""
     x, y = np.array(measured).T
     if len(set(x)) > 1:
@@ -145,14 +147,8 @@ def _epochs(job: Job) -> int:
     return int(job.cell.values["trainer"]["epochs"])
 
 
-def _layers(job: Job) -> float:
-    model = job.cell.values["model"]
-    if isinstance(model.get("widths"), list):
-        return len(model["widths"])
-    if isinstance(model.get("filters"), list):
-        return 2 * (len(model["filters"]) - 1) * model.get("blocks_per_stage", 1) + 1
-    depth = model.get("depth", 1)
-    return depth if isinstance(depth, int) else 1
+def _layers(job: Job) -> int:
+    return configured_depth(job.cell.values["model"])
 
 
 def clock(seconds: float) -> str:

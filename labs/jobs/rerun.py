@@ -37,7 +37,7 @@ def command(hydra: HydraConf | DictConfig, overrides: Sequence[str], cell: Cell)
 
 
 def _lasting(override: str, cfg: DictConfig) -> str:
-    """An override with a value that depends on neither the clock nor the sweep, so that it can be repeated."""
+    """The override with a fixed value in place of references to the clock or the sweep, so that it can be repeated."""
     if not re.search(r"\$\{(now|hydra)\b", override):
         return override
     value = OmegaConf.select(cfg, key_of(override))

@@ -1,6 +1,6 @@
-"""A run's directory as a job finds it: finished, to be trained in, or not to be touched; and the lock on it.
+"""What a job finds in the directory of a run (a finished run, one to train, or one to leave alone), and the lock on it.
 
-The job, its sweep and plan=true all ask here, and so agree. Nothing here imports torch.
+Jobs, sweeps and `plan=true` all decide by this module, and so agree. Nothing here imports torch.
 """
 
 import os

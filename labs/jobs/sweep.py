@@ -102,7 +102,7 @@ def stopped_gently(jobs: list[Job]) -> Iterator[None]:
         for worker in workers:
             if worker.pid is not None and sys.platform != "win32":  # there it kills, and Ctrl-C has reached them already
                 os.kill(worker.pid, signal.SIGTERM)
-        runs = [job.cell.run(seed) for job in jobs for seed in job.seeds]
+        runs = [job.cell.run_directory(seed) for job in jobs for seed in job.seeds]
         ends = time.monotonic() + GRACE_SECONDS
         while workers and any(map(is_locked, runs)) and time.monotonic() < ends:
             time.sleep(0.1)
@@ -132,7 +132,7 @@ def preflight() -> ModuleType:
 
 
 def configurations(jobs: list[Job]) -> list[DictConfig]:
-    """Few configurations that cover every network, with every kind of optimizer, and every way to train."""
+    """A subset of the jobs' configurations with every network, every kind of optimizer, and every way to train."""
     seen: set[str] = set()
     chosen = []
     for values, job in ((job.cell.values, job) for job in jobs):
@@ -195,7 +195,7 @@ def summarize(config: DictConfig, jobs: list[Job], directory: Path) -> int:
 
 
 def jobs_of(jobs: list[Job]) -> str:
-    """How many there are."""
+    """The number of jobs, in words."""
     return f"{len(jobs)} job{'s' * (len(jobs) != 1)}"
 
 

@@ -1,4 +1,4 @@
-"""What a single run shows while it trains: a bar on a terminal, plain lines elsewhere. `train.log` gets every epoch."""
+"""The progress of a single run: a bar on a terminal, plain lines elsewhere. Every epoch is also written to `train.log`."""
 
 import logging
 import time
@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-epochs_log = logging.getLogger("labs.epochs")  # conf/hydra/job_logging: to train.log alone
+epochs_log = logging.getLogger("labs.epochs")  # written to train.log alone, see conf/hydra/job_logging
 
 
 class EpochProgress:
@@ -17,7 +17,7 @@ class EpochProgress:
         epochs: maximum number of epochs.
         steps: steps per epoch.
         log_every: epochs between plain lines where the output is not a terminal.
-        visible: False writes to train.log alone, for the jobs of a sweep.
+        visible: False for the jobs of a sweep, which write to train.log alone.
     """
 
     def __init__(self, epochs: int, steps: int, log_every: int, *, visible: bool, console: Console | None = None) -> None:

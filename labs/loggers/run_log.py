@@ -1,6 +1,6 @@
-"""A run's records: JSON lines, which are authoritative, and their mirrors TensorBoard and W&B.
+"""A run's records: JSON lines, which are authoritative, and loggers that show them in TensorBoard and W&B.
 
-A mirror that cannot start stops the run before its first step; one that fails later is dropped with one warning.
+A logger that cannot start stops the run before its first step; one that fails later is dropped with one warning.
 """
 
 import hashlib
@@ -15,33 +15,33 @@ from omegaconf import DictConfig
 
 from labs.errors import one_line
 from labs.files import finite, json_line, parse_json, write_atomically
-from labs.loggers.mirror import Mirror, RunInfo, starting
+from labs.loggers.logger import Logger, RunInfo, starting
 from run_contract import RECORDS
 
 log = logging.getLogger(__name__)
 
 
 class RunLog:
-    """`metrics.jsonl` and `layers.jsonl` of one run, and the mirrors of `logger=`. Open inside its `with` block.
+    """`metrics.jsonl` and `layers.jsonl` of one run, and the loggers that `logger=` names. Open inside its `with` block.
 
     Args:
         directory: the run's own directory, `…/seed=<s>`.
         logger: the `logger` node of the configuration.
         info: what the run is.
-        after: the epoch after which training resumes. Lines up to it are kept and sent to the mirrors again, which start anew;
+        after: the epoch after which training resumes. Lines up to it are kept and sent to the loggers again, which start anew;
             later ones, of an interrupted attempt, are replaced. 0: all are.
     """
 
     def __init__(self, directory: Path, logger: DictConfig, info: RunInfo, after: int = 0) -> None:
         self.directory, self._logger, self._info, self._after = directory, logger, info, after
         self._files: list[_Lines] = []
-        self._mirrors: dict[str, Mirror] = {}
+        self._loggers: dict[str, Logger] = {}
 
     def __enter__(self) -> Self:
-        """Open the files and start the mirrors.
+        """Open the files and start the loggers.
 
         Raises:
-            UserError: if a mirror does not start.
+            UserError: if a logger does not start.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
         try:
@@ -51,14 +51,14 @@ class RunLog:
                     for line in file.kept.splitlines()]  # fmt: skip
             if self._logger.tensorboard:
                 with starting("TensorBoard"):
-                    from labs.loggers.tensorboard import TensorBoardMirror  # takes a second to import
+                    from labs.loggers.tensorboard import TensorBoardLogger  # takes a second to import
 
-                    self._mirrors["TensorBoard"] = TensorBoardMirror(self.directory, self._info)
+                    self._loggers["TensorBoard"] = TensorBoardLogger(self.directory, self._info)
             if self._logger.get("wandb"):
                 with starting("W&B"):
-                    from labs.loggers.wandb import WandbMirror
+                    from labs.loggers.wandb import WandbLogger
 
-                    self._mirrors["W&B"] = WandbMirror(self.directory, self._info, self._logger)
+                    self._loggers["W&B"] = WandbLogger(self.directory, self._info, self._logger)
             for what, row in sorted(kept, key=lambda pair: pair[1]["epoch"]):
                 self._tell(what, row)
         except BaseException as error:
@@ -84,33 +84,33 @@ class RunLog:
         return [file.digest.hexdigest() for file in self._files]
 
     def sync(self) -> None:
-        """Return when the lines so far are on the disk and survive a power cut."""
+        """Flush the lines so far to the disk, so that they survive a power cut."""
         for file in self._files:
             file.sync()
 
     def end(self, result: dict[str, Any]) -> None:
-        """Tell the mirrors what result.json will hold of a tested run."""
+        """Tell the loggers what result.json will hold of a tested run."""
         self._tell("end", result)
 
     def _tell(self, what: str, row: dict[str, Any]) -> None:
-        for name, mirror in list(self._mirrors.items()):
+        for name, logger in list(self._loggers.items()):
             try:
-                getattr(mirror, what)(finite(row))
-            except Exception as error:  # a mirror must not end the run
+                getattr(logger, what)(finite(row))
+            except Exception as error:  # a logger must not end the run
                 log.warning("%s failed (%s) and is off for the rest of this run", name, one_line(str(error)))
-                del self._mirrors[name]
+                del self._loggers[name]
                 with suppress(Exception):
-                    mirror.close(error)
+                    logger.close(error)
 
     def _close(self, error: BaseException | None) -> None:
         for file in self._files:
             file.close()
-        for name, mirror in self._mirrors.items():
+        for name, logger in self._loggers.items():
             try:
-                mirror.close(error)
+                logger.close(error)
             except Exception as failure:
                 log.warning("%s failed (%s) at the end of this run", name, one_line(str(failure)))
-        self._mirrors = {}
+        self._loggers = {}
 
 
 def lines_up_to(path: Path, epoch: int) -> bytes:
@@ -147,5 +147,5 @@ class _Lines:
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        with suppress(OSError):  # what did not fit on the disk has been reported, and does not fit now
+        with suppress(OSError):  # a full disk has been reported by now
             self._file.close()

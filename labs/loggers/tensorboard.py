@@ -11,7 +11,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
 from torch.utils.tensorboard import SummaryWriter
 
-from labs.loggers.mirror import RunInfo, numbers
+from labs.loggers.logger import RunInfo, numbers
 from run_contract import NOT_IN_HASH
 
 TAGS = {
@@ -23,7 +23,7 @@ HISTOGRAMS = 20  # about as many layer records per run, each a few kB
 
 
 def _without_traceback(args: threading.ExceptHookArgs) -> None:
-    """TensorBoard raises the errors of its own thread again where it is called; there they are one warning."""
+    """Print no traceback for errors in TensorBoard's own thread: it raises them again in the caller, where they are logged."""
     if not type(args.thread).__module__.startswith("tensorboard."):
         _excepthook(args)
 
@@ -31,7 +31,7 @@ def _without_traceback(args: threading.ExceptHookArgs) -> None:
 _excepthook, threading.excepthook = threading.excepthook, _without_traceback
 
 
-class TensorBoardMirror:
+class TensorBoardLogger:
     """Writes `tensorboard/` anew.
 
     The HParams tab shows one row per cell, with the mean over its seeds: runs of one group count as repetitions there.
@@ -97,7 +97,7 @@ def hyperparameters(info: RunInfo) -> dict[str, Any]:
                 flat[f"{prefix}{key}"] = "null" if value is None else value
 
     add("", info.config)
-    # a CNN has no model.depth: under one name all can be compared
+    # one column for all networks: a CNN has no model.depth
     left_out = (*NOT_IN_HASH, "model.depth", "model.residual")
     flat = {name: value for name, value in flat.items() if name not in left_out and name.partition(".")[0] not in left_out}
     return flat | {"depth": info.depth, "residual": "null" if info.residual is None else info.residual}

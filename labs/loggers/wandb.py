@@ -1,7 +1,7 @@
-"""A run in Weights & Biases: the numbers of the JSON lines under the same names.
+"""A run in Weights & Biases, with the numbers of the JSON lines under the same names.
 
-`WANDB_MODE` decides where they go; without it nothing leaves the machine and no account is needed. Everything W&B writes goes
-to the run's own `wandb/`.
+`WANDB_MODE` decides where they go; without it nothing leaves the machine and no account is needed. All files of W&B are written
+to the `wandb/` folder of the run.
 """
 
 import hashlib
@@ -17,13 +17,13 @@ from typing import Any
 import wandb
 from omegaconf import DictConfig
 
-from labs.loggers.mirror import RunInfo, numbers
+from labs.loggers.logger import RunInfo, numbers
 
 SHOWN_LAYERS = 200
 RESULTS = ("status", "test_loss", "test_acc", "best_epoch", "epochs_run")
 
 
-class WandbMirror:
+class WandbLogger:
     """One W&B run, open beside those of other seeds in the same process."""
 
     def __init__(self, directory: Path, info: RunInfo, logger: DictConfig) -> None:
@@ -63,7 +63,7 @@ class WandbMirror:
             self._run.summary["first_to_last_grad_norm_at_init"] = norms[0] / norms[-1]
 
     def end(self, result: dict[str, Any]) -> None:
-        # val_acc and seconds by themselves are the last epoch's: W&B's summary holds the last of what is logged
+        # plain val_acc and seconds are those of the last epoch: W&B's summary keeps the last value that was logged
         known = {name: result[name] for name in RESULTS}
         known |= {"best_val_loss": result["val_loss"], "best_val_acc": result["val_acc"], "total_seconds": result["seconds"]}
         self._run.summary.update({name: value for name, value in known.items() if value is not None})
@@ -83,7 +83,7 @@ class WandbMirror:
             try:
                 self._run.finish(exit_code=0 if error is None else 1)  # 1 shows as failed
             except Exception:
-                with suppress(Exception, SystemExit):  # what W&B writes through has died: the next run gets a new one
+                with suppress(Exception, SystemExit):  # W&B's service process has died: the next run starts a new one
                     wandb.teardown()
                 raise
 
@@ -110,7 +110,7 @@ def start(**arguments: Any) -> wandb.Run:
 def kept_inside(directory: Path) -> Iterator[None]:
     """Have W&B write into `directory` and nowhere else, and offline unless told otherwise.
 
-    W&B reads all of these only from the environment, and its child process inherits them; the user's own values win.
+    W&B reads these settings only from the environment, which its child process inherits; the user's own values win.
     """
     wanted = {
         "WANDB_MODE": "offline",
@@ -128,7 +128,7 @@ def kept_inside(directory: Path) -> Iterator[None]:
 
 
 def run_id(info: RunInfo) -> str:
-    """The same for every attempt at a run, so that a synced one is continued."""
+    """The W&B id of a run: the same for every attempt, so that syncing a later attempt continues the same W&B run."""
     return hashlib.sha256(f"{info.place}/{info.cell}/{info.seed}".encode()).hexdigest()[:16]
 
 

@@ -28,7 +28,7 @@ def build_model(cfg: DictConfig, seed: int) -> nn.Module:
 
 
 def without_skips(model: nn.Module) -> bool:
-    """Whether this is one of our networks and no block has a skip; of the user's own this is unknown."""
+    """Whether this is one of our networks and none of its blocks has a skip. For the user's own networks this is unknown."""
     ours = type(model).__module__.startswith("labs.models.")
     return ours and all(block.shortcut is None for block in model.modules() if isinstance(block, Block))
 

@@ -1,7 +1,7 @@
-"""What the user's own network must have: trainable parameters, and a logit for each class of each image of any batch.
+"""Check the user's own network: it must have trainable parameters, and return one logit per class for each image of any batch.
 
-It is called as training and evaluation will call it, forward and backward, on the `meta` device, which takes no memory and no
-time, or with values.
+It is called as training and evaluation will call it, forward and backward, with values or on the `meta` device, which takes
+neither memory nor time.
 """
 
 import warnings
@@ -24,7 +24,7 @@ MOST_NUMBERS = 2**22  # in a batch of images that is tried with values: 16 MB
 
 @dataclass(frozen=True)
 class Task:
-    """What a network must do here.
+    """What is required of a network.
 
     Attributes:
         shape: (C, h, w) of an image.
@@ -41,7 +41,7 @@ class Task:
 
     @property
     def few(self) -> int:
-        """A batch size unlike the number of classes, and unlikely to be hard-coded."""
+        """A small batch size that differs from the number of classes and is unlikely to be hard-coded."""
         return 3 if self.classes != 3 else 4
 
 
@@ -57,7 +57,7 @@ def complete(path: str, network: Any, shape: tuple[int, int, int]) -> None:
     """Initialise lazy modules with two black images; their random draws follow those of the other modules.
 
     Raises:
-        UserError: if it is not a network, or that leaves some without.
+        UserError: if it is not a network, or if some modules stay lazy.
     """
     if not isinstance(network, nn.Module):
         raise UserError(f"model._target_={path}: made a {type(network).__name__}, and no torch.nn.Module")
@@ -68,7 +68,7 @@ def complete(path: str, network: Any, shape: tuple[int, int, int]) -> None:
         with torch.no_grad(), contained():
             network.eval()(torch.zeros(2, *shape))
     except Exception as error:
-        if torch.get_default_device().type == "meta":  # where a forward that reads values fails, and would not elsewhere
+        if torch.get_default_device().type == "meta":  # a forward that reads values fails here only
             raise
         raise UserError(_failed(path, "forward", (2, *shape), error)) from error
     for module, training in modes.items():
@@ -98,7 +98,7 @@ def check(path: str, network: nn.Module, task: Task) -> str | None:
         for size in dict.fromkeys((task.few, *sizes)):
             if size != task.few and device.type != "meta" and size * torch.Size(task.shape).numel() > MOST_NUMBERS:
                 continue
-            without_gradients = not training and size != task.few  # the few show what the others are computed from
+            without_gradients = not training and size != task.few  # the small batch has shown that gradients flow
             with torch.inference_mode() if without_gradients else nullcontext():
                 logits = _forward(path, network, task, size, device)
             if flaw := _flaw(logits, (size, task.classes)):
@@ -119,7 +119,7 @@ def check(path: str, network: nn.Module, task: Task) -> str | None:
 
 
 def _forward(path: str, network: nn.Module, task: Task, size: int, device: torch.device) -> Any:
-    """The network's output for `size` images of noise, from 0 to 1 as in most data sets before normalisation."""
+    """The network's output for `size` images of noise, from 0 to 1 as in most datasets before normalisation."""
     generator = torch.Generator().manual_seed(0)
     images = torch.empty(size, *task.shape, device=device)
     if device.type != "meta":

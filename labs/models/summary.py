@@ -1,6 +1,7 @@
 """Summarize a network: torchinfo's table, parameter and operation counts.
 
-Everything runs on torch's meta device, on a copy without values: no random state changes and no image is read.
+Runs write it to summary.txt; `labs/summary.py` is the command that prints it. Everything runs on torch's meta device, on a copy
+without values: no random state changes and no image is read.
 """
 
 import copy

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from labs.data.batches import Gather
-from labs.replicas import build
+from labs.replicas import compile
 
 
 def gather_for(device: torch.device) -> Gather | None:
     """`gather` for images on the CPU, if there is compiled code here."""
-    return None if device.type != "cpu" or isinstance(build.library(), str) else gather
+    return None if device.type != "cpu" or isinstance(compile.library(), str) else gather
 
 
 def gather(
@@ -31,7 +31,7 @@ def gather(
     Returns:
         float32, (S, stop - start, C, h, w).
     """
-    lib = build.library()
+    lib = compile.library()
     assert not isinstance(lib, str)
     (_, channels, height, width), (replicas, places) = stored.shape, order.shape
     batch = torch.empty(replicas, stop - start, channels, *size)

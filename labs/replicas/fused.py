@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from labs.replicas import build
+from labs.replicas import compile
 from labs.replicas.stacked import Stacked, flattens, name_of, traced
 
 LINE = 64  # bytes of a cache line, at the start of which every activation begins
@@ -59,7 +59,7 @@ class Fused:
 
     def __init__(self, modules: list[nn.Module], device: torch.device, *, bf16: bool = False, threads: int = 1) -> None:
         graph, parts = examine(modules[0], device, bf16=bf16)
-        if isinstance(lib := build.library(), str):
+        if isinstance(lib := compile.library(), str):
             raise UnfusableError(lib)
         self._lib, self._parts, self._threads = lib, parts, threads
         self._stacked = Stacked(modules, device, graph)

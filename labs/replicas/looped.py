@@ -1,4 +1,4 @@
-"""S networks computed one after another: what any `nn.Module` allows."""
+"""S networks computed one after another, which works for any `nn.Module`."""
 
 import torch
 from torch import Tensor, nn
@@ -33,25 +33,25 @@ class Looped:
             member.eval()
 
     def begin_epoch(self, seeds: list[int]) -> None:
-        """Start a random stream of each replica."""
+        """Start the random stream of each replica."""
         self._streams = []
         for seed in seeds:
             torch.manual_seed(seed)
             self._streams.append(self._random_state())
 
     def values(self, name: str) -> Tensor:
-        """The initial values of a parameter of all replicas, (S, …)."""
+        """The initial values of one parameter for all replicas, (S, …)."""
         return torch.stack([member.get_parameter(name).detach() for member in self._members])
 
     def bind(self, views: dict[str, Tensor]) -> list[Tensor]:
-        """Compute with these weights, (S, …) each, from now on; returns what to differentiate by."""
+        """Use these weights, (S, …) each, from now on, and return the tensors to differentiate by."""
         for name, values in views.items():
             for member, value in zip(self._members, values, strict=True):
                 member.get_parameter(name).data = value  # the parameter itself stays: it may be used in several places
         return [member.get_parameter(name) for member in self._members for name in self._trainable]
 
     def in_order_of_leaves(self, views: dict[str, Tensor]) -> list[Tensor]:
-        """The parts of a buffer in the order of what `bind` returned."""
+        """The parts of a buffer in the order of the tensors that `bind` returned."""
         return [views[name][i] for i in range(len(self._members)) for name in self._trainable]
 
     def buffers_of(self, i: int) -> dict[str, Tensor]:
@@ -59,11 +59,11 @@ class Looped:
         return {name: tensor for name, tensor in self._members[i].state_dict().items() if name not in self._trainable}
 
     def load_buffers_of(self, i: int, state: dict[str, Tensor]) -> None:
-        """Put back what `buffers_of` gave."""
+        """Restore buffers from `buffers_of`."""
         self._members[i].load_state_dict(state, strict=False)
 
     def keep(self, positions: list[int]) -> None:
-        """Go on with these replicas only."""
+        """Keep these replicas only."""
         self._members = [self._members[i] for i in positions]
         self._streams = [self._streams[i] for i in positions if self._streams]
 

@@ -1,14 +1,14 @@
 """S networks as one, computed by stacked operations: a layer of all replicas is a single call.
 
-The forward pass of a fully connected network is traced once (torch.fx) and every layer in it replaced by one that holds the S
-replicas' weights. Features lie feature-major, (S, features, B), so that a linear layer is one `baddbmm` and the BatchNorms of
-all replicas are one `batch_norm` over S * features channels, without a copy in between. Nothing is summed across replicas; yet
-which kernel multiplies, and so how its sums are rounded, may depend on S where batches are small or there are several threads.
+The forward pass of a fully connected network is traced once (torch.fx), and every layer in it is replaced by one with the
+weights of S replicas. Features are stored feature-major, (S, features, B), so that a linear layer is one `baddbmm` and the
+BatchNorms of all replicas are one `batch_norm` over S * features channels, without a copy in between. Nothing is summed across
+replicas. The choice of the kernel, and with it the rounding of its sums, may still depend on S for small batches or with
+several threads.
 
-What is called thousands of times a second are plain objects and not modules, whose calls and attributes cost as much as a
-small operation.
+Layers are plain objects instead of modules, since calling a module takes as long as a small operation.
 
-Shapes: S replicas, B images a batch.
+Shapes: S replicas, B images per batch.
 """
 
 import operator
@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-# What acts on each number alone and so needs no change.
+# Elementwise operations, which need no change.
 ELEMENTWISE_MODULES = (
     nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh, nn.Sigmoid, nn.Softplus, nn.Hardtanh,
     nn.Identity,
@@ -32,17 +32,17 @@ ELEMENTWISE_FUNCTIONS: set[Callable[..., Any] | str] = {
 
 
 class UnstackableError(Exception):
-    """The network has a part that stacked operations do not cover; the message names it."""
+    """The network has a part that cannot be stacked; the message names it."""
 
 
 class Stacked:
     """S modules computed by stacked operations; the same methods as `labs.replicas.looped.Looped`.
 
     Args:
-        graph: that of the forward pass, if it has been traced already; it is changed.
+        graph: the graph of the forward pass, if it has been traced already; it is modified.
 
     Raises:
-        UnstackableError: if the network is more than linear layers, BatchNorm, dropout and elementwise functions of
+        UnstackableError: if the network consists of more than linear layers, BatchNorm, dropout and elementwise functions of
             flattened images.
     """
 
@@ -53,7 +53,7 @@ class Stacked:
                          for name, _ in modules[0].named_parameters()}  # fmt: skip
         self._buffers = {name: torch.stack([m.get_buffer(name) for m in modules]).to(device)
                          for name, _ in modules[0].named_buffers()}  # fmt: skip
-        self._batches = 0  # counted here once, where each BatchNorm would by an operation of its own
+        self._batches = 0  # counted once here, instead of by an operation in each BatchNorm
         self._training = True
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -69,15 +69,15 @@ class Stacked:
         self._set(training=False)
 
     def begin_epoch(self, seeds: list[int]) -> None:
-        """Start a random stream of each replica, which its dropouts share as a module's share torch's own."""
+        """Start the random stream of each replica, which all its dropout layers draw from."""
         self._set(streams=[torch.Generator(self._device).manual_seed(seed) for seed in seeds])
 
     def values(self, name: str) -> Tensor:
-        """The initial values of a parameter of all replicas, (S, …)."""
+        """The initial values of one parameter for all replicas, (S, …)."""
         return self._initial.pop(name)
 
     def bind(self, views: dict[str, Tensor]) -> list[Tensor]:
-        """Compute with these weights, (S, …) each, from now on; returns what to differentiate by."""
+        """Use these weights, (S, …) each, from now on, and return the tensors to differentiate by."""
         leaves = {name: values.detach().requires_grad_() for name, values in self._shaped(views).items()}
         for layer in self._layers:
             for name, where in layer.names.items():
@@ -85,7 +85,7 @@ class Stacked:
         return list(leaves.values())
 
     def in_order_of_leaves(self, views: dict[str, Tensor]) -> list[Tensor]:
-        """The parts of a buffer in the order and the shapes of what `bind` returned."""
+        """The parts of a buffer in the order and the shapes of the tensors that `bind` returned."""
         return list(self._shaped(views).values())
 
     def buffers_of(self, i: int) -> dict[str, Tensor]:
@@ -93,24 +93,24 @@ class Stacked:
         return {name: values[i] + self._batches * _is_count(name) for name, values in self._buffers.items()}
 
     def load_buffers_of(self, i: int, state: dict[str, Tensor]) -> None:
-        """Put back what `buffers_of` gave."""
+        """Restore buffers from `buffers_of`."""
         for name, values in self._buffers.items():
             values[i] = state[name] - self._batches * _is_count(name)
 
     def buffer(self, name: str) -> Tensor:
-        """A buffer of all replicas, (S, …), as it is updated in place until `keep`."""
+        """A buffer of all replicas, (S, …), which is updated in place until `keep` is called."""
         return self._buffers[name]
 
     def count_batch(self) -> None:
-        """Count a batch that was trained on, which each BatchNorm's `num_batches_tracked` tells."""
+        """Count a training batch, for `num_batches_tracked` of each BatchNorm."""
         self._batches += 1
 
     def keep(self, positions: list[int]) -> None:
-        """Go on with these replicas only, once `bind` has been called again."""
+        """Keep these replicas only; `bind` must be called again."""
         self._buffers = {name: values[positions] for name, values in self._buffers.items()}
 
     def _shaped(self, views: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Parameters (S, …) as the layers take them."""
+        """Parameters (S, …) in the shapes that the layers use."""
         shapers = {where: layer.shaped for layer in self._layers for where in layer.names.values()}
         return {name: shapers[name](values) for name, values in views.items()}
 
@@ -125,7 +125,7 @@ class Stacked:
 
 
 class Layer:
-    """S layers of one kind. `names` says which parameter or buffer of the network each of its tensors is."""
+    """S layers of one kind. `names` maps the names of its tensors to parameters and buffers of the network."""
 
     training = True
     streams: list[torch.Generator]
@@ -135,7 +135,7 @@ class Layer:
         self.names = {name: f"{path}.{name}" for name in tensors if not _is_count(name)}
 
     def shaped(self, values: Tensor) -> Tensor:
-        """A parameter (S, …) as this layer takes it."""
+        """A parameter (S, …) in the shape that this layer uses."""
         return values
 
 
@@ -153,11 +153,11 @@ class StackedLinear(Layer):
 
 
 class StackedBatchNorm(Layer):
-    """BatchNorm over the batch: (S, features, B) to the same, each replica by its own statistics."""
+    """BatchNorm over the batch: (S, features, B) to the same, each replica with its own statistics."""
 
     running_mean: Tensor  # (S * features,)
     running_var: Tensor
-    weight: Tensor | None = None  # (S, features), or (features,) where S = 1
+    weight: Tensor | None = None  # (S, features), or (features,) if S = 1
     bias: Tensor | None = None
 
     def __init__(self, module: nn.BatchNorm1d, path: str) -> None:
@@ -179,7 +179,7 @@ class StackedBatchNorm(Layer):
 
 
 class StackedDropout(Layer):
-    """Dropout of (S, features, B), each replica by its own random stream."""
+    """Dropout of (S, features, B), each replica with its own random stream."""
 
     def __init__(self, module: nn.Dropout, path: str) -> None:
         super().__init__(module, path)
@@ -197,7 +197,7 @@ class StackedDropout(Layer):
 
 
 class Elementwise(Layer):
-    """A module that acts on each number alone, as it is."""
+    """An elementwise module, called as it is."""
 
     def __init__(self, module: nn.Module, path: str) -> None:
         super().__init__(module, path)
@@ -208,7 +208,7 @@ class Elementwise(Layer):
 
 
 class StackedParameter(Layer):
-    """A parameter that belongs to no layer, one number or one per feature: (S, 1 or features, 1)."""
+    """A parameter outside of layers, with one number or one per feature: (S, 1 or features, 1)."""
 
     value: Tensor
 
@@ -232,7 +232,7 @@ KINDS: dict[type[nn.Module], Callable[[Any, str], Layer]] = {
 
 
 def trace(modules: list[nn.Module], graph: fx.Graph | None = None) -> tuple[Callable[[Tensor, list[Any]], Tensor], list[Any]]:
-    """The forward pass as a function of images (S, B, C, h, w) and a list of layers, and the layers, to be bound to weights."""
+    """The forward pass as a function of images (S, B, C, h, w) and layers, and the layers, still without weights."""
     first = modules[0]
     if not all(parameter.requires_grad for parameter in first.parameters()):
         raise UnstackableError("frozen parameters")
@@ -286,12 +286,12 @@ def trace(modules: list[nn.Module], graph: fx.Graph | None = None) -> tuple[Call
 
 
 def traced(network: nn.Module) -> fx.Graph:
-    """The operations of the forward pass, if it has the same ones whatever the images, the mode and the random state."""
+    """Trace the forward pass, which must have the same operations for all images, modes and random states."""
     name, was_training, random_state = type(network).__name__, network.training, torch.get_rng_state()
     try:
         in_evaluation = fx.Tracer().trace(network.eval())
         graph = fx.Tracer().trace(network.train())
-    except Exception as error:  # whatever a network's own forward does with what is not a tensor yet
+    except Exception as error:  # the forward of a user's network may fail in any way on a proxy
         raise UnstackableError(f"{name}.forward, which decides by its data") from error
     finally:
         network.train(was_training)
@@ -308,7 +308,7 @@ def _features(images: Tensor) -> Tensor:
 
 
 def flattens(node: fx.Node, images: fx.Node, network: nn.Module) -> bool:
-    """Whether the node is `images.flatten(1)` in any spelling."""
+    """Whether the node is `images.flatten(1)`, however it is written."""
     if node.all_input_nodes != [images]:
         return False
     if node.op == "call_module":
@@ -321,7 +321,7 @@ def flattens(node: fx.Node, images: fx.Node, network: nn.Module) -> bool:
 
 
 def name_of(node: fx.Node, network: nn.Module) -> str:
-    """What to call a node towards the user: the module's class, or the function."""
+    """The name of a node in messages: the module's class, or the function."""
     if node.op == "call_module":
         return type(network.get_submodule(str(node.target))).__name__
     return str(getattr(node.target, "__name__", node.target))

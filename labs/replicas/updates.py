@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from labs.replicas import build
+from labs.replicas import compile
 
 UNCOVERED = ("amsgrad", "maximize", "capturable", "differentiable")
 
@@ -15,7 +15,7 @@ def update_of(optimizer: Optimizer) -> Callable[[], object]:
 
     The first step of an optimizer that needs a state and has none is its own, which begins the state.
     """
-    lib = build.library()
+    lib = compile.library()
     groups = optimizer.param_groups
     if isinstance(lib, str) or type(optimizer) not in (Adam, AdamW, SGD) or len(groups) != 1 or len(groups[0]["params"]) != 1:
         return optimizer.step

@@ -10,9 +10,8 @@ from itertools import islice
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from labs import signals
+from labs import schedules, signals
 from labs.data.batches import EvaluationBatches, TrainingBatches, batch_bounds
 from labs.diagnostics import LayerNorms, sampled_steps
 from labs.loggers.console import EpochProgress
@@ -29,7 +28,7 @@ def fit(
     trainer: DictConfig,
     progress: EpochProgress,
 ) -> None:
-    """Train every replica until its last epoch, its validation accuracy stops rising, or it has diverged.
+    """Train every replica until the last epoch, or until its validation accuracy stops rising or it diverges.
 
     Args:
         replicas: the networks, in the order of `runs`; those that stop are dropped from it.
@@ -79,7 +78,7 @@ def fit(
         table = torch.stack(list(metrics.values())).T.tolist()  # (S, metrics)
         grad_norms = norms.mean_grad_norm() if sampled else [math.nan] * len(runs)
         layers = norms.epoch() if sampled else []
-        seconds = (time.perf_counter() - started) / len(runs)  # a replica's share
+        seconds = (time.perf_counter() - started) / len(runs)  # per replica
 
         # ── record ─────────────────────────────────────────────────────────────────────────────────────────────────────
         if epoch == 1 and sampled:
@@ -102,10 +101,7 @@ def fit(
                 continue
             if run.best is None or row["val_acc"] > run.best["val_acc"]:
                 run.best, run.weights = row, replicas.state_of(i)
-            if isinstance(run.scheduler, ReduceLROnPlateau):
-                run.scheduler.step(row[run.monitor])
-            else:
-                run.scheduler.step()
+            schedules.step(run.scheduler, row, run.monitor)
 
         # ── save, and stop those that have finished ─────────────────────────────────────────────────────────────────────────
         for run in runs:
@@ -127,7 +123,7 @@ def drop_finished(replicas: Replicas, runs: list[Run]) -> list[Run]:
 def measure(
     replicas: Replicas, runs: list[Run], training: TrainingBatches, validation: EvaluationBatches, trainer: DictConfig
 ) -> None:
-    """What `trainer.epochs=0` asks for: the validation numbers of the initial weights, and the gradients of one batch.
+    """Evaluate the initial weights, and record the gradients of one batch, as `trainer.epochs=0` asks for.
 
     Such a run is done whatever its loss: nothing was trained that could have diverged.
     """
@@ -173,7 +169,7 @@ def evaluate(replicas: Replicas, batches: EvaluationBatches, right: list[Tensor]
     Args:
         replicas: the networks.
         batches: the images.
-        right: a list that gets a tensor a batch: which of its images each replica classified correctly, bool, shape (S, B).
+        right: a list to append to, one tensor per batch: which images each replica classified correctly, bool, shape (S, B).
     """
     replicas.eval()
     losses, counts = [], []

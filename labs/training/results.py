@@ -1,7 +1,7 @@
-"""result.json: it carries its own checksum, and is valid if that, its fields, its place and config.json agree.
+"""result.json: how it is put together, written and validated.
 
-`multirun_analysis/result.py` holds the same rules for the analysis, which imports nothing from here; `tests/test_contract.py`
-checks that both say the same of the same files.
+A result is valid if its checksum, its fields, its directory and config.json agree. `multirun_analysis/result.py` has the same
+rules for the analysis, which imports nothing from here; `tests/test_contract.py` compares the two on the same files.
 """
 
 import math
@@ -15,11 +15,11 @@ from run_contract import COUNTS, ENDINGS, FIELDS, FINISHED, KINDS, METRICS, NUMB
 from run_contract import RECORDS as RECORDS
 from run_contract import lost as lost
 
-FORMAT = 2  # of config.json: with one, the result beside it has a checksum
+FORMAT = 2  # of config.json; a result beside a config.json that has a format must have a checksum
 
 
 def sealed(content: dict[str, Any]) -> dict[str, Any]:
-    """The content as JSON can hold it, with its checksum."""
+    """The content as valid JSON (null for non-finite numbers), with its checksum."""
     plain: dict[str, Any] = finite(content)
     return plain | {"checksum": checksum(plain)}
 
@@ -61,12 +61,12 @@ def finished(directory: Path, seed: int, config_hash: str) -> bool:
 
 
 def without_best(directory: Path, result: dict[str, Any]) -> bool:
-    """Whether the weights that this finished run has tested are gone. One that was only measured (epoch 0) saved none."""
+    """Whether a finished run has lost the weights it was tested with. A run that was only measured (epoch 0) saves none."""
     return result["status"] in FINISHED and bool(result.get("best_epoch")) and not best_of(directory).is_file()
 
 
 def best_of(directory: Path) -> Path:
-    """The weights that are tested."""
+    """The file with the weights of the best epoch, which are the ones that are tested."""
     return directory / "checkpoints" / "best.pt"
 
 
@@ -85,7 +85,7 @@ def flaw(result: Any, config: Any, seed: int, config_hash: str) -> str:
         return f"status {_short(result.get('status'))} is none of {', '.join(ENDINGS)}"
     if not (isinstance(config, dict) and {"hash", "seed"} <= config.keys() and isinstance(config.get("config"), dict)):
         return "lies beside no config.json of a run, without which nobody knows what was trained"
-    if {"checksum", "records"} & result.keys() or "format" in config:  # not of before there were any
+    if {"checksum", "records"} & result.keys() or "format" in config:  # early results have neither
         if "checksum" not in result:
             return "has no checksum, and so was not written by this run"
         if result["checksum"] != checksum(result):
@@ -139,12 +139,12 @@ def put_together(
     seconds: float,
     **shared: Any,
 ) -> dict[str, Any]:
-    """What result.json says of a run that was trained and tested.
+    """The content of result.json for a run that was trained and tested.
 
     Args:
-        best: the best epoch's line of metrics.jsonl; None where there is none.
+        best: the best epoch's line of metrics.jsonl; None if no epoch counts.
         test_acc_recalibrated: the test accuracy with BatchNorm's running statistics measured again on training images.
-        shared: what the replicas of one process have in common.
+        shared: further fields, which are the same for all replicas of a process.
     """
     best = best or {}
     return {

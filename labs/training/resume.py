@@ -1,4 +1,4 @@
-"""Resume from the newest epoch that all replicas of a process have on disk, or some of them first if there is none.
+"""Resume from the newest epoch that all replicas of a process have on disk; if there is none, some of them resume first.
 
 A checkpoint must be whole, of this configuration and seed, and agree with `metrics.jsonl` and `layers.jsonl` up to its epoch.
 Otherwise an older one is used; without one the run starts again, which gives the same numbers.
@@ -16,21 +16,20 @@ from labs.errors import UserError
 from labs.loggers.run_log import RECORDS, lines_up_to
 from labs.replicas.replicas import Replicas
 from labs.training import checkpoint
-from labs.training import state as run_state
 from labs.training.results import best_of
 from labs.training.saving import save_best
 from labs.training.state import Run
 
 log = logging.getLogger(__name__)
 State = dict[str, Any]
-BEFORE_ENGINES = ("stacked", "looped")  # a checkpoint without one is of the first of these that supports the network
+BEFORE_ENGINES = ("stacked", "looped")  # a checkpoint that names no engine used the first of these that supports its network
 
 
 def find(directories: dict[int, Path], config_hash: str, data: int, mode: str) -> dict[int, State | None]:
     """Which seeds to train next, side by side, and the state from which each resumes; None if it starts anew.
 
-    These are all of them, unless some are further than others. Their checkpoints of later epochs are removed, and unusable ones
-    set aside as `….unusable`.
+    All seeds are trained together, unless some are further than others. Checkpoints of later epochs are removed, and unusable
+    ones are set aside as `….unusable`.
 
     Args:
         directories: the run directory of each seed.
@@ -49,7 +48,7 @@ def find(directories: dict[int, Path], config_hash: str, data: int, mode: str) -
             break
     if mode == "must" and (without := [str(directories[seed]) for seed, states in options.items() if not states]):
         raise UserError(
-            f"resume=must: no checkpoint to go on from in {', '.join(without)}; set resume=auto to start from the beginning"
+            f"resume=must: no checkpoint to resume from in {', '.join(without)}; set resume=auto to start from the beginning"
         )
     chosen = next_together(options)
     for seed, state in chosen.items():
@@ -58,23 +57,23 @@ def find(directories: dict[int, Path], config_hash: str, data: int, mode: str) -
 
 
 def next_together(options: dict[int, list[State]]) -> dict[int, State | None]:
-    """The states from which the next seeds resume: of all that have started, or the furthest; then of those that have not.
+    """The states from which the next seeds resume: first those that have started, if need be the furthest alone, then the rest.
 
-    Seeds of a process are at one epoch. Those started by different jobs (such as an interrupted job that was restarted with
-    more replicas) have none in common, and are trained one group after another so that none goes back.
+    The seeds of one process are at the same epoch. Seeds that were started by different jobs may have no epoch in common, as
+    when an interrupted job is restarted with more replicas. They are trained one group after another, so that none goes back.
     """
-    begun = {seed: states for seed, states in options.items() if states}
-    if not begun:
+    started = {seed: states for seed, states in options.items() if states}
+    if not started:
         return dict.fromkeys(options)
-    if common := at_newest_common_epoch(begun):
+    if common := at_newest_common_epoch(started):
         return dict(common)
-    newest = {seed: max(states, key=epoch_of) for seed, states in begun.items()}
+    newest = {seed: max(states, key=epoch_of) for seed, states in started.items()}
     furthest = max(map(epoch_of, newest.values()))
     return {seed: state for seed, state in newest.items() if state["epoch"] == furthest}
 
 
 def engine_of(state: State | None, default: str) -> str:
-    """The engine that a run was started with and resumes with: others round differently. Older runs had no fused one."""
+    """The engine that a run was started with, and so must resume with, since others round differently."""
     return default if state is None else str(state.get("engine", BEFORE_ENGINES[0]))
 
 
@@ -84,7 +83,7 @@ def epoch_of(state: State) -> int:
 
 
 def at_newest_common_epoch(options: dict[int, list[State]]) -> dict[int, State]:
-    """One state per seed, all of the newest common epoch; a replica that finished before it is there as it ended."""
+    """One state per seed, all of the newest common epoch; for a replica that finished earlier, its last state."""
     for epoch in sorted({state["epoch"] for states in options.values() for state in states}, reverse=True):
         found = {
             seed: state
@@ -107,7 +106,7 @@ def usable(path: Path, directory: Path, seed: int, config_hash: str, data: int) 
     try:
         return read(path, directory, seed, config_hash, data) | {"path": path}
     except checkpoint.UnusableError as error:
-        log.warning("%s; it is set aside, and an older checkpoint or the beginning is where this run goes on", error)
+        log.warning("%s; it is set aside, and the run resumes from an older checkpoint or starts over", error)
         path.replace(path.with_suffix(".unusable"))
         for name in RECORDS:
             with suppress(FileNotFoundError):
@@ -116,15 +115,13 @@ def usable(path: Path, directory: Path, seed: int, config_hash: str, data: int) 
 
 
 def read(path: Path, directory: Path, seed: int, config_hash: str, data: int) -> State:
-    """A state of `labs.training.saving`.
+    """Read a checkpoint, and check that this run can resume from it.
 
     Raises:
         UnusableError: if it is damaged, of another run, or does not agree with the records beside it.
         UserError: if it cannot be read, or the data has changed since.
     """
     state = checkpoint.load(path)
-    if "over" in state:  # the name of the field before format 5
-        state["finished"] = state.pop("over")
     if (state.get("hash"), state.get("seed")) != (config_hash, seed) or "records" not in state:
         raise checkpoint.UnusableError(
             f"{path}: a checkpoint of another run (configuration {state.get('hash')}, seed {state.get('seed')})"
@@ -134,14 +131,14 @@ def read(path: Path, directory: Path, seed: int, config_hash: str, data: int) ->
             raise checkpoint.UnusableError(f"{path}: {name} beside it is damaged before the end of epoch {state['epoch']}")
     if state["data"] != data:
         raise UserError(
-            f"{directory}: was trained on other images than the data set holds now; put them back, or start again with "
+            f"{directory}: was trained on other images than the dataset holds now; put them back, or start again with "
             "resume=never"
         )
     return state
 
 
 def settle(folder: Path, chosen: State | None) -> None:
-    """Remove the checkpoints of epochs after the chosen state's, so that all that remain are of this attempt.
+    """Remove the checkpoints of epochs after the chosen state's, so that only those of this attempt remain.
 
     If previous.pt is chosen, it becomes last.pt.
     """
@@ -167,8 +164,8 @@ def restore(replicas: Replicas, runs: list[Run], states: dict[int, State | None]
     """
     for i, run in enumerate(runs):
         if (saved := states[run.seed]) is not None:
-            run_state.restore(run, replicas, i, saved)
-            log.info("seed %d: going on after epoch %d of %d", run.seed, run.epochs_run, epochs)
+            checkpoint.restore(run, replicas, i, saved)
+            log.info("seed %d: resuming after epoch %d of %d", run.seed, run.epochs_run, epochs)
             mend_best(run)
 
 

@@ -1,37 +1,23 @@
-"""From a checked configuration to finished runs: what is instantiated here, `labs/jobs/preflight.py` has tried.
-
-`train` assembles data, networks, optimizers and schedulers, fits them, tests the best weights once, and writes `result.json`.
-"""
+"""From a checked configuration to finished runs: assemble, train, test once, and write `result.json`."""
 
 import logging
 import re
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
-from torch import Tensor, nn
 
-from labs import optimizers, schedules, signals
+from labs import signals
 from labs.cells import Cell
 from labs.data import datasets
-from labs.data.batches import EvaluationBatches, TrainingBatches
-from labs.data.images import Images
-from labs.errors import OUT_OF_MEMORY, UserError, one_line
+from labs.errors import OUT_OF_MEMORY, UserError
 from labs.loggers.console import EpochProgress
-from labs.loggers.mirror import RunInfo
-from labs.loggers.run_log import RECORDS, RunLog
-from labs.models.build import build_model, depth_of, without_skips
-from labs.models.summary import Summary, summarize
-from labs.replicas.batches import gather_for
-from labs.replicas.replicas import Replicas, not_here
-from labs.replicas.updates import update_of
-from labs.training import correct, results, resume
-from labs.training.loop import evaluate, fit, measure, steps_per_epoch
-from labs.training.machine import DEFAULT_THREADS, choose_device, keep_freed_memory, set_threads
-from labs.training.recalibrate import recalibrated
+from labs.training import results, resume
+from labs.training.assemble import Data, Networks, build_networks, describe_run, load_data, start_run
+from labs.training.loop import fit, measure, steps_per_epoch
+from labs.training.machine import choose_device
 from labs.training.state import Run
+from labs.training.testing import test_runs
 
 log = logging.getLogger(__name__)
 
@@ -73,171 +59,58 @@ def train(cell: Cell, seeds: list[int], *, show_progress: bool) -> list[dict[str
 
 
 def fit_and_test(cell: Cell, seeds: list[int], *, show_progress: bool) -> list[dict[str, Any]]:
-    """`train` for those of the seeds that go on together, and without a word for running out of memory."""
-    # ── data ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+    """`train` for those of the seeds that resume together; running out of memory is left to it."""
     cfg = cell.cfg
     device = choose_device(cfg.device)
-    datasets.prepare(cfg.dataset)
-    files = datasets.files_of(cfg.dataset)
-    split = datasets.split(cfg.dataset, device)
-    shape = datasets.image_shape(cfg.dataset)
-    training = TrainingBatches(
-        split.training, split.normalize, shape[1:], augment=cfg.dataset.augment == "standard",
-        crop_padding=cfg.dataset.crop_padding, flip=cfg.dataset.horizontal_flip, gather=gather_for(device),
-    )  # fmt: skip
-    evaluation = {"size": shape[1:], "batch_size": cfg.trainer.eval_batch_size, "gather": gather_for(device)}
-    validation = EvaluationBatches(split.validation, split.normalize, **evaluation)
+    data = load_data(cfg, device)
+    states, engine = next_to_train(cell, seeds, data.split.fingerprint)
 
-    # ── networks, and what trains them ─────────────────────────────────────────────────────────────────────────────────
-    states = resume.find({seed: cell.run(seed) for seed in seeds}, cell.hash, split.fingerprint, cfg.resume)
-    engine = resume.engine_of(next(iter(states.values())), cfg.trainer.engine)
-    states = {seed: state for seed, state in states.items() if resume.engine_of(state, cfg.trainer.engine) == engine}
-    if waiting := [seed for seed in seeds if seed not in states]:
-        log.info("trained afterwards, not being as far: %s", ", ".join(f"seed {seed}" for seed in waiting))
-    seeds = [seed for seed in seeds if seed in states]
-    models = [build_model(cfg, seed) for seed in seeds]
-    summary = summarize(models[0], shape, cfg.trainer.batch_size)
-    (cell.directory / "summary.txt").write_text(summary.text, encoding="utf-8")
-    bf16 = cfg.trainer.precision == "bf16"
-    threads = set_threads(cfg.trainer.num_threads, models[0])
-    keep_freed_memory()
-    at_once = DEFAULT_THREADS if cfg.trainer.num_threads == "auto" else threads
-    replicas = Replicas(models, seeds, device=device, bf16=bf16, engine=engine, threads=at_once)
-    looped_before = engine == "stacked" and replicas.engine == "looped" and cfg.trainer.engine == "auto"  # and noted neither
-    if engine not in ("auto", replicas.engine) and not looped_before:
-        raise UserError(other_engine(cfg.trainer.engine, engine, cell.directory, replicas))
-    depth = depth_of(models[0], replicas.layers)
-    if cfg.model.get("residual") and without_skips(models[0]):
-        log.warning("model.residual=true: depth %d has no place for a skip: this is the plain network", depth)
-    runs = []
-    for i, seed in enumerate(seeds):
-        optimizer = optimizers.build(cfg.optimizer, replicas.parameters_of(i, flat=optimizers.elementwise(cfg.optimizer)))
-        directory = cell.run(seed)
-        results.note_engine(directory, replicas.engine)
-        scheduler = schedules.build(cfg, optimizer)
-        update = update_of(optimizer) if replicas.engine == "fused" else optimizer.step  # which the schedule has wrapped
-        state = states[seed]
-        run_log = RunLog(directory, cfg.logger, describe(cell, seed, depth, summary), after=state["epoch"] if state else 0)
-        runs.append(Run(
-            seed, directory, run_log, optimizer, update, scheduler, schedules.monitored(cfg),
-            hash=cell.hash, data=split.fingerprint, engine=replicas.engine,
-        ))  # fmt: skip
-    busy = min(at_once, len(seeds)) if replicas.engine == "fused" else threads  # of which each computes replicas of its own
-    log.info(describe_run(cfg, models[0], summary, split, replicas, busy))
-    resume.restore(replicas, runs, states, cfg.trainer.epochs)
+    networks = build_networks(cell, list(states), device, engine)
+    runs = [start_run(cell, networks, i, state, data.split.fingerprint) for i, state in enumerate(states.values())]
+    log.info(describe_run(cfg, networks, data.split))
+    resume.restore(networks.replicas, runs, states, cfg.trainer.epochs)
 
-    # ── train ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-    steps = steps_per_epoch(len(training), cfg.trainer)
     with ExitStack() as logs:
         for run in runs:
             logs.enter_context(run.log)
-        with EpochProgress(cfg.trainer.epochs, steps, cfg.trainer.log_every, visible=show_progress) as progress:
-            if cfg.trainer.epochs == 0:
-                measure(replicas, runs, training, validation, cfg.trainer)
-            else:
-                with signals.deferred():
-                    fit(replicas, runs, training, validation, cfg.trainer, progress)
-
-        # ── test the best weights, once ────────────────────────────────────────────────────────────────────────────────
-        images = load_test(cfg.dataset, files)
-        shared = {
-            "hash": cell.hash, "depth": depth, "residual": cfg.model.get("residual"),
-            "params": summary.params, "mult_adds": summary.mult_adds, "layers": replicas.layers,
-            "num_classes": len(images.classes), "data": f"{split.fingerprint:08x}", "test_data": f"{images.fingerprint():08x}",
-            "num_threads": threads, "engine": replicas.engine,
-        }  # fmt: skip
-        test = EvaluationBatches(images.to(device), split.normalize, **evaluation)
-        tested = Replicas(models[:1], seeds[:1], device=device, bf16=bf16, engine=replicas.engine)
-        outcomes = []
-        for run in runs:
-            loss, accuracy, right = test_best(run, tested, test)
-            again = None
-            if run.best is not None and right is not None:
-                correct.write(run.directory, right, images, shared["test_data"])
-                if run.best["epoch"] > 0:  # an untrained network has measured no running statistics yet
-                    state = recalibrated(
-                        build_model(cfg, run.seed).to(device), run.weights, training, seed=run.seed,
-                        epoch=run.best["epoch"], batch_size=cfg.trainer.batch_size, bf16=bf16,
-                    )  # fmt: skip
-                    again = accuracy if state is None else test_weights(state, tested, test)[1]
-            outcomes.append(results.put_together(
-                seed=run.seed, diverged=run.diverged, best=run.best, epochs_run=run.epochs_run, test_loss=loss,
-                test_acc=accuracy, test_acc_recalibrated=again, seconds=run.seconds,
-                records=dict(zip(RECORDS, run.log.digests(), strict=True)), **shared,
-            ))  # fmt: skip
+        fit_or_measure(cell, runs, networks, data, show_progress=show_progress)
+        outcomes = test_runs(cell, runs, networks, data)
         for run, outcome in zip(runs, outcomes, strict=True):
-            run.log.end(outcome)
-            run.log.sync()  # the digests are worth nothing without the lines
-            (run.directory / "checkpoints" / "previous.pt").unlink(missing_ok=True)  # the run is finished: last.pt is enough
-            results.write(run.directory, outcome)
-            log.info(epilogue(run, outcome))
+            finish(run, outcome)
     return outcomes
 
 
-def load_test(dataset: DictConfig, files: int) -> Images:
-    """The test images, if the data set still has the files it had before training.
-
-    Raises:
-        UserError: if it has others, since the share held out for the test may then hold images that were trained on.
-    """
-    images = datasets.load(dataset, train=False)
-    if datasets.files_of(dataset) != files:
-        raise UserError(
-            f"dataset.folder={dataset.folder}: images were added, removed or moved while this run trained; it is not tested; "
-            "put them back and start again, which tests it, or start again with resume=never"
-        )
-    return images
+def next_to_train(cell: Cell, seeds: list[int], fingerprint: int) -> tuple[dict[int, resume.State | None], str]:
+    """The seeds that are trained next, each with the state from which it resumes, and their engine."""
+    directories = {seed: cell.run_directory(seed) for seed in seeds}
+    asked = cell.cfg.trainer.engine
+    states = resume.find(directories, cell.hash, fingerprint, cell.cfg.resume)
+    engine = resume.engine_of(next(iter(states.values())), asked)
+    states = {seed: states[seed] for seed in seeds if seed in states and resume.engine_of(states[seed], asked) == engine}
+    if waiting := [seed for seed in seeds if seed not in states]:
+        log.info("trained afterwards, since they are not as far: %s", ", ".join(f"seed {seed}" for seed in waiting))
+    return states, engine
 
 
-def describe(cell: Cell, seed: int, depth: int, summary: Summary) -> RunInfo:
-    """What the mirrors are told of a run before its first step."""
-    return RunInfo(
-        cell=cell.name, hash=cell.hash, seed=seed, study=cell.cfg.study,
-        place=cell.cfg.study or "/".join(cell.directory.absolute().parts[-2:]),
-        config=cell.values | {"seed": seed, "replicas": 1},
-        depth=depth, residual=cell.cfg.model.get("residual"),
-        params=summary.params, mult_adds=summary.mult_adds, summary=summary.text,
-    )  # fmt: skip
+def fit_or_measure(cell: Cell, runs: list[Run], networks: Networks, data: Data, *, show_progress: bool) -> None:
+    """Train the runs, or with `trainer.epochs=0` only measure their initial weights."""
+    trainer = cell.cfg.trainer
+    steps = steps_per_epoch(len(data.training), trainer)
+    with EpochProgress(trainer.epochs, steps, trainer.log_every, visible=show_progress) as progress:
+        if trainer.epochs == 0:
+            measure(networks.replicas, runs, data.training, data.validation, trainer)
+        else:
+            with signals.deferred():
+                fit(networks.replicas, runs, data.training, data.validation, trainer, progress)
 
 
-def test_best(run: Run, replica: Replicas, test: EvaluationBatches) -> tuple[float | None, float | None, Tensor | None]:
-    """`test_weights` of the run's best weights; None for a run without any."""
-    return (None, None, None) if run.best is None else test_weights(run.weights, replica, test)
-
-
-def test_weights(weights: dict[str, Tensor], replica: Replicas, test: EvaluationBatches) -> tuple[float, float, Tensor]:
-    """Loss (nats) and accuracy (percent) on the test images, and which of them are classified correctly, bool, shape (N,)."""
-    replica.load_state_of(0, weights)
-    right: list[Tensor] = []
-    loss, accuracy = evaluate(replica, test, right)
-    return loss.item(), accuracy.item(), torch.cat(right, dim=1)[0]
-
-
-def other_engine(asked: str, needed: str, cell: Path, replicas: Replicas) -> str:
-    """What to say where the engine that is asked for, or that the runs were begun with, cannot compute these replicas."""
-    reason = replicas.unsuitable[needed]
-    if asked == needed:
-        return not_here(asked, reason)
-    return (
-        f"{cell}: was begun with engine {needed}, which cannot be had here ({reason}), and another would round differently; "
-        "mend that, or start again with resume=never"
-    )
-
-
-def describe_run(
-    cfg: DictConfig, model: nn.Module, summary: Summary, split: datasets.Split, replicas: Replicas, threads: int
-) -> str:
-    """One line on what is trained, on what, and where."""
-    kind = {True: "residual ", False: "plain ", None: ""}[cfg.model.get("residual")]
-    training, validation = split.training, split.validation
-    parts = [
-        f"{kind}{cfg.model.get('name', type(model).__name__)}, {summary.params:,} parameters",
-        f"{cfg.dataset.name}: {len(training)} training, {len(validation)} validation images, {len(training.classes)} classes",
-        f"{replicas.device}" + (f", {threads} thread{'s' * (threads > 1)}" if replicas.device.type == "cpu" else ""),
-        f"engine {replicas.engine}",
-        f"seed{'s' * (len(replicas) > 1)} {', '.join(map(str, replicas.seeds))}",
-    ]
-    return one_line("  |  ".join(parts))
+def finish(run: Run, outcome: dict[str, Any]) -> None:
+    """Write a tested run's result.json, once all that it refers to is on disk."""
+    run.log.end(outcome)
+    run.log.sync()  # the digests are worth nothing without the lines
+    (run.directory / "checkpoints" / "previous.pt").unlink(missing_ok=True)  # the run is finished: last.pt is enough
+    results.write(run.directory, outcome)
+    log.info(epilogue(run, outcome))
 
 
 def epilogue(run: Run, outcome: dict[str, Any]) -> str:

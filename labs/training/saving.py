@@ -1,9 +1,9 @@
-"""When a run's checkpoints are written, and what is in them.
+"""When the checkpoints of a run are written. Their fields are in `labs/training/checkpoint.py`.
 
-last.pt previous.pt    all that training needs to resume after an epoch, and the same of an earlier one; of a finished run
-                       last.pt has no optimizer, and previous.pt is removed when the run is tested
-best.pt                the weights that are tested
-epoch_<n>.pt           those of every `trainer.save_every`-th epoch; nothing resumes from them
+last.pt         all that training needs to resume after an epoch; in a finished run it has no optimizer
+previous.pt     the same for an earlier epoch; it is removed when the run is tested
+best.pt         the weights of the best epoch, which are tested
+epoch_<n>.pt    the weights of every `trainer.save_every`-th epoch; training never resumes from them
 """
 
 import time
@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from labs.replicas.replicas import Replicas
 from labs.training import checkpoint
 from labs.training.results import best_of
-from labs.training.state import Run, state_of, weights_of
+from labs.training.state import Run
 
 SHARE_OF_TIME = 0.1  # at most this much of the time goes into writing last.pt
 LONGEST_WAIT = 10.0  # seconds between two of them, unless an epoch takes longer
@@ -28,7 +28,7 @@ class Saver:
     epoch, for ten seconds at most; a replica's last epoch is always saved.
 
     Args:
-        epoch: the epoch that is on disk already; 0 if none is.
+        epoch: the newest epoch on disk; 0 if there is none.
     """
 
     def __init__(self, trainer: DictConfig, epoch: int) -> None:
@@ -51,9 +51,9 @@ class Saver:
                 continue
             folder = run.directory / "checkpoints"
             if wanted and not run.diverged:
-                checkpoint.save(folder / f"epoch_{epoch}.pt", weights_of(run, epoch, replicas.state_of(i)))
+                checkpoint.save(folder / f"epoch_{epoch}.pt", checkpoint.weights_of(run, epoch, replicas.state_of(i)))
             if due or run.finished:
-                state = state_of(run, replicas, i)
+                state = checkpoint.state_of(run, replicas, i)
                 run.log.sync()  # the state is worth nothing without the lines it was saved with
                 save_best(run)  # before last.pt, which may say that this run has finished
                 if (folder / "last.pt").exists():
@@ -75,4 +75,4 @@ def epochs_between(save_every: int | str | None, *, in_sweep: bool) -> int | Non
 def save_best(run: Run) -> None:
     """Write best.pt: the weights of the best epoch, which are the ones that are tested."""
     if run.best is not None:
-        checkpoint.save(best_of(run.directory), weights_of(run, run.best["epoch"], run.weights))
+        checkpoint.save(best_of(run.directory), checkpoint.weights_of(run, run.best["epoch"], run.weights))

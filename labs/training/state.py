@@ -1,4 +1,4 @@
-"""The state of a run, and what its checkpoints hold of it: a new field of a checkpoint is added here."""
+"""A run while it trains. What is saved of it is in `labs/training/checkpoint.py`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,9 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from labs.errors import UserError
 from labs.loggers.run_log import RunLog
-from labs.replicas.replicas import Replicas
 
 
 @dataclass
@@ -25,65 +23,15 @@ class Run:
     directory: Path
     log: RunLog
     optimizer: Optimizer
-    update: Callable[[], object]  # a step of the optimizer
+    update: Callable[[], object]  # takes an optimizer step
     scheduler: LRScheduler
-    monitor: str = "val_loss"  # what a plateau schedule is told
+    monitor: str = "val_loss"  # the metric that a plateau schedule watches
     best: dict[str, Any] | None = None
     weights: dict[str, Tensor] = field(default_factory=dict)
     epochs_run: int = 0
     seconds: float = 0.0
     diverged: bool = False
-    finished: bool = False  # not to be trained any further
+    finished: bool = False  # needs no further training
     hash: str = ""  # of the configuration
     data: int = 0  # the fingerprint of the images
-    engine: str = ""  # that computes its steps
-
-
-def state_of(run: Run, replicas: Replicas, i: int) -> dict[str, Any]:
-    """All that replica i needs to resume after the epoch just finished, as tensors and plain Python.
-
-    Random numbers are drawn anew from (seed, purpose, epoch), so no random state is saved. A finished replica needs no
-    optimizer and no scheduler.
-    """
-    return {
-        "hash": run.hash,
-        "seed": run.seed,
-        "data": run.data,
-        "engine": run.engine,
-        "epoch": run.epochs_run,
-        "finished": run.finished,
-        "diverged": run.diverged,
-        "seconds": run.seconds,
-        "model": replicas.state_of(i),
-        "optimizer": None if run.finished else run.optimizer.state_dict(),
-        "scheduler": None if run.finished else run.scheduler.state_dict(),
-        "best": run.best,
-        "best_model": run.weights,
-        "records": run.log.digests(),
-    }
-
-
-def weights_of(run: Run, epoch: int, weights: dict[str, Tensor]) -> dict[str, Any]:
-    """What best.pt and epoch_<n>.pt hold: weights, and which they are."""
-    return {"hash": run.hash, "seed": run.seed, "engine": run.engine, "epoch": epoch, "model": weights}
-
-
-def restore(run: Run, replicas: Replicas, i: int, state: dict[str, Any]) -> None:
-    """Restore replica i and its run to what `state_of` saved.
-
-    Raises:
-        UserError: if the state does not fit the network or what trains it.
-    """
-    try:
-        replicas.load_state_of(i, state["model"])
-        if not state["finished"]:
-            run.optimizer.load_state_dict(state["optimizer"])
-            run.scheduler.load_state_dict(state["scheduler"])
-    except (RuntimeError, ValueError, KeyError) as error:
-        raise UserError(
-            f"{run.directory}: the checkpoint of epoch {state['epoch']} does not fit the network or its optimizer "
-            f"({str(error).splitlines()[0]}); resume=never starts this run again"
-        ) from error
-    run.best, run.weights = state["best"], state["best_model"]
-    run.epochs_run, run.seconds = state["epoch"], state["seconds"]
-    run.finished, run.diverged = state["finished"], state["diverged"]
+    engine: str = ""  # what computes its steps

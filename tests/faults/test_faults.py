@@ -20,7 +20,7 @@ def log_sizes(folder: Path) -> dict[Path, int]:
 def went_on_after(run: Path, start: int) -> int:
     """The epoch after which the run says that it went on, in what train.log holds from byte `start` on; 0 if it does not."""
     text = (run.parent / "train.log").read_bytes()[start:].decode()
-    said = re.findall(rf"{run.name.replace('=', ' ')}: going on after epoch (\d+)", text)
+    said = re.findall(rf"{run.name.replace('=', ' ')}: resuming after epoch (\d+)", text)
     return int(said[-1]) if said else 0
 
 

@@ -1,4 +1,4 @@
-"""Small data sets in the files and archives of the published ones."""
+"""Small datasets in the files and archives of the published ones."""
 
 import gzip
 import hashlib
@@ -51,7 +51,7 @@ def put(root: Path, name: str, contents: dict[str, bytes]) -> Path:
 
 
 def check(root: Path, name: str) -> None:
-    """The small data set is prepared without a download, and read as it is."""
+    """The small dataset is prepared without a download, and read as it is."""
     published.prepare(name, str(root), download=False)
     training, test = (published.load(name, str(root), train=train) for train in (True, False))
     assert training.images.dtype == torch.uint8

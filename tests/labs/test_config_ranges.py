@@ -54,24 +54,24 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
     "optimizer.momentum": ([-0.1, 1.0, *NOT_FINITE], [0.0, 0.999]),
     "scheduler.monitor": (["", "val", "train_loss", "test_acc"], ["val_loss", "val_acc"]),
     "scheduler.factor": ([0.0, -0.5, 1.001, *NOT_FINITE], [1e-9, 0.999]),
-    "scheduler.patience": ([-1], [0, BIG]),
+    "scheduler.patience": ([-1, BIG + 1], [0, BIG]),
     "scheduler.min_lr": ([-1e-9, *NOT_FINITE], [0.0, 0.001]),
-    "scheduler.T_max": ([0], [1, BIG]),
+    "scheduler.T_max": ([0, BIG + 1], [1, BIG]),
     "scheduler.eta_min": ([-1e-9, *NOT_FINITE], [0.0, 0.001]),
-    "scheduler.warmup_epochs": ([-1], [0, BIG]),
+    "scheduler.warmup_epochs": ([-1, BIG + 1], [0, BIG]),
     "scheduler.start_factor": ([0.0, -0.5, 1.001, *NOT_FINITE], [1e-9, 1.0]),
     "trainer.epochs": ([-1, 1_000_001], [0, 1_000_000]),
-    "trainer.steps_per_epoch": ([0, -1], [None, 1, BIG]),
-    "trainer.batch_size": ([0, -1], [2, BIG]),
-    "trainer.eval_batch_size": ([0, -1], [1, BIG]),
-    "trainer.patience": ([0, -1], [None, 1, BIG]),
-    "trainer.save_every": ([0, -1, "automatic", "5"], ["auto", None, 1, BIG]),
-    "trainer.log_every": ([0, -1], [1, BIG]),
+    "trainer.steps_per_epoch": ([0, -1, BIG + 1], [None, 1, BIG]),
+    "trainer.batch_size": ([0, -1, BIG + 1], [2, BIG]),
+    "trainer.eval_batch_size": ([0, -1, BIG + 1], [1, BIG]),
+    "trainer.patience": ([0, -1, BIG + 1], [None, 1, BIG]),
+    "trainer.save_every": ([0, -1, BIG + 1, "automatic", "5"], ["auto", None, 1, BIG]),
+    "trainer.log_every": ([0, -1, BIG + 1], [1, BIG]),
     "trainer.precision": (["", "fp16", "FP32"], ["fp32", "bf16"]),
     "trainer.engine": (["", "C", "Fused"], ["auto", "fused", "stacked", "looped"]),
     "trainer.num_threads": (["", "all", "4", 0, -1, 4097], ["auto", 1, 4096]),
     "trainer.diagnostics": (["", "on", "every_50"], ["off", "epoch", "every_n"]),
-    "trainer.diagnostics_every": ([0, -1], [1, BIG]),
+    "trainer.diagnostics_every": ([0, -1, BIG + 1], [1, BIG]),
     "logger.project": (["", "a/b", "a\\b", "a#", "a?", "a%", "a:b", "x" * 129], ["x", "my depth-labs_2.0", "x" * 128]),
 }
 
@@ -101,7 +101,11 @@ def test_a_value_inside_passes(key: str) -> None:
     ("override", "text"),
     [
         ("model.depth=0", "model.depth=0: must be an integer from 1 to 10000"),
-        ("model.widths=[64,0]", "model.widths=[64,0]: must be null or a list of integers of at least 1, such as [256,256]"),
+        ("model.widths=[64,0]", "model.widths=[64,0]: must be null or a list of integers from 1 to 1000000, such as [256,256]"),
+        ("trainer.batch_size=2147483648", "trainer.batch_size=2147483648: must be an integer from 1 to 2147483647"),
+        ("trainer.steps_per_epoch=0", "trainer.steps_per_epoch=0: must be null or an integer from 1 to 2147483647"),
+        ("seed=-1", "seed=-1: must be an integer from 0 to 2147483647"),
+        ("model.width=1000001", "model.width=1000001: must be null or an integer from 1 to 1000000"),
         ("optimizer.lr=nan", "optimizer.lr=nan: must be a finite number above 0"),
         ("device=gpu", "device=gpu: must be auto, cpu, cuda or cuda:<index>"),
     ],
@@ -117,7 +121,7 @@ def test_a_value_of_an_untyped_node_is_held_to_the_same_rule() -> None:
         assert refusal(cfg).endswith(": must be a number from 0 to below 1")
     cfg = copy.deepcopy(composed("scheduler=constant"))
     OmegaConf.update(cfg, "scheduler.patience", True, force_add=True)
-    assert refusal(cfg) == "scheduler.patience=True: must be an integer of at least 0"
+    assert refusal(cfg) == "scheduler.patience=True: must be an integer from 0 to 2147483647"
 
 
 # ── types ────────────────────────────────────────────────────────────────────────────────────────────────────────────────

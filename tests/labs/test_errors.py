@@ -213,8 +213,8 @@ def test_what_the_user_cannot_mend_keeps_its_traceback(error: Exception) -> None
 
 
 @pytest.mark.parametrize(("error", "code", "line"), [
-    (KeyboardInterrupt(), 130, "interrupted; the same command goes on from there"),
-    (errors.Interrupted(15, "interrupted; go on with: x"), 143, "interrupted; go on with: x"),
+    (KeyboardInterrupt(), 130, "interrupted; the same command resumes from there"),
+    (errors.Interrupted(15, "interrupted; resume with: x"), 143, "interrupted; resume with: x"),
 ])  # fmt: skip
 def test_a_signal_ends_the_program_with_one_line_and_a_status_of_its_own(
     capsys: Any, error: BaseException, code: int, line: str

@@ -88,6 +88,30 @@ def test_nothing_is_scheduled_where_nothing_is_trained(compose_config: Compose) 
     preflight.check_networks([compose_config("scheduler=warmup_cosine", "trainer.epochs=0")])
 
 
+# ── the step at the end of an epoch ──────────────────────────────────────────────────────────────────────────────────────
+
+
+ROWS = [{"val_loss": loss, "val_acc": accuracy} for loss, accuracy in ((1.0, 50.0), (2.0, 40.0), (1.0, 60.0))]
+
+
+@pytest.mark.parametrize(("make", "monitor", "rates"), [
+    (lambda o: lr_scheduler.ReduceLROnPlateau(o, "min", 0.5, patience=0), "val_loss", [1, 0.5, 0.25]),
+    (lambda o: lr_scheduler.ReduceLROnPlateau(o, "max", 0.5, patience=0), "val_acc", [1, 0.5, 0.5]),
+    (lambda o: lr_scheduler.ExponentialLR(o, 0.1), "val_loss", [0.1, 0.01, 0.001]),
+])  # fmt: skip
+def test_only_a_plateau_schedule_is_given_the_monitored_value(
+    make: Callable[..., Any], monitor: str, rates: list[float]
+) -> None:
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    scheduler = make(optimizer)
+    found = []
+    for row in ROWS:
+        optimizer.step()
+        schedules.step(scheduler, row, monitor)
+        found.append(optimizer.param_groups[0]["lr"])
+    assert found == pytest.approx(rates)
+
+
 # ── what a plateau schedule is told ──────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -178,7 +178,7 @@ def test_a_run_says_how_to_go_on_and_goes_on(tmp_path: Path, number: int, code: 
     _, err = process.communicate(timeout=600)
     assert process.returncode == code
     command = f"python train.py {' '.join(LONG)} hydra.mode=RUN"
-    assert err == f"\ninterrupted; go on with: {command}\n"
+    assert err == f"\ninterrupted; resume with: {command}\n"
     [result] = results(tmp_path / "p")
     reached = len(next((tmp_path / "p").glob("multirun/s/*/seed=0/metrics.jsonl")).read_text().splitlines())
     name = signal.Signals(number).name
@@ -188,7 +188,7 @@ def test_a_run_says_how_to_go_on_and_goes_on(tmp_path: Path, number: int, code: 
     process = start(tmp_path / "p", *command.split()[2:])
     out, err = process.communicate(timeout=600)
     assert (process.returncode, err) == (0, "")
-    assert f"seed 0: going on after epoch {reached} of 1000\n" in out
+    assert f"seed 0: resuming after epoch {reached} of 1000\n" in out
 
 
 @pytest.mark.slow
@@ -200,7 +200,7 @@ def test_a_sweep_that_alone_gets_the_signal_lets_its_workers_write(tmp_path: Pat
     process.send_signal(number)  # not to the group, as a terminal would
     _, err = process.communicate(timeout=600)
     assert process.returncode == 128 + number
-    assert err == "\ninterrupted; the same command goes on from there\n"
+    assert err == "\ninterrupted; the same command resumes from there\n"
     assert {result["status"] for result in results(tmp_path / "p")} == {"interrupted"}
     for path in (tmp_path / "p").glob("multirun/s/*/seed=0/metrics.jsonl"):
         epochs = path.read_bytes().count(b"\n")
@@ -222,4 +222,4 @@ def test_a_job_that_slurm_takes_the_time_from_goes_on_when_it_is_requeued(tmp_pa
     out, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
     assert "\ndone: 1\n" in out
-    assert "going on after epoch" in next((tmp_path / "p").glob("multirun/s/*/train.log")).read_text()
+    assert "resuming after epoch" in next((tmp_path / "p").glob("multirun/s/*/train.log")).read_text()

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from labs.data.batches import EvaluationBatches, Normalizer, TrainingBatches
 from labs.data.images import Images
 from labs.loggers.console import EpochProgress
-from labs.loggers.mirror import RunInfo
+from labs.loggers.logger import RunInfo
 from labs.loggers.run_log import RunLog
 from labs.models.cnn import CNN
 from labs.models.mlp import MLP
@@ -64,7 +64,7 @@ def settings(**changes: Any) -> DictConfig:
     return OmegaConf.create(base | changes)
 
 
-NO_MIRRORS = OmegaConf.create({"tensorboard": False})
+NO_LOGGERS = OmegaConf.create({"tensorboard": False})
 NOBODY = RunInfo(
     cell="",
     hash="",
@@ -104,7 +104,7 @@ class Trained:
             directory = folder / f"seed={seed}"
             opt = optimizer(self.replicas.parameters_of(i, flat=True), lr=lr)
             sched = scheduler(opt) if scheduler else torch.optim.lr_scheduler.ConstantLR(opt, 1.0)
-            self.runs.append(Run(seed, directory, RunLog(directory, NO_MIRRORS, NOBODY), opt, opt.step, sched))
+            self.runs.append(Run(seed, directory, RunLog(directory, NO_LOGGERS, NOBODY), opt, opt.step, sched))
         trainer = settings(**changes)
         with ExitStack() as logs:
             for run in self.runs:

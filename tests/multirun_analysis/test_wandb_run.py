@@ -120,10 +120,10 @@ def test_the_workspace_has_its_sections_and_groups_by_cell():
 def test_what_the_workspace_shows_is_what_runs_log():
     """The names in labs/loggers/wandb.py, which nothing else joins to the panels."""
     spec = json.dumps(workspace.specification(workspace.build("me", "p", None)))
-    mirror = (Path(__file__).parents[2] / "labs" / "loggers" / "wandb.py").read_text()
+    source = (Path(__file__).parents[2] / "labs" / "loggers" / "wandb.py").read_text()
     for name in ("first_to_last_grad_norm_at_init", "layers/grad_norm", "test_acc", "cell", "depth", "residual"):
         assert name in spec
-        assert f'"{name}"' in mirror
+        assert f'"{name}"' in source
 
 
 def test_the_command_prints_without_an_account_and_refuses_in_one_line(tmp_path, monkeypatch, capsys):

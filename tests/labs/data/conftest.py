@@ -1,4 +1,4 @@
-"""What the tests of data share: a folder of images, and small published data sets."""
+"""What the tests of data share: a folder of images, and small published datasets."""
 
 import gzip
 import pickle
@@ -25,7 +25,7 @@ def pets(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, bytes]]:
-    """The content of small data sets of all four kinds by name, in place of the published ones; no download works."""
+    """The content of small datasets of all four kinds by name, in place of the published ones; no download works."""
 
     def fail(*_: Any, **__: Any) -> None:
         raise OSError("no network")

@@ -21,7 +21,7 @@ from labs.errors import UserError
 def test_archives_that_lie_there_are_unpacked(
     small: dict[str, dict[str, bytes]], tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, place: str
 ) -> None:
-    """In the data set's folder and in the one above it, for CIFAR data_dir itself."""
+    """In the dataset's folder and in the one above it, for CIFAR data_dir itself."""
     folder = tmp_path / PUBLISHED[name].folder / place
     (tmp_path / PUBLISHED[name].folder).mkdir(parents=True)
     for file, content in archives(small, name).items():
@@ -43,7 +43,7 @@ def test_archives_of_two_data_sets_in_one_folder_are_told_apart(
         (tmp_path / name).write_bytes(changed)
     with pytest.raises(UserError, match="put train-images-idx3-ubyte"):
         published.prepare("mnist", str(tmp_path), download=False)
-    assert not capsys.readouterr().out  # that these are of another data set is nothing to complain of
+    assert not capsys.readouterr().out  # that these are of another dataset is nothing to complain of
     published.prepare("fashion_mnist", str(tmp_path), download=False)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from data_sets import ramp
+from sample_datasets import ramp
 from torch import Tensor
 
 from labs.data.batches import EvaluationBatches, Normalizer, TrainingBatches, batch_bounds, center_crop
@@ -84,7 +84,7 @@ def test_each_sample_is_cropped_and_flipped_by_itself() -> None:
             for place, crop in enumerate(crops)
             if torch.equal(image, crop.flip(-1) if mirrored else crop)
         ]
-        assert len(hits) == 1  # an image of this data set, and only one way to make it
+        assert len(hits) == 1  # an image of this dataset, and only one way to make it
         kinds.add(hits[0])
     assert len(kinds) > 10  # of 18: a batch does not share its draw
     assert {mirrored for _, mirrored in kinds} == {False, True}

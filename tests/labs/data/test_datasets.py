@@ -1,4 +1,4 @@
-"""Reading published data sets, and what is said when one cannot be read."""
+"""Reading published datasets, and what is said when one cannot be read."""
 
 import hashlib
 import shutil
@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from data_sets import config
 from omegaconf import DictConfig
+from sample_datasets import config
 from torchvision import datasets as tv
 
 from labs.data import datasets

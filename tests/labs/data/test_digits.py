@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from data_sets import config
+from sample_datasets import config
 from sklearn.datasets import load_digits
 
 from labs.data import datasets, digits

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from data_sets import config
 from omegaconf import DictConfig
 from PIL import Image
+from sample_datasets import config
 
 from labs.data import datasets
 from labs.data.imagefolder import ImageFolder
@@ -65,7 +65,7 @@ def test_train_and_test_folders_are_the_two_parts(tmp_path: Path) -> None:
     [
         (("train",), "{root}: holds train/ without test/; give both, or name it alone, dataset.folder={root}/train, of which "
                      "dataset.test_fraction holds out the test images"),
-        (("test",), "{root}: holds test/ without train/; give both, or one folder of images a class, of which "
+        (("test",), "{root}: holds test/ without train/; give both, or one folder of images per class, of which "
                     "dataset.test_fraction holds out the test images"),
         (("train", "val"), "{root}/val: nothing reads this folder; move its images into train/, of which dataset.val_size "
                            "holds out the validation images; without test/ beside it, name it: dataset.folder={root}/train"),

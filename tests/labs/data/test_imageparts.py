@@ -42,10 +42,10 @@ def test_the_usual_names_are_parts_in_any_case_and_it_is_said(pets: Path, tmp_pa
         (("Testing", "cat"), "holds Testing/ without train/; give both"),
         (("TRAINING", "cat"), "holds TRAINING/ without test/; give both"),
         (("Valid", "cat"), "holds Valid/ without train/; give both"),
-        (("training_set", "test_set"), "test_set/ looks like a part of the data set (test) and not like a class"),
-        (("seg_train", "seg_test", "seg_pred"), "seg_test/ looks like a part of the data set (test)"),
-        (("trainset", "other"), "trainset/ looks like a part of the data set (train)"),
-        (("ValidationData", "other"), "ValidationData/ looks like a part of the data set (val)"),
+        (("training_set", "test_set"), "test_set/ looks like a part of the dataset (test) and not like a class"),
+        (("seg_train", "seg_test", "seg_pred"), "seg_test/ looks like a part of the dataset (test)"),
+        (("trainset", "other"), "trainset/ looks like a part of the dataset (train)"),
+        (("ValidationData", "other"), "ValidationData/ looks like a part of the dataset (val)"),
     ],
 )
 def test_what_may_be_a_part_is_never_a_class(pets: Path, tmp_path: Path, parts: tuple[str, ...], words: str) -> None:
@@ -57,7 +57,7 @@ def test_what_may_be_a_part_is_never_a_class(pets: Path, tmp_path: Path, parts: 
 def test_images_side_by_side_in_parts_without_classes_are_refused(pets: Path) -> None:
     (pets / "cat").rename(pets / "trainA")
     (pets / "dog").rename(pets / "testA")
-    assert "testA/ looks like a part of the data set (test)" in refused(pets)
+    assert "testA/ looks like a part of the dataset (test)" in refused(pets)
 
 
 def test_parts_within_the_classes_are_refused(pets: Path) -> None:
@@ -87,7 +87,7 @@ def test_folders_of_the_same_classes_under_a_name_of_parts_are_no_classes(
     root = in_parts(tmp_path / "root", pets, *parts)
     shutil.rmtree(root / parts[1] / "owl")  # a class that is rare
     said = refused(root)
-    assert "looks like a part of the data set and not like a class: cat/, dog/" in said
+    assert "looks like a part of the dataset and not like a class: cat/, dog/" in said
     assert "call the folders of the training and the test images train/ and test/" in said
     assert "or, if it is a class, move the images into it, out of the folders within" in said
     for part in parts:  # as it says
@@ -102,7 +102,7 @@ def test_folders_of_the_same_classes_under_a_name_of_parts_are_no_classes(
 def test_a_part_beside_the_classes_is_none_of_them(pets: Path) -> None:
     shutil.copytree(pets, pets.parent / "copy")
     (pets.parent / "copy").rename(pets / "holdout")
-    assert f"{pets}: holdout/ looks like a part of the data set and not like a class: cat/, dog/ in it are there" in refused(
+    assert f"{pets}: holdout/ looks like a part of the dataset and not like a class: cat/, dog/ in it are there" in refused(
         pets
     )
 

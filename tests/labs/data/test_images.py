@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from data_sets import ramp
+from sample_datasets import ramp
 
 from labs.data.images import split_validation, stratified_split
 from labs.errors import UserError

@@ -1,4 +1,4 @@
-"""Data sets of the user's own: trained, tested again, and refused in one line where they are none."""
+"""Datasets of the user's own: trained, tested again, and refused in one line where they are none."""
 
 import sys
 from collections.abc import Callable
@@ -138,7 +138,7 @@ class Exits(Stripes):
 
 
 @pytest.mark.parametrize(("name", "line"), [
-    ("Nothing", "has no shape; a data set has shape, num_classes and load(train)"),
+    ("Nothing", "has no shape; a dataset has shape, num_classes and load(train)"),
     ("FlatShape", "its shape is (8, 8); must be (channels, height, width)"),
     ("ShapeOfText", "its shape is 1x8; must be (channels, height, width)"),
     ("OneClass", "its num_classes is 1; must be an integer of at least 2"),

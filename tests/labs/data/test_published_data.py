@@ -1,4 +1,4 @@
-"""What is read of a published data set is what was verified."""
+"""What is read of a published dataset is what was verified."""
 
 import os
 import pickle

@@ -57,9 +57,3 @@ def test_a_sweep_that_does_not_fit_is_told(tmp_path: Path, monkeypatch: pytest.M
 
 def test_free_space_is_that_of_the_place_that_is_to_be(tmp_path: Path) -> None:
     assert disk.free(tmp_path / "not" / "yet") > 0
-
-
-@pytest.mark.parametrize(("setting", "alone", "in_sweep"), [("auto", 5, None), (3, 3, 3), (None, None, None)])
-def test_epochs_are_kept_in_single_runs_and_not_in_sweeps(setting: object, alone: int | None, in_sweep: int | None) -> None:
-    assert saving.epochs_between(setting, in_sweep=False) == alone  # type: ignore[arg-type]
-    assert saving.epochs_between(setting, in_sweep=True) == in_sweep  # type: ignore[arg-type]

@@ -83,7 +83,7 @@ def test_a_result_that_is_not_this_runs_own_is_set_aside_with_a_line(
     [record] = [record for record in caplog.records if "set aside" in record.getMessage()]
     assert record.levelname == "WARNING"
     assert record.getMessage().startswith(f"{path}: ")
-    assert record.getMessage().endswith("; it is set aside as result.json.unusable, and the run goes on without it")
+    assert record.getMessage().endswith("; it is set aside as result.json.unusable, and the run continues without it")
     assert (cell / "seed=1" / "result.json.unusable").read_text() == wrong
 
 
@@ -123,7 +123,7 @@ def test_a_run_notes_what_it_is_before_it_trains(start: Start, cell: Path, monke
 
     def train(cell: Cell, seeds: list[int], *, show_progress: bool) -> None:
         assert show_progress is False
-        seen.extend(read_json(cell.run(seed) / "config.json") for seed in seeds)
+        seen.extend(read_json(cell.run_directory(seed) / "config.json") for seed in seeds)
 
     monkeypatch.setattr("labs.training.run.train", train)
     before = datetime.now(UTC).replace(microsecond=0)

@@ -139,7 +139,7 @@ def test_a_job_is_as_far_as_its_worst_seed(job: plan.Job, statuses: tuple[str, .
 def test_a_damaged_result_or_that_of_another_configuration_is_none(job: plan.Job, content: str) -> None:
     result(job, 0, status="done")
     result(job, 1, status="done")
-    (job.cell.run(1) / "result.json").write_text(content)
+    (job.cell.run_directory(1) / "result.json").write_text(content)
     assert job.status() == "missing"
     assert len(job.results()) == 1
 
@@ -149,7 +149,7 @@ def test_a_damaged_result_or_that_of_another_configuration_is_none(job: plan.Job
 def test_a_pipe_in_place_of_a_file_is_not_waited_for(job: plan.Job, name: str) -> None:
     for seed in job.seeds:
         write_result(job.cell.directory, job.cell.hash, seed)
-    path = job.cell.run(0) / name
+    path = job.cell.run_directory(0) / name
     path.unlink(missing_ok=True)
     os.mkfifo(path)
     assert job.status() == "missing"

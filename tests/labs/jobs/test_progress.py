@@ -53,7 +53,7 @@ def job(folder: Path, name: str, depth: int = 5, *, epochs: int = 10, seeds: tup
 
 
 def trained(job: Job, epochs: int, seconds: float, seed: int = 0) -> None:
-    directory = job.cell.run(seed)
+    directory = job.cell.run_directory(seed)
     directory.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps({"epoch": epoch, "seconds": seconds}) + "\n" for epoch in range(1, epochs + 1)]
     (directory / "metrics.jsonl").write_text("".join(lines))
@@ -107,7 +107,7 @@ def test_a_damaged_line_is_passed_over(tmp_path: Path, line: str) -> None:
     jobs = [job(tmp_path, "a")]
     watch = SweepProgress(jobs, workers=1)
     trained(jobs[0], 3, 1.0)
-    with (jobs[0].cell.run(0) / "metrics.jsonl").open("a") as file:
+    with (jobs[0].cell.run_directory(0) / "metrics.jsonl").open("a") as file:
         file.write(line + "\n")
     assert watch.epoch_seconds(jobs[0])[:3] in ([1.0, 1.0, 1.0], [])
 
@@ -115,7 +115,7 @@ def test_a_damaged_line_is_passed_over(tmp_path: Path, line: str) -> None:
 def test_the_median_epoch_counts(tmp_path: Path) -> None:
     jobs = [job(tmp_path, "a")]
     watch = SweepProgress(jobs, workers=1)
-    directory = jobs[0].cell.run(0)
+    directory = jobs[0].cell.run_directory(0)
     directory.mkdir(parents=True)
     (directory / "metrics.jsonl").write_text(
         '{"epoch": 1, "seconds": 9.0}\n{"epoch": 2, "seconds": 1.0}\n{"epoch": 3, "seconds": 1.0}\n{"epoch": 4, "seconds": 1.'
@@ -170,7 +170,7 @@ def test_what_ended_before_is_not_told_again_but_a_second_failure_is(
     watch = SweepProgress(jobs, workers=1)
     watch.report_ended()
     assert capsys.readouterr().out == ""
-    path = jobs[1].cell.run(0) / "result.json"
+    path = jobs[1].cell.run_directory(0) / "result.json"
     path.unlink()  # as a job does when it starts
     watch.report_ended()
     assert capsys.readouterr().out == ""

@@ -142,7 +142,7 @@ def test_what_the_plan_sets_aside_the_job_sets_aside_and_measures_again(study: P
     said, _, _ = line.partition("; it will be set aside")
     ended = study.train("-m", *QUICK)
     assert (ended.code, ended.err) == (0, "")
-    assert f"{study.folder / said}; it is set aside as result.json.unusable, and the run goes on without it\n" in ended.out
+    assert f"{study.folder / said}; it is set aside as result.json.unusable, and the run continues without it\n" in ended.out
     assert (run / "result.json.unusable").read_bytes() == wrong
     assert read_json(run / "result.json")["test_acc"] == measured
     assert planned(study) == ("done", [])

@@ -240,7 +240,7 @@ def test_an_interrupted_sweep_goes_on_to_the_same_numbers(project: Project, tmp_
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=600)
     assert process.returncode == 130
-    assert err == "\ninterrupted; the same command goes on from there\n"
+    assert err == "\ninterrupted; the same command resumes from there\n"
     assert "done: " not in out
     statuses = [json.loads(path.read_text())["status"] for path in project.folder.glob("multirun/s/*/seed=0/result.json")]
     assert "interrupted" in statuses

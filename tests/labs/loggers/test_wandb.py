@@ -1,4 +1,4 @@
-"""The mirror to W&B by itself, with the real client, offline: read back, and watched for what it must not do."""
+"""The W&B logger by itself, with the real client, offline: read back, and watched for what it must not do."""
 
 import os
 import random
@@ -19,8 +19,8 @@ from wandb_reader import METRICS, history, inspect, records, rows
 from labs import config
 from labs.cells import Cell
 from labs.errors import UserError
-from labs.loggers import wandb as wandb_mirror
-from labs.loggers.mirror import RunInfo
+from labs.loggers import wandb as wandb_logger
+from labs.loggers.logger import RunInfo
 from labs.loggers.run_log import RunLog
 from labs.training import run
 
@@ -54,8 +54,8 @@ def test_a_run_that_goes_on_is_the_same_run_with_all_its_epochs(tmp_path: Path) 
 
 
 def test_identities_differ_by_seed_and_place_and_by_nothing_else() -> None:
-    same = {wandb_mirror.run_id(info()), wandb_mirror.run_id(info())}
-    assert len(same | {wandb_mirror.run_id(info(seed=1)), wandb_mirror.run_id(info(place="2026-01-01/12-00"))}) == 3
+    same = {wandb_logger.run_id(info()), wandb_logger.run_id(info())}
+    assert len(same | {wandb_logger.run_id(info(seed=1)), wandb_logger.run_id(info(place="2026-01-01/12-00"))}) == 3
 
 
 def test_no_number_is_logged_where_there_is_none(tmp_path: Path) -> None:
@@ -84,8 +84,8 @@ def test_runs_with_few_numbers_are_runs_too(compose_config: Compose, tmp_path: P
 
 def test_a_thousand_layers_are_thinned_for_the_panel() -> None:
     record = {"epoch": 0, "grad_norm": [10.0] * 1000}
-    table = wandb_mirror.chart(record, record).table
-    assert len(table.data) == wandb_mirror.SHOWN_LAYERS
+    table = wandb_logger.chart(record, record).table
+    assert len(table.data) == wandb_logger.SHOWN_LAYERS
     assert (table.data[0], table.data[-1]) == ([0, "at initialisation", 1.0], [999, "at initialisation", 1.0])
 
 

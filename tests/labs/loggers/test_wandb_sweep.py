@@ -18,7 +18,7 @@ from wandb_reader import environment, history, inspect, records, rows, transacti
 from labs import config
 from labs.cells import Cell
 from labs.errors import UserError
-from labs.training import run
+from labs.training import run, testing
 
 ROOT = Path(__file__).parents[3]
 Compose = Callable[..., DictConfig]
@@ -141,7 +141,7 @@ def test_a_failing_job_shows_as_failed_with_the_epochs_it_had(
     def fail(*_: Any) -> None:
         raise RuntimeError("crash after training")
 
-    monkeypatch.setattr(run, "test_best", fail)
+    monkeypatch.setattr(testing, "test_best", fail)
     with pytest.raises(RuntimeError, match="crash after training"):
         run.train(Cell.of(compose_config("logger=wandb"), tmp_path), [0, 1], show_progress=False)
     for seed in (0, 1):

@@ -18,8 +18,8 @@ from labs.cells import Cell
 from labs.errors import UserError
 from labs.jobs import plan, preflight, sweep
 from labs.models import custom
+from labs.models.build import build_model
 from labs.seeding import stream_seed
-from labs.training.run import build_model
 
 pytestmark = pytest.mark.usefixtures("every_epoch_is_saved")
 MODULE = networks.__name__

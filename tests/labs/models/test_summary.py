@@ -1,21 +1,17 @@
-"""The summary: shapes, parameters and multiply-adds, and the command that prints it."""
+"""The summary: shapes, parameters and multiply-adds."""
 
-import math
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 import torch
-from hydra.core.global_hydra import GlobalHydra
+from networks import Deciding
 from omegaconf import DictConfig, OmegaConf
 
 from labs.cells import Cell
 from labs.models.cnn import CNN
 from labs.models.mlp import MLP
 from labs.models.summary import summarize
-from labs.summary import main
 from labs.training import run
 
 
@@ -42,18 +38,6 @@ def test_multiply_adds_are_those_of_one_image() -> None:
         assert weights <= counted <= weights + 2 * (8 + 5) + 8 + 5 + 3  # torchinfo counts biases and BatchNorm too
 
 
-class Deciding(torch.nn.Module):
-    """Has a branch that depends on the images."""
-
-    def __init__(self, input_shape: tuple[int, int, int], num_classes: int) -> None:
-        super().__init__()
-        self.head = torch.nn.Linear(math.prod(input_shape), num_classes)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = self.head(x.flatten(1))
-        return y if y.sum() > 0 else -y
-
-
 def test_a_forward_that_cannot_be_followed_leaves_parameters_and_a_reason() -> None:
     summary = summarize(Deciding((1, 4, 4), 3), (1, 4, 4), batch_size=5)
     assert (summary.params, summary.mult_adds) == (51, None)
@@ -63,19 +47,11 @@ def test_a_forward_that_cannot_be_followed_leaves_parameters_and_a_reason() -> N
     assert re.fullmatch(r"No shapes: the forward pass does not run without numbers \(.*meta.*\)", lines[-1])
 
 
-def test_such_a_network_trains_and_every_mirror_takes_it(compose_config: Callable[..., DictConfig], tmp_path: Path) -> None:
+def test_such_a_network_trains_and_every_logger_takes_it(compose_config: Callable[..., DictConfig], tmp_path: Path) -> None:
     cfg = compose_config("logger=all", "trainer.epochs=1")
-    cfg.model = OmegaConf.create({"_target_": f"{__name__}.Deciding"})
+    cfg.model = OmegaConf.create({"_target_": "networks.Deciding"})
     [result] = run.train(Cell.of(cfg, tmp_path), [0], show_progress=False)
     assert (result["status"], result["params"], result["mult_adds"]) == ("done", 650, None)
     assert "Trainable parameters: 650" in (tmp_path / "summary.txt").read_text()
     assert list((tmp_path / "seed=0" / "tensorboard").iterdir())
     assert list((tmp_path / "seed=0" / "wandb").glob("offline-run-*/*.wandb"))
-
-
-def test_the_command_prints_the_same(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    target = f"model={{_target_:{__name__}.Deciding}}"
-    monkeypatch.setattr(sys, "argv", ["labs.summary", "~model", f"+{target}"])
-    GlobalHydra.instance().clear()
-    main()
-    assert "Trainable parameters: 650\nNo shapes: " in capsys.readouterr().out

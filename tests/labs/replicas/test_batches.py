@@ -5,10 +5,10 @@ import torch
 
 from labs.data.batches import EvaluationBatches, Normalizer, TrainingBatches
 from labs.data.images import Images
-from labs.replicas import build
+from labs.replicas import compile
 from labs.replicas.batches import gather, gather_for
 
-pytestmark = pytest.mark.skipif(isinstance(build.library(), str), reason=f"no compiled step: {build.library()}")
+pytestmark = pytest.mark.skipif(isinstance(compile.library(), str), reason=f"no compiled step: {compile.library()}")
 
 
 @pytest.mark.parametrize("seeds", [[0], [3, 1, 2]])

@@ -14,20 +14,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labs.models.cnn import CNN
 from labs.models.mlp import MLP
-from labs.replicas import build, fused
-from labs.replicas.replicas import Replicas, reason_against
+from labs.replicas import compile, fused
+from labs.replicas.replicas import Replicas
 
-pytestmark = pytest.mark.skipif(isinstance(build.library(), str), reason=f"no compiled step: {build.library()}")
-CPU = torch.device("cpu")
+pytestmark = pytest.mark.skipif(isinstance(compile.library(), str), reason=f"no compiled step: {compile.library()}")
 
 
 @pytest.fixture
 def double(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same source in double precision."""
-    library = build.load(build.compiled(*build.SOURCES, extra=("-DDOUBLE",)))
-    monkeypatch.setattr(build, "library", lambda: library)
+    library = compile.load(compile.compiled(*compile.SOURCES, extra=("-DDOUBLE",)))
+    monkeypatch.setattr(compile, "library", lambda: library)
     monkeypatch.setattr(fused, "REAL", torch.float64)
 
 
@@ -244,50 +242,14 @@ def test_what_is_no_number_spreads_as_in_torch_and_to_no_other_replica(value: fl
     assert torch.equal(replicas.gradients[1].isnan() | nowhere, gradients.isnan() | nowhere)
 
 
-# ── what it is not for ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def projected() -> nn.Module:
-    return MLP((1, 1, 12), 5, widths=[8, 6, 4], residual=True, shortcut="projection")
-
-
-OTHERS = {
-    "Conv2d": lambda: CNN((1, 4, 4), 5, filters=[3], hidden=8),
-    "Linear of an earlier layer's output": projected,
-    "Dropout": sequential(nn.Linear(12, 8), nn.Dropout(0.5), nn.Linear(8, 5)),
-    "GELU": sequential(nn.Linear(12, 8), nn.GELU(), nn.Linear(8, 5)),
-    "BatchNorm1d": sequential(nn.Linear(12, 8), nn.BatchNorm1d(8, affine=False), nn.Linear(8, 5)),
-    "BatchNorm1d at its place": sequential(nn.Linear(12, 8), nn.ReLU(), nn.BatchNorm1d(8), nn.Linear(8, 5)),
-    "an output that is not that of a Linear": sequential(nn.Linear(12, 5), nn.ReLU()),
-    "float64 numbers": lambda: sequential(nn.Linear(12, 5))().double(),
-}
-
-
-@pytest.mark.parametrize("reason", OTHERS)
-def test_what_is_not_covered_is_named_and_computed_by_another_engine(reason: str) -> None:
-    network = OTHERS[reason]()
-    assert reason in reason_against("fused", network, CPU, bf16=False)
-    replicas = Replicas([network], [0])
-    assert replicas.engine in ("stacked", "looped")
-    assert reason in replicas.unsuitable["fused"]
-
-
-def test_other_devices_and_precisions_are_not_covered() -> None:
-    network = MLP((1, 1, 12), 5)
-    assert reason_against("fused", network, CPU, bf16=False) == ""
-    assert reason_against("fused", network, CPU, bf16=True) == "trainer.precision=bf16"
-    assert reason_against("fused", network, torch.device("cuda"), bf16=False) == "device=cuda"
-    assert Replicas([network], [0], bf16=True).engine == "stacked"
-
-
 # ── undefined behaviour ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 UNDER_SANITIZERS = """
 import sys, pytest
 from pathlib import Path
-from labs.replicas import build
-library = build.load(Path(sys.argv[1]))
-build.library = lambda: library
+from labs.replicas import compile
+library = compile.load(Path(sys.argv[1]))
+compile.library = lambda: library
 sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[2:]]))
 """
 SANITIZERS = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
@@ -297,9 +259,9 @@ SANITIZERS = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recove
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="where the sanitizer's library lies is known for Linux")
 def test_no_memory_is_touched_that_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     """These tests and those of batches and updates once more, compiled with sanitizers."""
-    monkeypatch.setattr(build, "PATIENCE", 600.0)
-    library = build.compiled(*build.SOURCES, extra=SANITIZERS)
-    found = subprocess.run([*build.compiler(), "-print-file-name=libasan.so"], capture_output=True, text=True, check=True)
+    monkeypatch.setattr(compile, "PATIENCE", 600.0)
+    library = compile.compiled(*compile.SOURCES, extra=SANITIZERS)
+    found = subprocess.run([*compile.compiler(), "-print-file-name=libasan.so"], capture_output=True, text=True, check=True)
     environment = os.environ | {"LD_PRELOAD": found.stdout.strip(), "ASAN_OPTIONS": "detect_leaks=0"}
     files = [Path(__file__).with_name(f"test_{name}.py") for name in ("fused", "updates", "batches")]
     command = [sys.executable, "-c", UNDER_SANITIZERS, library, "-k", "not autograd and not written", *files]

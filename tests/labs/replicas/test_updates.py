@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from labs.replicas import build
+from labs.replicas import compile
 from labs.replicas.updates import update_of
 
-pytestmark = pytest.mark.skipif(isinstance(build.library(), str), reason=f"no compiled step: {build.library()}")
+pytestmark = pytest.mark.skipif(isinstance(compile.library(), str), reason=f"no compiled step: {compile.library()}")
 
 OPTIMIZERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "adam": (torch.optim.Adam, {"weight_decay": 1e-2, "fused": True}),

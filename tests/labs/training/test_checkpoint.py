@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from trained import Trained
 
 from labs.errors import UserError
 from labs.training import checkpoint
@@ -21,6 +22,38 @@ def test_a_state_comes_back_as_it_was(tmp_path: Path) -> None:
     loaded = checkpoint.load(tmp_path / "a.pt")
     assert (loaded["epoch"], loaded["best"], loaded["scheduler"]) == (3, None, state["scheduler"])
     assert torch.equal(loaded["optimizer"]["state"][0]["exp_avg"], state["optimizer"]["state"][0]["exp_avg"])
+
+
+LAST = {
+    "format", "hash", "seed", "data", "engine", "epoch", "finished", "diverged", "seconds",
+    "model", "optimizer", "scheduler", "best", "best_model", "records",
+}  # fmt: skip
+
+
+def test_the_fields_of_each_file(tmp_path: Path) -> None:
+    trained = Trained(tmp_path, epochs=2, save_every=1)
+    [run], folder = trained.runs, tmp_path / "seed=0" / "checkpoints"
+    last = checkpoint.load(folder / "last.pt")
+    assert set(last) == LAST
+    assert (last["epoch"], last["finished"], last["optimizer"], last["scheduler"]) == (2, True, None, None)
+    assert last["best"] == run.best
+    previous = checkpoint.load(folder / "previous.pt")
+    assert set(previous) == LAST
+    assert (previous["epoch"], previous["finished"], previous["optimizer"]["param_groups"][0]["lr"]) == (1, False, 0.01)
+    for name, epoch in (("best", run.best and run.best["epoch"]), ("epoch_1", 1), ("epoch_2", 2)):
+        state = checkpoint.load(folder / f"{name}.pt")
+        assert set(state) == {"format", "hash", "seed", "engine", "epoch", "model"}
+        assert state["epoch"] == epoch
+
+
+@pytest.mark.parametrize(("written", "read"), [(2, None), (3, "finished"), (4, "finished"), (5, "finished"), (6, None)])
+def test_the_formats_that_are_read_and_the_field_that_format_5_renamed(tmp_path: Path, written: int, read: str | None) -> None:
+    torch.save({"format": written, "over" if written < 5 else "finished": True}, tmp_path / "a.pt")
+    if read:
+        assert checkpoint.load(tmp_path / "a.pt") == {"format": written, read: True}
+    else:
+        with pytest.raises(checkpoint.UnusableError, match="format 5 is needed"):
+            checkpoint.load(tmp_path / "a.pt")
 
 
 class Malicious:

@@ -16,12 +16,12 @@ from labs.evaluate import main as evaluate
 from labs.files import read_json, write_json
 from labs.jobs.preflight import check_networks
 from labs.loggers.console import EpochProgress
-from labs.replicas import build
+from labs.replicas import compile
 from labs.training import checkpoint, run, saving
 from labs.training.results import sealed
 
 Compose = Callable[..., DictConfig]
-pytestmark = pytest.mark.skipif(isinstance(build.library(), str), reason=f"no compiled step: {build.library()}")
+pytestmark = pytest.mark.skipif(isinstance(compile.library(), str), reason=f"no compiled step: {compile.library()}")
 
 
 class Stopped(BaseException):
@@ -34,7 +34,7 @@ def every_epoch_is_saved(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def without_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "library", lambda: "no C compiler (cc, gcc, clang)")
+    monkeypatch.setattr(compile, "library", lambda: "no C compiler (cc, gcc, clang)")
 
 
 def train(cfg: DictConfig, cell: Path, *, until: int | None = None) -> None:
@@ -90,11 +90,11 @@ def test_why_there_is_no_compiled_step_is_logged_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("CC", "/bin/false")
-    build.library.cache_clear()
+    compile.library.cache_clear()
     caplog.set_level(logging.INFO)
-    assert build.library() == build.library() == "/bin/false: fails with status 1 (without a word)"
+    assert compile.library() == compile.library() == "/bin/false: fails with status 1 (without a word)"
     assert caplog.messages == ["no compiled step: /bin/false: fails with status 1 (without a word)"]
-    build.library.cache_clear()
+    compile.library.cache_clear()
 
 
 def test_a_run_goes_on_with_its_own_engine_or_says_why_not(
@@ -108,8 +108,8 @@ def test_a_run_goes_on_with_its_own_engine_or_says_why_not(
         with pytest.raises(UserError) as caught:
             train(cfg, tmp_path / "fused")
         assert str(caught.value) == (
-            f"{tmp_path}/fused: was begun with engine fused, which cannot be had here (no C compiler (cc, gcc, clang)), and "
-            "another would round differently; mend that, or start again with resume=never"
+            f"{tmp_path}/fused: was started with engine fused, which is not available here (no C compiler (cc, gcc, clang)), "
+            "and another would round differently; mend that, or start again with resume=never"
         )
         train(cfg, tmp_path / "stacked", until=3)
     train(cfg, tmp_path / "stacked")  # the compiler is back, and this run keeps to what it began with

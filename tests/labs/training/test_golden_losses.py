@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 
-from labs.replicas import build
+from labs.replicas import compile
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "losses.json"
 EPOCHS = 3
@@ -47,8 +47,8 @@ def losses(overrides: list[str], cell: Path) -> list[list[float]]:
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_first_losses_are_the_committed_ones(name: str, tmp_path: Path) -> None:
-    if "fused" in name and isinstance(build.library(), str):
-        pytest.skip(f"no compiled step: {build.library()}")
+    if "fused" in name and isinstance(compile.library(), str):
+        pytest.skip(f"no compiled step: {compile.library()}")
     golden: dict[str, Any] = json.loads(GOLDEN.read_text())
     measured = losses(CONFIGURATIONS[name], tmp_path)
     assert len(measured) == EPOCHS

@@ -141,30 +141,6 @@ def test_no_epochs_measure_the_initial_weights_and_leave_them(tmp_path: Path) ->
     assert OmegaConf.create(records[0]).grad_norm[-1] == pytest.approx(twin.head.weight.grad.norm().item(), rel=1e-5)
 
 
-# ── checkpoints ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_checkpoints_hold_the_last_the_best_and_every_nth_epoch(tmp_path: Path) -> None:
-    trained = Trained(tmp_path, epochs=7, lr=0.05, save_every=3)
-    folder, run = trained.runs[0].directory / "checkpoints", trained.runs[0]
-    assert {path.name for path in folder.iterdir()} - {"previous.pt"} == {"best.pt", "epoch_3.pt", "epoch_6.pt", "last.pt"}
-    last, best = checkpoint.load(folder / "last.pt"), checkpoint.load(folder / "best.pt")
-    assert run.best is not None
-    assert (last["epoch"], best["epoch"]) == (7, run.best["epoch"])
-    assert last["model"].keys() == mlp(0).state_dict().keys()
-    for name, tensor in run.weights.items():
-        assert torch.equal(best["model"][name], tensor)
-    assert (last["finished"], last["optimizer"], last["scheduler"]) == (True, None, None)
-    for epoch in (3, 6):
-        kept = checkpoint.load(folder / f"epoch_{epoch}.pt")
-        assert kept.keys() == best.keys() == {"format", "hash", "seed", "engine", "epoch", "model"}
-        assert kept["epoch"] == epoch
-    previous = checkpoint.load(folder / "previous.pt")
-    optimizer = torch.optim.Adam(Replicas([mlp(0)], [0]).parameters_of(0, flat=True), lr=0.01)
-    optimizer.load_state_dict(previous["optimizer"])
-    assert optimizer.state_dict()["state"][0]["step"].item() == previous["epoch"] * 6
-
-
 # ── divergence ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

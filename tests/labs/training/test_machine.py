@@ -42,7 +42,7 @@ def test_threads_follow_the_kind_of_network(compose_config: Compose) -> None:
 FAULTS = """
 import resource, sys
 import torch
-from labs.training.run import keep_freed_memory
+from labs.training.machine import keep_freed_memory
 if sys.argv[1] == "kept":
     keep_freed_memory()
 def step():

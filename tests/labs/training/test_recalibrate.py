@@ -1,21 +1,16 @@
-"""BatchNorm's statistics measured again, and which test images a run got right."""
+"""BatchNorm's statistics, measured again after training."""
 
-import base64
 import math
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from labs.data.batches import Normalizer, TrainingBatches
 from labs.data.images import Images
-from labs.files import read_json
 from labs.models.cnn import CNN
 from labs.models.mlp import MLP
 from labs.seeding import stream
-from labs.training import correct
 from labs.training.recalibrate import BATCHES, recalibrated
 
 
@@ -74,20 +69,3 @@ def test_statistics_that_failed_come_back() -> None:
 def test_a_network_without_batchnorm_has_none() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(36, 4))
     assert recalibrated(model, model.state_dict(), batches(64), seed=0, epoch=1, batch_size=16, bf16=False) is None
-
-
-def test_the_images_that_were_right_are_written_in_order_of_their_class(tmp_path: Path) -> None:
-    labels = torch.tensor([2, 0, 2, 0, 0, 2, 2, 0, 2, 0, 0])  # none of class 1
-    right = torch.tensor([1, 0, 1, 1, 1, 0, 1, 0, 1, 1, 1], dtype=torch.bool)
-    images = Images(torch.zeros(11, 1, 2, 2, dtype=torch.uint8), labels, ["cat", "dog", "eel"])
-    correct.write(tmp_path, right, images, "0123abcd")
-    content = read_json(tmp_path / "test_correct.json")
-    assert (content["test_data"], content["classes"], content["images"]) == ("0123abcd", ["cat", "dog", "eel"], [6, 0, 5])
-    bits = np.unpackbits(np.frombuffer(base64.b64decode(content["correct"]), dtype=np.uint8))
-    assert bits.tolist() == [0, 1, 1, 0, 1, 1, 1, 1, 0, 1, 1, 0, 0, 0, 0, 0]
-
-
-def test_ten_thousand_images_take_less_than_two_kilobytes(tmp_path: Path) -> None:
-    images = Images(torch.zeros(10_000, 1, 1, 1, dtype=torch.uint8), torch.arange(10_000) % 10, [str(i) for i in range(10)])
-    correct.write(tmp_path, torch.ones(10_000, dtype=torch.bool), images, "0123abcd")
-    assert (tmp_path / "test_correct.json").stat().st_size < 2048

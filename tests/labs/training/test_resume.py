@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from labs.errors import UserError
 from labs.files import read_json
 from labs.loggers.console import EpochProgress
-from labs.training import checkpoint, resume, run, saving
+from labs.training import assemble, checkpoint, resume, saving
 
 pytestmark = pytest.mark.usefixtures("every_epoch_is_saved")
 Compose = Callable[..., DictConfig]
@@ -76,7 +76,7 @@ def test_epochs_that_stand_are_not_trained_again_and_the_seconds_add_up(
     caplog.set_level("INFO")
     [result] = train(cfg, tmp_path, (3,))
     assert set(trained) == {4, 5}
-    assert "seed 3: going on after epoch 3 of 5" in caplog.messages
+    assert "seed 3: resuming after epoch 3 of 5" in caplog.messages
     after = (tmp_path / "seed=3" / "metrics.jsonl").read_text().splitlines()
     assert after[:3] == before
     assert result["seconds"] == pytest.approx(sum(json.loads(line)["seconds"] for line in after))
@@ -134,7 +134,7 @@ def test_a_kill_between_two_replicas_checkpoints_goes_back_to_their_common_epoch
     assert not (tmp_path / "killed" / "seed=1" / "checkpoints" / "last.pt").exists()  # killed between the renames, even
     caplog.set_level("INFO")
     train(cfg, tmp_path / "killed", (0, 1, 2))
-    assert [m for m in caplog.messages if "going on" in m] == [f"seed {s}: going on after epoch 2 of 5" for s in (0, 1, 2)]
+    assert [m for m in caplog.messages if "resuming" in m] == [f"seed {s}: resuming after epoch 2 of 5" for s in (0, 1, 2)]
     for seed in range(3):
         assert equal(left_behind(tmp_path / "killed", seed), left_behind(tmp_path / "undisturbed", seed))
 
@@ -143,7 +143,7 @@ def test_a_diverged_replica_stays_diverged_while_the_others_go_on(
     compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cfg = compose_config("trainer.epochs=4", "replicas=2")
-    poisoned = run.build_model
+    poisoned = assemble.build_model
 
     def with_a_nan(cfg: DictConfig, seed: int) -> Any:
         model = poisoned(cfg, seed)
@@ -151,7 +151,7 @@ def test_a_diverged_replica_stays_diverged_while_the_others_go_on(
             model.head.weight.data.fill_(float("nan"))
         return model
 
-    monkeypatch.setattr(run, "build_model", with_a_nan)
+    monkeypatch.setattr(assemble, "build_model", with_a_nan)
     train(cfg, tmp_path / "undisturbed", (0, 1))
     break_off(monkeypatch, cfg, tmp_path / "killed", (3, 1), 0, 1)
     results = train(cfg, tmp_path / "killed", (0, 1))
@@ -181,8 +181,8 @@ def test_replicas_that_join_begin_while_the_others_go_on(
     caplog.set_level("INFO")
     steps.clear()
     results = train(wider, tmp_path / "wider", (0, 1, 2, 3))
-    going_on = [message for message in caplog.messages if "going on" in message]
-    assert going_on == [f"seed {seed}: going on after epoch {at[0] - 1} of 8" for seed in (1, 2)]
+    resumed = [message for message in caplog.messages if "resuming" in message]
+    assert resumed == [f"seed {seed}: resuming after epoch {at[0] - 1} of 8" for seed in (1, 2)]
     assert [epoch for epoch, _ in groupby(steps)] == [*range(at[0], 9), *range(1, 9)]
     assert [result["seed"] for result in results] == [0, 1, 2, 3]
     for seed in range(4):
@@ -201,7 +201,7 @@ def test_seeds_of_different_jobs_go_on_from_where_each_was(
     break_off(monkeypatch, cfg, tmp_path / "joined", (4, 0), 0, 1, 2)
     caplog.set_level("INFO")
     train(cfg, tmp_path / "joined", (1, 2))
-    assert [m for m in caplog.messages if "going on" in m] == [f"seed {s}: going on after epoch 3 of 9" for s in (1, 2)]
+    assert [m for m in caplog.messages if "resuming" in m] == [f"seed {s}: resuming after epoch 3 of 9" for s in (1, 2)]
     for seed in range(3):
         assert equal(left_behind(tmp_path / "joined", seed), left_behind(tmp_path / "undisturbed", seed))
 
@@ -225,10 +225,10 @@ def test_resume_must_needs_something_to_go_on_from(
     compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cfg = compose_config("resume=must", "trainer.epochs=3")
-    with pytest.raises(UserError, match=r"^resume=must: no checkpoint to go on from in .*seed=0; set resume=auto to start"):
+    with pytest.raises(UserError, match=r"^resume=must: no checkpoint to resume from in .*seed=0; set resume=auto to start"):
         train(cfg, tmp_path)
     break_off(monkeypatch, compose_config("trainer.epochs=3"), tmp_path, (3, 1))
-    with pytest.raises(UserError, match=r"no checkpoint to go on from in \S+seed=1; set resume=auto"):
+    with pytest.raises(UserError, match=r"no checkpoint to resume from in \S+seed=1; set resume=auto"):
         train(cfg, tmp_path, (0, 1))
     assert train(cfg, tmp_path)[0]["epochs_run"] == 3
 

@@ -65,8 +65,8 @@ def test_damage_costs_epochs_and_changes_nothing(
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert warnings
     assert all(message.count("\n") == 0 and "set aside" in message for message in warnings)
-    going_on = [message for message in caplog.messages if "going on" in message]
-    assert going_on == ([f"seed 0: going on after epoch {goes_on_after} of 5"] if goes_on_after else [])
+    resumed = [message for message in caplog.messages if "resuming" in message]
+    assert resumed == ([f"seed 0: resuming after epoch {goes_on_after} of 5"] if goes_on_after else [])
     assert equal(left_behind(tmp_path / "killed"), left_behind(tmp_path / "undisturbed"))
 
 
@@ -137,7 +137,7 @@ def test_a_run_goes_on_with_the_images_it_began_with_or_not_at_all(
             return images
 
         patch.setattr(datasets, "load", one_pixel_off)
-        with pytest.raises(UserError, match=r"seed=0: was trained on other images than the data set holds now; put them back"):
+        with pytest.raises(UserError, match=r"seed=0: was trained on other images than the dataset holds now; put them back"):
             train(cfg, tmp_path)
         assert (tmp_path / "seed=0" / "checkpoints" / "last.pt").exists()
     assert train(cfg, tmp_path)[0]["epochs_run"] == 3
@@ -202,7 +202,7 @@ def test_a_checkpoint_of_the_format_before_goes_on(
     torch.save(checkpoint.load(last) | {"format": 3}, last)
     caplog.set_level("INFO")
     train(cfg, tmp_path / "killed")
-    assert "seed 0: going on after epoch 3 of 4" in caplog.messages
+    assert "seed 0: resuming after epoch 3 of 4" in caplog.messages
     assert equal(left_behind(tmp_path / "killed"), left_behind(tmp_path / "undisturbed"))
 
 
@@ -231,5 +231,5 @@ def test_a_run_that_an_earlier_version_began_goes_on_to_the_same_bits(
             patch.setattr(checkpoint, "FORMAT", 4)
             checkpoint.save(path, {"over": state.pop("finished"), **state})
     train(cfg, tmp_path / "killed")
-    assert "going on after epoch 4 of 7" in caplog.text
+    assert "resuming after epoch 4 of 7" in caplog.text
     assert equal(left_behind(tmp_path / "killed"), left_behind(tmp_path / "undisturbed"))

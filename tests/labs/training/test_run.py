@@ -17,7 +17,8 @@ from labs.data.images import Images
 from labs.errors import UserError
 from labs.files import read_json
 from labs.models.build import build_model
-from labs.training import checkpoint, results, run
+from labs.models.summary import Summary
+from labs.training import assemble, checkpoint, results, run, testing
 
 Compose = Callable[..., DictConfig]
 
@@ -96,7 +97,7 @@ def test_what_watches_training_never_changes_it(
     ordinary: dict[str, Path], compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, switch: str
 ) -> None:
     if switch == "summary":
-        monkeypatch.setattr(run, "summarize", lambda *_: run.Summary("", 0, 0))
+        monkeypatch.setattr(assemble, "summarize", lambda *_: Summary("", 0, 0))
     changes = [switch] if "=" in switch else []
     train(compose_config(*SMALL[model], *changes), tmp_path / "other", show_progress=switch == "progress")
     other = last_weights(tmp_path / "other")
@@ -299,7 +300,8 @@ def test_a_network_without_linear_or_convolution_trains_with_diagnostics(
         def forward(self, x: Tensor) -> Tensor:
             return x.flatten(1) @ self.templates.T
 
-    monkeypatch.setattr(run, "build_model", lambda cfg, seed: Templates())
+    for module in (assemble, testing):
+        monkeypatch.setattr(module, "build_model", lambda cfg, seed: Templates())
     [result] = train(compose_config(), tmp_path)
     assert (result["status"], result["layers"], result["depth"]) == ("done", [], 0)
     assert lines(tmp_path / "seed=0" / "metrics.jsonl")[0]["grad_norm"] > 0

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from labs.replicas import build
+from labs.replicas import compile
 
-pytestmark = pytest.mark.skipif(isinstance(build.library(), str), reason=f"no compiled step: {build.library()}")
+pytestmark = pytest.mark.skipif(isinstance(compile.library(), str), reason=f"no compiled step: {compile.library()}")
 SOURCE = "const long VECTOR = {};\n"
 
 
@@ -29,8 +29,8 @@ def source(tmp_path: Path) -> Path:
 
 
 def refusal(source: Path) -> str:
-    with pytest.raises(build.UnavailableError) as caught:
-        build.compiled(source)
+    with pytest.raises(compile.UnavailableError) as caught:
+        compile.compiled(source)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -44,39 +44,39 @@ def script(tmp_path: Path, body: str) -> str:
 
 
 def test_what_was_compiled_is_found_again(home: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = build.compiled(source)
+    path = compile.compiled(source)
     assert list(home.iterdir()) == [path]
     assert path.stat().st_mode & 0o077 == 0
-    monkeypatch.setattr(build, "run", None)
-    assert build.compiled(source) == path
+    monkeypatch.setattr(compile, "run", None)
+    assert compile.compiled(source) == path
 
 
 @pytest.mark.parametrize("what", ["source", "flags", "compiler", "processor"])
 def test_another_recipe_is_compiled_anew(
     what: str, home: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = build.compiled(source)
+    first = compile.compiled(source)
     if what == "source":
         source.write_text(SOURCE.format(2), encoding="utf-8")
     elif what == "compiler":
-        monkeypatch.setenv("CC", script(tmp_path, f'exec {build.compiler()[0]} "$@"'))
+        monkeypatch.setenv("CC", script(tmp_path, f'exec {compile.compiler()[0]} "$@"'))
     elif what == "processor":
-        monkeypatch.setattr(build, "processor", lambda: "another")
-    second = build.compiled(source, extra=("-DX",) if what == "flags" else ())
+        monkeypatch.setattr(compile, "processor", lambda: "another")
+    second = compile.compiled(source, extra=("-DX",) if what == "flags" else ())
     assert first != second
     assert {first, second} == set(home.iterdir())
 
 
 def test_a_damaged_file_is_not_loaded_but_compiled_again(home: Path, source: Path) -> None:
-    path = build.compiled(source)
+    path = compile.compiled(source)
     content = path.read_bytes()
     for damage in (b"", content[:-1], content[:100] + b"x" + content[101:]):
         path.write_bytes(damage)
-        assert build.compiled(source).read_bytes() == content
+        assert compile.compiled(source).read_bytes() == content
     path.unlink()
     (home.parent / "elsewhere.so").write_bytes(content)
     path.symlink_to(home.parent / "elsewhere.so")
-    assert not build.compiled(source).is_symlink()
+    assert not compile.compiled(source).is_symlink()
 
 
 def test_a_cache_that_others_can_write_to_is_not_trusted(home: Path, source: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_compiler_that_hangs_is_ended_with_its_children(
     os.mkfifo(fifo)
     hanging = script(tmp_path, f"cat {fifo} &\necho $! > {tmp_path}/child\nwait")
     monkeypatch.setenv("CC", hanging)
-    monkeypatch.setattr(build, "PATIENCE", 1.0)
+    monkeypatch.setattr(compile, "PATIENCE", 1.0)
     assert refusal(source) == f"{hanging}: has not ended after 1 seconds"
     assert list(home.iterdir()) == []
     child = Path(f"/proc/{(tmp_path / 'child').read_text().strip()}/stat")
@@ -135,12 +135,12 @@ def test_a_compiler_that_hangs_is_ended_with_its_children(
 
 def test_a_file_that_is_no_library_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "x.so").write_bytes(b"nothing")
-    with pytest.raises(build.UnavailableError, match="cannot be loaded"):
-        build.load(tmp_path / "x.so")
+    with pytest.raises(compile.UnavailableError, match="cannot be loaded"):
+        compile.load(tmp_path / "x.so")
 
 
 def test_many_processes_may_compile_at_once(home: Path, source: Path) -> None:
-    code = f"from pathlib import Path; from labs.replicas import build; print(build.compiled(Path({str(source)!r})))"
+    code = f"from pathlib import Path; from labs.replicas import compile; print(compile.compiled(Path({str(source)!r})))"
     started = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(6)]
     printed = {process.communicate()[0].strip() for process in started}
     assert all(process.returncode == 0 for process in started)

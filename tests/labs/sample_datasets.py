@@ -1,4 +1,4 @@
-"""What the tests of data sets share: the configuration of one, and images to tell apart."""
+"""What the tests of datasets share: the configuration of one, and images to tell apart."""
 
 from pathlib import Path
 from typing import Any

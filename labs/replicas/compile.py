@@ -1,7 +1,7 @@
-"""Compiles the C sources of this folder for the processor that runs them, once, and loads them.
+"""Compile the C sources of this folder for the processor they run on, once, and load them.
 
-The result lies in a per-user cache, named by what went into it (sources, flags, compiler, processor) and by its own SHA-256. A
-directory shared by different machines thus holds a file for each, and a damaged file is never loaded but compiled again.
+The library is kept in a per-user cache, in a file named by its sources, flags, compiler and processor and by its own SHA-256. A
+cache that several machines share thus has a file for each, and a damaged file is compiled again and never loaded.
 """
 
 import ctypes
@@ -29,14 +29,14 @@ PATIENCE = 60.0  # seconds; it takes two
 
 
 class UnavailableError(Exception):
-    """There is no compiled code here; the message says why."""
+    """The code cannot be compiled or loaded on this machine; the message says why."""
 
 
 @functools.cache
 def library() -> ctypes.CDLL | str:
-    """The compiled code, made on the first call of a process, or why there is none. A failure is logged, once."""
+    """The compiled library, loaded on the first call in a process, or the reason why there is none, which is logged once."""
     try:
-        if not hasattr(os, "getuid"):  # whose files these are cannot be told
+        if not hasattr(os, "getuid"):  # the owner of a cached file cannot be checked
             raise UnavailableError("it is compiled on Linux and macOS only")
         return load(compiled(*SOURCES))
     except UnavailableError as reason:
@@ -47,14 +47,14 @@ def library() -> ctypes.CDLL | str:
 def compiled(*sources: Path, extra: tuple[str, ...] = ()) -> Path:
     """The shared library of C files, from the cache or compiled now.
 
-    Any number of processes may do this at once: each compiles into a directory of its own, and moves the whole file into place.
+    Several processes may do this at once: each compiles into a directory of its own and moves the finished file into place.
 
     Args:
-        sources: C files that need nothing but the C library.
-        extra: flags of the compiler, in addition.
+        sources: C files that use the C library only.
+        extra: additional compiler flags.
 
     Raises:
-        UnavailableError: if there is no compiler, if it fails or does not end, or if the cache cannot be written or trusted.
+        UnavailableError: if there is no compiler, if it fails or takes too long, or if the cache cannot be written or trusted.
     """
     command = [*compiler(), *FLAGS, *machine_flags(), *extra]
     try:
@@ -81,10 +81,10 @@ def compiled(*sources: Path, extra: tuple[str, ...] = ()) -> Path:
 
 
 def load(path: Path) -> ctypes.CDLL:
-    """The library, with the types of its functions.
+    """Load the library and declare the types of its functions.
 
     Raises:
-        UnavailableError: if the system refuses it, as where the cache lies on a volume from which nothing is executed.
+        UnavailableError: if the system refuses to load it, as from a volume mounted with noexec.
     """
     try:
         lib = ctypes.CDLL(str(path))
@@ -102,7 +102,7 @@ def load(path: Path) -> ctypes.CDLL:
 
 
 def compiler() -> list[str]:
-    """The command of the C compiler: what CC says, or the first of `COMPILERS`."""
+    """The command of the C compiler: the one in CC, or the first of `COMPILERS` that is installed."""
     if sys.platform == "win32":
         raise UnavailableError("nothing is compiled on Windows")
     named = shlex.split(os.environ.get("CC", ""))
@@ -113,20 +113,20 @@ def compiler() -> list[str]:
 
 
 def machine_flags() -> list[str]:
-    """What makes the compiler use all that this processor has."""
+    """Flags for all instructions of this processor."""
     if platform.machine() in ("x86_64", "AMD64"):
-        return ["-march=native", "-mprefer-vector-width=512"]  # the second counts where there are such vectors, and only there
+        return ["-march=native", "-mprefer-vector-width=512"]  # the second has an effect only with AVX-512
     return ["-mcpu=native"] if platform.machine() == "aarch64" else []  # on Apple's it is the default
 
 
 def identity(compiler: str) -> str:
-    """Changes when the compiler is another one, without asking it, which would cost every process ten milliseconds."""
+    """A string that changes with the compiler, found without running it, which would take every process ten milliseconds."""
     path = Path(compiler).resolve()
     return f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}"
 
 
 def processor() -> str:
-    """Changes when the processor has other instructions."""
+    """A string that changes with the instruction set of the processor."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.exists() else []
     told = {key.strip(): value for key, _, value in (line.partition(":") for line in lines)}
@@ -137,10 +137,10 @@ def processor() -> str:
 
 
 def cache() -> Path:
-    """The folder of compiled code, made if there is none.
+    """The folder of compiled code, created if there is none.
 
     Raises:
-        UnavailableError: if somebody else could have put something there.
+        UnavailableError: if another user could have written to it.
     """
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache"))
     folder = base / "depth-labs"
@@ -151,21 +151,21 @@ def cache() -> Path:
 
 
 def ours(path: Path) -> bool:
-    """Whether the user of this process, and no other, can write here."""
+    """Whether only the user of this process can write to this path."""
     status = path.lstat()
     return status.st_uid == os.getuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not path.is_symlink()
 
 
 def whole(path: Path) -> bool:
-    """Whether the file is the user's own and has the SHA-256 that its name ends in."""
+    """Whether the file belongs to the user and has the SHA-256 that its name ends with."""
     return ours(path) and path.is_file() and path.stem.rpartition("-")[2] == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def run(command: list[str], errors: Path) -> None:
-    """Run the compiler, and end it with all that it has started if it takes too long or this process is interrupted.
+    """Run the compiler; end it and its children if it takes too long or this process is interrupted.
 
     Raises:
-        UnavailableError: if it fails; with the first line of what it wrote.
+        UnavailableError: if it fails, with the first line of its output.
     """
     with errors.open("wb") as said:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True)

@@ -1,4 +1,4 @@
-"""The interface of mirrors of the JSON lines."""
+"""What a logger is: it shows a run's JSON lines elsewhere, as TensorBoard or W&B does."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from labs.errors import UserError
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What its mirrors know of a run.
+    """What loggers know of a run.
 
     `config` is the resolved configuration. `place` tells equal ones apart: the study, or the date and time of a single run.
     """
@@ -28,8 +28,8 @@ class RunInfo:
     summary: str
 
 
-class Mirror(Protocol):
-    """What RunLog calls on a mirror. Rows are those of the files, with None for non-finite numbers."""
+class Logger(Protocol):
+    """What RunLog calls. Rows are those of the files, with None for non-finite numbers."""
 
     def epoch(self, row: dict[str, Any]) -> None: ...
     def layers(self, row: dict[str, Any]) -> None: ...
@@ -39,7 +39,7 @@ class Mirror(Protocol):
 
 @contextmanager
 def starting(name: str) -> Iterator[None]:
-    """Raise UserError if a mirror does not start. Errors of the disk are reported elsewhere."""
+    """Raise UserError if a logger does not start. Errors of the disk are reported elsewhere."""
     try:
         yield
     except Exception as error:

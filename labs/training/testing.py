@@ -1,0 +1,87 @@
+"""The one test of a run, after training: the weights of its best epoch, on test images that nothing has read before."""
+
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from labs.cells import Cell
+from labs.data import datasets
+from labs.data.batches import EvaluationBatches
+from labs.data.images import Images
+from labs.errors import UserError
+from labs.loggers.run_log import RECORDS
+from labs.models.build import build_model
+from labs.replicas.replicas import Replicas
+from labs.training import correct, results
+from labs.training.assemble import Data, Networks, evaluation_batches
+from labs.training.loop import evaluate
+from labs.training.recalibrate import recalibrated
+from labs.training.state import Run
+
+
+def test_runs(cell: Cell, runs: list[Run], networks: Networks, data: Data) -> list[dict[str, Any]]:
+    """Test the best weights of each run.
+
+    Returns:
+        The content of each run's result.json, without its checksum.
+    """
+    cfg, replicas, device = cell.cfg, networks.replicas, networks.replicas.device
+    bf16 = cfg.trainer.precision == "bf16"
+    images = load_test(cfg.dataset, data.files)
+    test = evaluation_batches(cfg, images, data.split, device)
+    fingerprint = f"{images.fingerprint():08x}"
+    shared = {
+        "hash": cell.hash, "depth": networks.depth, "residual": cfg.model.get("residual"),
+        "params": networks.summary.params, "mult_adds": networks.summary.mult_adds, "layers": replicas.layers,
+        "num_classes": len(images.classes), "data": f"{data.split.fingerprint:08x}", "test_data": fingerprint,
+        "num_threads": networks.threads, "engine": replicas.engine,
+    }  # fmt: skip
+    tested = Replicas(networks.models[:1], [runs[0].seed], device=device, bf16=bf16, engine=replicas.engine)
+    outcomes = []
+    for run in runs:
+        loss, accuracy, right = test_best(run, tested, test)
+        again = None
+        if run.best is not None and right is not None:
+            correct.write(run.directory, right, images, fingerprint)
+            if run.best["epoch"] > 0:  # an untrained network has measured no running statistics yet
+                state = recalibrated(
+                    build_model(cfg, run.seed).to(device), run.weights, data.training, seed=run.seed,
+                    epoch=run.best["epoch"], batch_size=cfg.trainer.batch_size, bf16=bf16,
+                )  # fmt: skip
+                again = accuracy if state is None else test_weights(state, tested, test)[1]
+        outcomes.append(results.put_together(
+            seed=run.seed, diverged=run.diverged, best=run.best, epochs_run=run.epochs_run, test_loss=loss,
+            test_acc=accuracy, test_acc_recalibrated=again, seconds=run.seconds,
+            records=dict(zip(RECORDS, run.log.digests(), strict=True)), **shared,
+        ))  # fmt: skip
+    return outcomes
+
+
+def load_test(dataset: DictConfig, files: int) -> Images:
+    """The test images, if the dataset still has the files it had before training.
+
+    Raises:
+        UserError: if it has others, since the share held out for the test may then hold images that were trained on.
+    """
+    images = datasets.load(dataset, train=False)
+    if datasets.files_of(dataset) != files:
+        raise UserError(
+            f"dataset.folder={dataset.folder}: images were added, removed or moved while this run trained; it is not tested; "
+            "put them back and start again, which tests it, or start again with resume=never"
+        )
+    return images
+
+
+def test_best(run: Run, replica: Replicas, test: EvaluationBatches) -> tuple[float | None, float | None, Tensor | None]:
+    """`test_weights` of the run's best weights; None for a run without any."""
+    return (None, None, None) if run.best is None else test_weights(run.weights, replica, test)
+
+
+def test_weights(weights: dict[str, Tensor], replica: Replicas, test: EvaluationBatches) -> tuple[float, float, Tensor]:
+    """Loss (nats) and accuracy (percent) on the test images, and which of them are classified correctly, bool, shape (N,)."""
+    replica.load_state_of(0, weights)
+    right: list[Tensor] = []
+    loss, accuracy = evaluate(replica, test, right)
+    return loss.item(), accuracy.item(), torch.cat(right, dim=1)[0]
