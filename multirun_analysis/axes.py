@@ -34,6 +34,7 @@ METRICS = {
     "test_acc": "test accuracy (%)", "val_acc": "validation accuracy (%)", "train_acc": "training accuracy (%)",
     "test_loss": "test loss (nats)", "val_loss": "validation loss (nats)", "train_loss": "training loss (nats)",
 }  # fmt: skip
+COLUMNS = ("group", "difference", "low", "high", "p", "pairs", "correlation", "margin", "equivalent")  # no names of arms
 ABSENT = "—"  # in place of a key that a configuration does not have
 
 
@@ -123,7 +124,7 @@ def find(
     values = {key: texts(runs, key) for key in {*found, *chosen.values()}}
     numbers = [key for key in found if is_number(values[key])]
     if arm is None:
-        two = [key for key in found if key != x and values[key].nunique() == 2]
+        two = [key for key in found if key not in (x, DEPTH) and values[key].nunique() == 2]
         two.sort(key=lambda key: key in numbers)  # a choice between two things before two of many numbers
         others = [key for key in found if key not in (x, *two[:1])]
         arm = RESIDUAL if RESIDUAL in two else two[0] if two and (x or others) else RESIDUAL
@@ -131,9 +132,8 @@ def find(
         rest = [key for key in found if key != arm]
         most = sorted(rest, key=lambda key: (key != DEPTH, key not in numbers, -values[key].nunique(), found.index(key)))
         x = most[0] if most else DEPTH
-    if arm != RESIDUAL and texts(runs, arm).nunique() > 2:
-        number = texts(runs, arm).nunique()
-        raise ValueError(f"hue {arm}: has {number} values here, and two are compared; make it the x axis or a facet")
+    if arm != RESIDUAL and (number := texts(runs, arm).nunique()) != 2:
+        raise ValueError(f"hue {arm}: has {number} value{'s' * (number != 1)} here, and two are compared; name another key")
     own = values.get(x, texts(runs, x))
     numeric = x == DEPTH or is_number(own)
     return Axes(
@@ -276,6 +276,6 @@ def short(key: str, value: str) -> str:
     """A value as people write it: a class by its own name, `weight_decay=0` for a bare number, true or false."""
     if key.endswith("_target_"):
         return value.rpartition(".")[2]
-    if re.fullmatch(r"[-+0-9.e]+|true|false|null", value):
+    if re.fullmatch(r"[-+0-9.e]+|true|false|null", value) or value in COLUMNS:
         return f"{key.rpartition('.')[2]}={value}"
     return value

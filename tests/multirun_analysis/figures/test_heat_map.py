@@ -1,0 +1,50 @@
+"""The map over two numbers, read back from its axes."""
+
+import numpy as np
+import pytest
+from synthetic import write_run
+
+from multirun_analysis.collect import collect
+from multirun_analysis.figures import heat_map
+
+
+@pytest.fixture
+def study(tmp_path):
+    for depth in (5, 20, 50):
+        for residual in (False, True):
+            for rate in (0.1, 0.001):
+                for seed in range(2):
+                    write_run(tmp_path / "s", depth, residual, seed, optimizer__lr=rate)
+    return tmp_path
+
+
+def test_each_arm_is_a_map_of_the_means(study):
+    frames = collect([study])
+    figure = heat_map.draw(frames)
+    plain, residual = figure.axes[:2]
+    assert [ax.get_title() for ax in (plain, residual)] == ["plain", "residual"]
+    assert [tick.get_text() for tick in plain.get_xticklabels()] == ["5", "20", "50"]
+    assert [tick.get_text() for tick in plain.get_yticklabels()] == ["0.001", "0.1"]
+    assert (plain.get_xlabel(), plain.get_ylabel()) == ("depth (hidden layers)", "learning rate")
+    runs = frames.runs[~frames.runs["residual"].astype(bool)].assign(
+        rate=lambda table: table["config.optimizer.lr"].astype(float)
+    )
+    expected = runs.pivot_table(index="rate", columns="depth", values="test_acc").to_numpy()
+    assert np.asarray(plain.collections[0].get_array()).reshape(2, 3) == pytest.approx(expected)
+    assert plain.texts[0].get_text() == f"{expected[0, 0]:.1f}"
+    assert figure.axes[-1].get_ylabel() == "test accuracy (%)"
+
+
+def test_a_cell_that_has_not_ended_is_left_grey(study):
+    (run,) = (path for path in study.glob("s/*/seed=0") if "depth=50-plain" in path.parent.name and
+              '"lr": 0.1' in (path / "config.json").read_text())  # fmt: skip
+    for path in (run, run.with_name("seed=1")):
+        (path / "result.json").unlink()
+    values = np.ma.asarray(heat_map.draw(collect([study])).axes[0].collections[0].get_array()).reshape(2, 3)
+    assert values.mask.tolist() == [[False, False, False], [False, False, True]]
+
+
+def test_one_number_is_no_map(tmp_path):
+    for depth in (5, 20):
+        write_run(tmp_path / "s", depth)
+    assert heat_map.draw(collect([tmp_path])) is None
