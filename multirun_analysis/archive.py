@@ -49,12 +49,12 @@ def prepare(directory: Path) -> None:
 def write(analysis: Analysis, directory: Path) -> None:
     """Write all files of the report. Raises OSError if the directory cannot be written to."""
     frames = analysis.frames
-    write_atomically(directory / "runs.csv", _csv(frames.runs))
-    write_atomically(directory / "epochs.csv", _csv(frames.epochs))
-    layers = _csv(frames.layers, float_format="%.9g")
+    write_atomically(directory / "runs.csv", csv(stored(frames.runs)))
+    write_atomically(directory / "epochs.csv", csv(frames.epochs))
+    layers = csv(frames.layers, float_format="%.9g")
     write_atomically(directory / "layers.csv.gz", gzip.compress(layers, compresslevel=4, mtime=0))
     if len(frames.correct):
-        write_atomically(directory / CORRECT, _csv(frames.correct))
+        write_atomically(directory / CORRECT, csv(frames.correct))
     else:
         (directory / CORRECT).unlink(missing_ok=True)
     if frames.problems:
@@ -63,7 +63,7 @@ def write(analysis: Analysis, directory: Path) -> None:
         (directory / PROBLEMS).unlink(missing_ok=True)
 
     for name, frame in analysis.tables().items():
-        write_atomically(directory / f"{name}.csv", _csv(_rounded(frame), float_format="%.6g"))
+        write_atomically(directory / f"{name}.csv", table_csv(frame))
     write_atomically(directory / "final_results.pkl", pickle.dumps(_rounded(analysis.summary)))
     write_atomically(directory / "summary.md", report.summary_markdown(analysis).encode())
 
@@ -133,10 +133,20 @@ def _unpacked(path: Path) -> bytes:
         raise ValueError(f"{path.name} is damaged: {error}") from error
 
 
-def _csv(frame: pd.DataFrame, float_format: str | None = None) -> bytes:
+def csv(frame: pd.DataFrame, float_format: str | None = None) -> bytes:
     """A frame as CSV. Without a format, floats have as many digits as it takes to read the same number back."""
     text = markup.to_csv(frame).to_csv(index=False, lineterminator="\n", float_format=float_format)
     return text.encode()
+
+
+def table_csv(frame: pd.DataFrame) -> bytes:
+    """A computed frame as CSV, without the digits in which machines differ."""
+    return csv(_rounded(frame), float_format="%.6g")
+
+
+def stored(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs without the columns that axes have added, which follow from the others."""
+    return runs[[name for name in runs if name in RUN_COLUMNS or name.startswith(("config.", "versions."))]]
 
 
 def _rounded(frame: pd.DataFrame) -> pd.DataFrame:
