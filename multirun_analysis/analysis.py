@@ -21,6 +21,8 @@ from multirun_analysis import (
 from multirun_analysis.axes import Axes
 from multirun_analysis.collect import Frames
 
+MOST_PARAGRAPHS = 6  # of a finding, one per group
+
 
 @dataclass(frozen=True)
 class Analysis:
@@ -104,7 +106,10 @@ def analyse(frames: Frames, margin: float = outcomes.MARGIN) -> Analysis:
         found = finding.finding(runs, summary, differences, shares, first, seeds, slopes)
     else:
         found = trend.finding(runs, differences, seeds, axes)
-    found += trend.tuning(best, axes, cells.tuned(axes))
+    if len(found) > MOST_PARAGRAPHS:
+        more = f"{len(found) - MOST_PARAGRAPHS} more groups are in the tables."
+        found = [*found[:MOST_PARAGRAPHS], more]
+    found = [*trend.tuning(best, axes, cells.tuned(axes)), *found]
     return Analysis(
         frames=frames,
         summary=summary,

@@ -152,14 +152,14 @@ def _untrained(runs: pd.DataFrame, name: str, axes: Axes) -> list[str]:
 
 def tuning(best: pd.DataFrame, axes: Axes, chosen: list[str]) -> list[str]:
     """Whether the difference between the arms is there when each has its own best setting."""
-    rows = best[best["p"].notna()] if len(best) else best
+    rows = best[best["p"].notna()] if len(best) and (best["of"] > 1).any() else best.iloc[:0]
     if not len(rows):
         return []
     (_, a), (_, b) = axes.arms
-    keys = listed(axis.heading(key) for key in chosen)
+    keys = listed(axis.name(key) for key in chosen)
     parts = []
     for _, row in rows.iterrows():
-        kept = [f"{axis.heading(key)} {show(row[key])}" for key in best.columns[: list(best.columns).index("arm")]]
+        kept = [f"{axis.name(key)} {show(row[key])}" for key in best.columns[: list(best.columns).index("arm")]]
         place = f"{', '.join(kept)}: " if kept else ""
         parts.append(f"{place}{number(row['difference'], signed=True).text} points ({equals_p(row['p_holm'])})")
     return [

@@ -258,3 +258,32 @@ def test_a_path_that_cannot_be_is_one_line(tmp_path, capsys, arguments):
     assert error.count("\n") == 1
     if "{folders}" in arguments:
         assert f"{tmp_path}/folders: runs.csv: Is a directory" in error
+
+
+@pytest.fixture
+def over_rates(tmp_path):
+    for rate in (0.1, 0.01, 0.001):
+        for residual in (False, True):
+            for seed in range(2):
+                write_run(tmp_path / "s", 5, residual, seed, optimizer__lr=rate)
+    return tmp_path / "s"
+
+
+def test_what_was_swept_is_the_x_axis(over_rates, capsys, no_figures):
+    assert main([str(over_rates)]) == 0
+    head = capsys.readouterr().out.splitlines()[1]
+    assert head.split("  ")[0] == "optimizer.lr"
+    assert "# Study of learning rate: depth_study" in (over_rates / "report" / "summary.md").read_text()
+    again = over_rates / "again"
+    assert main(["--load", str(over_rates / "report"), "--out", str(again), "--x", "depth"]) == 0
+    assert "# Depth study: depth_study" in (again / "summary.md").read_text()
+    assert "3 groups of runs, never averaged or paired with each other; they differ in optimizer.lr." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("choice", [["--x", "optimizer.beta"], ["--hue", "seed"], ["--facet", "nothing"]])
+def test_an_axis_that_is_not_there_is_one_line(over_rates, capsys, choice):
+    assert main([str(over_rates), *choice]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == f"error: {' '.join(choice)}: no run has this key; what varies here is residual, optimizer.lr\n"
+    assert not (over_rates / "report").exists()

@@ -61,7 +61,7 @@ def test_both_arms_are_compared_at_each_value_and_at_their_own_best():
     assert "plain networks do best on the validation images at 0.01, where they get 60.25 %" in text
     assert "residual networks do best on the validation images at 0.1, where they get 95.25 %" in text
     assert (
-        "With each arm at its own best optimizer.lr, chosen on the validation images, residual minus plain is, in test" in text
+        "With each arm at its own best learning rate, chosen on the validation images, residual minus plain is, in test" in text
     )
     assert "+35.00 points (p = 0.002)" in text
 
