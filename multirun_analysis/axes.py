@@ -79,6 +79,11 @@ class Axes:
         return self.arm == RESIDUAL
 
     @property
+    def on_datasets(self) -> bool:
+        """Whether x changes the images, so that its values are not better or worse."""
+        return self.x.startswith("dataset.")
+
+    @property
     def keys(self) -> tuple[str, ...]:
         """The axes that are not facets."""
         return (self.x, self.arm)

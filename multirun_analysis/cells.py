@@ -10,6 +10,7 @@ from multirun_analysis.axes import Axes
 from multirun_analysis.inference import accuracy_interval, difference_interval, holm, permutation_test, t_interval
 from multirun_analysis.outcomes import ACCURACIES, ended
 
+SUBJECTS = (axis.DEPTH, "model.name", "model._target_")
 TUNED = ("optimizer", "scheduler", "trainer")  # branches whose keys are settings of the training, to be chosen for each arm
 
 
@@ -39,9 +40,12 @@ def every(runs: pd.DataFrame, axes: Axes) -> pd.DataFrame:
 
 
 def tuned(axes: Axes) -> list[str]:
-    """The axes of which each arm gets its own best value: settings of the training, or else x unless that is depth."""
+    """The axes of which each arm gets its own best value: settings of the training, or else x.
+
+    Depth, the dataset and the model are no settings to be chosen: they are what a study is about.
+    """
     settings = [key for key in (axes.x, *axes.facets) if axis.is_under(key, TUNED)]
-    return settings or ([] if axes.is_depth else [axes.x])
+    return settings or ([] if axes.x in SUBJECTS or axes.on_datasets else [axes.x])
 
 
 def best(runs: pd.DataFrame, axes: Axes) -> pd.DataFrame:

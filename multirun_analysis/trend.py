@@ -57,8 +57,8 @@ def paragraph(runs: pd.DataFrame, differences: pd.DataFrame, axes: Axes) -> list
         arms = [(known, "these networks")]
     sentences = _lead(differences, axes) if compared else []
     for own, name in arms:
-        sentences += _best(own, name, axes)
-    for own, name in arms:
+        sentences += [_each(own, name, axes)] if axes.on_datasets else _best(own, name, axes)
+    for own, name in arms if not axes.on_datasets else []:
         sentences += _trend(own, name if compared else "", axes)
     for own, name in arms:
         sentences += _untrained(own, name if compared else "networks", axes)
@@ -113,6 +113,17 @@ def _best(runs: pd.DataFrame, name: str, axes: Axes) -> list[str]:
         sentences.append(f"Every other value gives another test accuracy (exact permutation tests, p < {ALPHA} after Holm's "
                          "correction).")  # fmt: skip
     return sentences
+
+
+def _each(runs: pd.DataFrame, name: str, axes: Axes) -> str:
+    """The test accuracy at each value of x, where these are other images and so not better or worse."""
+    parts = []
+    for value in axes.sorted(runs[axes.x]):
+        sample = runs.loc[runs[axes.x] == value, "test_acc"].to_numpy(dtype=float)
+        low, high = accuracy_interval(sample)
+        sure = f"95 % interval {' to '.join(ends(low, high))}, " if not math.isnan(low) else ""
+        parts.append(f"{number(sample.mean()).text} % at {show(value)} ({sure}n = {len(sample)})")
+    return f"{capitalized(name)} get of the test images right: {', '.join(parts)}."
 
 
 def _trend(runs: pd.DataFrame, name: str, axes: Axes) -> list[str]:

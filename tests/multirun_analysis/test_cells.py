@@ -77,3 +77,12 @@ def test_unfinished_cells_are_rows_without_numbers():
     assert every["seeds"].tolist() == [1, 1]
     assert np.isnan(every["mean"][1])
     assert cells.best(runs, axes)["of"].tolist() == [1]
+
+
+def test_datasets_are_not_chosen_between():
+    rows = [{"depth": 5, "residual": False, "seed": s, "val_acc": a, "test_acc": a, "config.dataset.name": name, "dataset": name}
+            for name, a in (("digits", 90.0), ("mnist", 95.0)) for s in range(2)]  # fmt: skip
+    runs = frame(rows)
+    axes = find(runs)
+    assert (axes.x, cells.tuned(axes)) == ("dataset.name", [])
+    assert len(cells.every(groups.assign(runs, axes), axes)) == 2

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 from scipy import stats
+from synthetic import frame
 from test_cells import swept
 
-from multirun_analysis import cells, statistics, trend
+from multirun_analysis import cells, groups, statistics, trend
+from multirun_analysis.axes import find
 
 
 def told(runs, axes):
@@ -97,3 +99,14 @@ def test_random_studies_are_described_as_they_are(number):
         sure = abs(np.arctanh(np.clip(rho, -0.999999, 0.999999))) > 1.96 * np.sqrt((1 + rho**2 / 2) / (n * len(rates) - 3))
         word = ("rises" if rho > 0 else "falls") if sure else "neither rises nor falls surely"
         assert f"On the whole test accuracy {word} with learning rate" in text
+
+
+def test_datasets_are_told_one_by_one_and_none_is_the_best():
+    rows = [{"depth": 5, "residual": False, "seed": s, "val_acc": a, "test_acc": a + s, "config.dataset.name": name}
+            for name, a in (("digits", 90.0), ("mnist", 95.0)) for s in range(2)]  # fmt: skip
+    runs = frame(rows)
+    axes = find(runs)
+    text = told(groups.assign(runs, axes), axes)
+    assert "These networks get of the test images right: 90.50 % at digits (" in text
+    assert "95.50 % at mnist (" in text
+    assert "best" not in text
