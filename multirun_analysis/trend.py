@@ -122,8 +122,8 @@ def _each(runs: pd.DataFrame, name: str, axes: Axes) -> str:
         sample = runs.loc[runs[axes.x] == value, "test_acc"].to_numpy(dtype=float)
         low, high = accuracy_interval(sample)
         sure = f"95 % interval {' to '.join(ends(low, high))}, " if not math.isnan(low) else ""
-        parts.append(f"{number(sample.mean()).text} % at {show(value)} ({sure}n = {len(sample)})")
-    return f"{capitalized(name)} get of the test images right: {', '.join(parts)}."
+        parts.append(f"{number(sample.mean()).text} % on {show(value)} ({sure}n = {len(sample)})")
+    return f"Test accuracy of {name}: {', '.join(parts)}."
 
 
 def _trend(runs: pd.DataFrame, name: str, axes: Axes) -> list[str]:

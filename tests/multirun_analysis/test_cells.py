@@ -80,7 +80,7 @@ def test_unfinished_cells_are_rows_without_numbers():
 
 
 def test_datasets_are_not_chosen_between():
-    rows = [{"depth": 5, "residual": False, "seed": s, "val_acc": a, "test_acc": a, "config.dataset.name": name, "dataset": name}
+    rows = [{"depth": 5, "residual": False, "seed": s, "val_acc": a, "test_acc": a, "config.dataset.name": name}
             for name, a in (("digits", 90.0), ("mnist", 95.0)) for s in range(2)]  # fmt: skip
     runs = frame(rows)
     axes = find(runs)

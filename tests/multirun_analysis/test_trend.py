@@ -107,6 +107,6 @@ def test_datasets_are_told_one_by_one_and_none_is_the_best():
     runs = frame(rows)
     axes = find(runs)
     text = told(groups.assign(runs, axes), axes)
-    assert "These networks get of the test images right: 90.50 % at digits (" in text
-    assert "95.50 % at mnist (" in text
+    assert "Test accuracy of these networks: 90.50 % on digits (" in text
+    assert "95.50 % on mnist (" in text
     assert "best" not in text
