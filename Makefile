@@ -48,7 +48,7 @@ test-launchers: .venv/ready ## sweeps through joblib, submitit, Slurm's stand-in
 	@REQUIRE_EXTRAS=1 $(BIN)/python -m pytest -m launchers $(ARGS)
 
 faults: .venv/ready ## kill, damage and starve runs (a quarter of an hour), and say how often; FAULTS=20 for less
-	@FAULTS=$(FAULTS) $(BIN)/python -m pytest -m faults tests/faults
+	@FAULTS=$(FAULTS) $(BIN)/python -m pytest -n auto -m faults tests/faults
 
 lint: .venv/ready ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

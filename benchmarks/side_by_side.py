@@ -5,7 +5,8 @@
 Needs MNIST and CIFAR-10, `pip install -c constraints.txt -e '.[bench]'` for Lightning and JAX (left out where they are not
 installed), and a machine with nothing else to do: about 25 minutes on two cores. Before anything is timed the first step of the
 plain recipe must agree with this project's, loss and gradient. Each figure is from a fresh process; contenders take turns, and
-a ratio is the median over pairs of neighbours in time, with the smallest and the largest.
+a ratio is the median over pairs of neighbours in time, with the smallest and the largest. The page is written after each part;
+parts that are left out (`--only`) stay as they were.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import date
 from importlib.util import find_spec
 from itertools import pairwise
@@ -31,8 +33,18 @@ PARTS = ("mlp", "seeds", "diagnostics", "cnn")
 SAME_IMAGES = 1e-4  # of a pixel of standard deviation 1; torchvision rounds otherwise
 SAME_STEP = 1e-6  # relative, in double precision; plain gradients grow by 10^8 over 100 layers, and rounding with them
 
-
 ROUNDED = 10  # times as far from double precision as the stacked engine may the fused one be
+ONE_NETWORK = (
+    f"MLP on MNIST, batch {BATCH}, {STEPS} steps an epoch, 1,000 validation images; all of an epoch is counted, here with "
+    "gradient diagnostics, TensorBoard and checkpoints on, one thread. plain: two loader workers and torch's own threads, as "
+    "such recipes are written. plain, tuned: workers that stay from epoch to epoch, one computing thread. Lightning: workers "
+    "that stay, its own default threads; no logger, checkpoints, bar. JAX: the steps alone, one jitted scan on one thread, not "
+    "compiling. Over arithmetic: over the matrix products at SGEMM's rate."
+)
+TEN_SEEDS = (
+    "The same, in milliseconds a step and replica. Left: one process, one thread. Right: ten seeds and all cores busy, in one "
+    "process that has a thread a core, and in a process a core with ten seeds and one thread each."
+)
 
 
 def mlp(depth: int, residual: bool, *extra: str, epochs: int = 3) -> list[str]:
@@ -234,46 +246,44 @@ def main() -> None:
         [sys.executable, "-m", "benchmarks.floors"], capture_output=True, encoding="utf-8", check=True
     ).stdout)  # fmt: skip
     say(floors["machine"])
-    convolutions = floors["convolutions_ms"]
     agreement = gate()
-    page = [
-        "# Side by side", "",
-        f"Measured on {date.today().isoformat()} by `python -m benchmarks.side_by_side --pairs {options.pairs}`. "
-        f"{floors['machine']}.",
-        "",
-        "Floors, from the same run: SGEMM " + ", ".join(f"{rate:.0f} GFLOP/s with {threads} thread{'s' * (threads != '1')}"
-        for threads, rate in floors["sgemm_gflops"].items())
-        + f"; 32x32 times 32x128 {floors['small_gflops']:.0f} GFLOP/s; copy "
-        f"{floors['copy_gbytes']:.1f} GB/s; {floors['eager_us']:.2f} µs for the smallest eager operation. Four 3x3 "
-        f"convolutions of 32 channels: {convolutions['one after another']:.1f} ms one after another, "
-        f"{convolutions['grouped']:.1f} ms as one grouped convolution.",
-        "", "## Do they do the same?", "", *agreement, "",
-    ]  # fmt: skip
-    if "mlp" in options.only:
-        page += [
-            "## One network", "",
-            f"MLP on MNIST, batch {BATCH}, {STEPS} steps an epoch, 1,000 validation images; all of an epoch is counted, here "
-            "with gradient diagnostics, TensorBoard and checkpoints on, one thread. plain: two loader workers and torch's own "
-            "threads, as such recipes are written. plain, tuned: workers that stay from epoch to epoch, one computing thread. "
-            "Lightning: workers that stay, its own default threads; no logger, checkpoints, bar. JAX: the steps alone, one "
-            "jitted scan on one thread, not compiling. Over arithmetic: over the matrix products at SGEMM's rate.", "",
-            *one_seed(floors, options.pairs, options.jax), "",
-        ]  # fmt: skip
-    if "seeds" in options.only:
-        page += [
-            "## Ten seeds", "",
-            "The same, in milliseconds a step and replica. Left: one process, one thread. Right: ten seeds and all cores busy, "
-            "in one process that has a thread a core, and in a process a core with ten seeds and one thread each.", "",
-            *many_seeds(options.pairs), "",
-        ]  # fmt: skip
-    if "diagnostics" in options.only:
-        page += ["## Gradient diagnostics", "", *diagnostics(options.pairs), ""]
-    if "cnn" in options.only:
-        page += ["## CNN", "", "CIFAR-10 with augmentation, all cores.", "", *convolutional(options.pairs), ""]
-    text = "\n".join(page)
+    parts: dict[str, tuple[str, str, Callable[[], list[str]]]] = {
+        "mlp": ("One network", ONE_NETWORK, lambda: one_seed(floors, options.pairs, options.jax)),
+        "seeds": ("Ten seeds", TEN_SEEDS, lambda: many_seeds(options.pairs)),
+        "diagnostics": ("Gradient diagnostics", "", lambda: diagnostics(options.pairs)),
+        "cnn": ("CNN", "CIFAR-10 with augmentation, all cores.", lambda: convolutional(options.pairs)),
+    }
+    sections = sections_of(options.write)
+    for part in options.only:
+        title, intro, measured = parts[part]
+        lines = [circumstances(options.pairs, part, floors), "", *([intro, ""] if intro else []), *measured()]
+        sections |= {"Do they do the same?": "\n".join(agreement), title: "\n".join(lines)}
+        text = "\n\n".join(["# Side by side", *(f"## {title}\n\n{content}" for title, content in sections.items())]) + "\n"
+        if options.write:  # after each part, so that none is lost
+            options.write.write_text(text, encoding="utf-8")
     print(text)
-    if options.write:
-        options.write.write_text(text, encoding="utf-8")
+
+
+def circumstances(pairs: int, part: str, floors: dict[str, Any]) -> str:
+    """When, how and on what a part was measured."""
+    convolutions, rates = floors["convolutions_ms"], floors["sgemm_gflops"].items()
+    return (
+        f"Measured on {date.today().isoformat()} by `python -m benchmarks.side_by_side --pairs {pairs}` (part `{part}`). "
+        f"{floors['machine']}. Floors, from the same run: SGEMM "
+        + ", ".join(f"{rate:.0f} GFLOP/s with {threads} thread{'s' * (threads != '1')}" for threads, rate in rates)
+        + f"; 32x32 times 32x128 {floors['small_gflops']:.0f} GFLOP/s; copy {floors['copy_gbytes']:.1f} GB/s; "
+        f"{floors['eager_us']:.2f} µs for the smallest eager operation. Four 3x3 convolutions of 32 channels: "
+        f"{convolutions['one after another']:.1f} ms one after another, {convolutions['grouped']:.1f} ms as one grouped "
+        "convolution."
+    )
+
+
+def sections_of(page: Path | None) -> dict[str, str]:
+    """The sections of a page that was written before, by their titles; parts that are not measured now stay as they are."""
+    if page is None or not page.exists():
+        return {}
+    _, *sections = page.read_text(encoding="utf-8").split("\n## ")
+    return {title: content.strip("\n") for title, _, content in (section.partition("\n") for section in sections)}
 
 
 if __name__ == "__main__":

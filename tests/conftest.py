@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from composing import composing
+from compositions import composing
 from omegaconf import DictConfig
 
 for name in [name for name in os.environ if name.startswith("WANDB_")]:

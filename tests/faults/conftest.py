@@ -26,6 +26,18 @@ def draw(request: pytest.FixtureRequest) -> random.Random:
     return random.Random(request.node.name)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Add up what the workers of pytest-xdist have counted."""
+    for what, times in getattr(node, "workeroutput", {}).get("counts", {}).items():
+        harness.count(what, times)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["counts"] = harness.COUNTS
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     for what, times in harness.COUNTS.items():
         terminalreporter.write_line(f"{times:>6}  {what}")

@@ -135,7 +135,7 @@ def bad(how_many: int) -> list[tuple[list[str], str]]:
 
 def test_bad_overrides_are_refused_in_one_line_that_names_the_key(compose_config: Compose) -> None:
     wrong = []
-    for overrides, key in bad(30):
+    for overrides, key in bad(15):
         line = refusal(compose_config, overrides)
         if line is None or "\n" in line or key.rpartition(".")[2] not in line:
             wrong.append((overrides, line))
@@ -199,7 +199,7 @@ def good_overrides(draw: random.Random) -> list[str]:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("how_many", [8, pytest.param(GOOD, marks=pytest.mark.faults)])
+@pytest.mark.parametrize("how_many", [4, pytest.param(GOOD, marks=pytest.mark.faults)])
 def test_good_configurations_train(compose_config: Compose, tmp_path: Path, how_many: int) -> None:
     draw = random.Random(how_many)
     for number in range(how_many):

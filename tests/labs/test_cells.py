@@ -242,6 +242,7 @@ NASTY = [
 ]
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("text", NASTY)
 def test_no_text_makes_an_unsafe_name(compose_config: Compose, text: str) -> None:
     cfg = compose_config()

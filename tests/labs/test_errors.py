@@ -25,6 +25,7 @@ FIXED = "cannot be removed, as the keys of {} are fixed; give it another value"
 TOP_KEYS = "hydra, model, dataset, optimizer, scheduler, trainer, logger, study, seed, replicas, device, resume, plan"
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     ("override", "line"),
     [

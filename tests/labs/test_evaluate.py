@@ -40,6 +40,7 @@ CASES = {
 }
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("overrides", CASES.values(), ids=CASES)
 def test_the_numbers_of_result_json_come_out_again_to_the_last_bit(
     compose_config: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str], overrides: list[str]

@@ -56,7 +56,7 @@ def test_from_a_study_to_the_report(finished):
     assert results["n"].tolist() == [3, 3, 3, 3]
 
 
-def test_the_margin_of_equivalence_is_a_setting(finished, tmp_path, capsys):
+def test_the_margin_of_equivalence_is_a_setting(finished, tmp_path, capsys, no_figures):
     report = finished[0] / "report"
     assert main(["--load", str(report), "--out", str(tmp_path), "--margin", "7.5"]) == 0
     assert "Runs to show 7.5" in (tmp_path / "summary.md").read_text()

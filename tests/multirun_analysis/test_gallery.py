@@ -25,6 +25,7 @@ def test_an_image_has_the_name_and_the_description_of_its_figure(tmp_path, monke
     assert b"<svg" in image.svg
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("module", gallery.FIGURES, ids=gallery.name)
 def test_every_figure_can_be_drawn_of_little_or_nothing(tmp_path, module):
     write_run(tmp_path / "killed", status=None, epochs=0)

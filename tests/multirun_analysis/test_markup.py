@@ -59,6 +59,7 @@ def test_a_failed_run_is_one_line_of_the_status(hostile, capsys):
     assert line.isprintable()
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     "module", [each for each in gallery.FIGURES if each not in (gradient_slope_by_batch_size, heat_map)], ids=gallery.name
 )

@@ -32,6 +32,7 @@ def test_batches_without_a_finite_growth_are_refused() -> None:
         theory.growth_per_layer(3)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("batch_size", [8, 16])
 def test_growth_equals_a_simulated_layer(batch_size: int) -> None:
     """One layer of a very wide network, unit by unit: Gaussian pre-activations, BatchNorm and ReLU by definition."""

@@ -16,7 +16,7 @@ from labs.jobs.plan import Job
 SHARED = r"error: jobs '{}' and '{}' would be one run, multirun/x/mlp-digits-depth=1-plain-\w+/seed={}; {}\n"
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(
     ("overrides", "one", "other", "seed", "advice"),
     [

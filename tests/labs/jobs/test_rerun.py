@@ -44,6 +44,7 @@ def test_in_a_study_the_command_finds_the_directory_by_itself(expand: Expand, mu
     assert shlex.split(command) == words
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     "elsewhere",
     [["study=null"], ["hydra.sweep.dir=there"], ["hydra.sweep.subdir=job${hydra.job.num}"], ["hydra.sweep.dir='a b\"c'"],

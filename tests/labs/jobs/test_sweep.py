@@ -118,13 +118,13 @@ def test_names_that_look_like_numbers_and_folders_from_where_the_user_stood(proj
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.full((8, 8), 10 * number, np.uint8)).save(path)
     data = ["dataset=imagefolder", "dataset.folder=2024_01", "dataset.resize=8", "dataset.channels=1", "dataset.val_size=4"]
-    for study in ("2026_11_25", "12e3000", "34e4001"):
+    for study in ("12e3000", "34e4001"):
         ended = project.train("-m", "model.depth=1,2", f"study={study}", "hydra.job.chdir=true", *data, *QUICK)
         assert (ended.code, ended.err) == (0, "")
         assert "0 finished already, 2 to run\n" in ended.out
         assert {read(run / "config.json")["config"]["dataset"]["folder"] for run in project.runs(study)} == {"2024_01"}
-    assert sorted(path.name for path in (project.folder / "multirun").iterdir()) == ["12e3000", "2026_11_25", "34e4001"]
-    ended = project.train("study=2026_11_25", "model.depth=1", "hydra.job.chdir=true", *data, *QUICK)
+    assert sorted(path.name for path in (project.folder / "multirun").iterdir()) == ["12e3000", "34e4001"]
+    ended = project.train("study=34e4001", "model.depth=1", "hydra.job.chdir=true", *data, *QUICK)
     assert "is finished already, nothing to do: " in ended.out
 
 

@@ -68,6 +68,7 @@ def sweeps(tmp_path_factory: pytest.TempPathFactory, server: tuple[int, list[str
     return folder
 
 
+@pytest.mark.slow
 def test_each_job_and_seed_is_a_run_of_its_own_that_equals_our_lines(sweeps: Path) -> None:
     directories = sorted((sweeps / "multirun").glob("*/*/seed=*"))
     assert len(directories) == 4
@@ -94,6 +95,7 @@ def test_each_job_and_seed_is_a_run_of_its_own_that_equals_our_lines(sweeps: Pat
     assert len(seen) == len(directories)
 
 
+@pytest.mark.slow
 def test_gradients_by_layer_are_one_panel(sweeps: Path) -> None:
     (directory,) = (sweeps / "multirun" / "s").glob("*depth=5*/seed=1")
     first, *_, last = rows(directory / "layers.jsonl")
@@ -110,6 +112,7 @@ def test_gradients_by_layer_are_one_panel(sweeps: Path) -> None:
     assert summary["first_to_last_grad_norm_at_init"] == pytest.approx(ratio)
 
 
+@pytest.mark.slow
 def test_the_best_checkpoint_is_an_artifact_if_asked_for(sweeps: Path) -> None:
     directory = min((sweeps / "multirun" / "s").glob("*/seed=0"))
     model = {record["type"]: record for record in records(directory, "artifact")}["model"]
@@ -118,12 +121,14 @@ def test_the_best_checkpoint_is_an_artifact_if_asked_for(sweeps: Path) -> None:
     assert set(model["aliases"]) == {"best", "latest"}
 
 
+@pytest.mark.slow
 def test_nothing_is_written_elsewhere_and_nobody_is_called(sweeps: Path, server: tuple[int, list[str]]) -> None:
     assert {path.name for path in sweeps.iterdir()} == {"home", "train.py", "conf", "multirun"}
     assert [path for path in (sweeps / "home").rglob("*") if "wandb" in path.name] == []
     assert server[1] == []
 
 
+@pytest.mark.slow
 def test_wandb_itself_finds_every_run_to_sync(sweeps: Path) -> None:
     found = [str(transaction_log(directory)) for directory in (sweeps / "multirun").glob("*/*/seed=*")]
     command = [sys.executable, "-m", "wandb", "sync", "--dry-run", *found]

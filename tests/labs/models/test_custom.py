@@ -41,6 +41,7 @@ RETURNS = {
 }
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("kind", RETURNS)
 def test_what_is_no_logits_is_refused(compose_config: Compose, kind: str) -> None:
     assert refusal(own(compose_config, kind=kind)) == (
@@ -186,6 +187,7 @@ def test_text_with_a_reference_in_it_reaches_the_network_as_it_is(compose_config
     assert build_model(cfg, 0).kind == r"${nowhere} and \${there}"
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(("target", "arguments"), [
     ("Own", {}), ("Own", {"kind": "double"}), ("Own", {"kind": "reads"}), ("Tied", {}), ("Twice", {}),
 ])  # fmt: skip

@@ -185,6 +185,7 @@ def test_the_rounding_of_a_gradient_is_no_larger_than_torchs_own(depth: int, res
     assert sorted(ours)[4] < 2 * sorted(theirs)[4]
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("batch", [2, 33, *(pytest.param(size, marks=pytest.mark.slow) for size in (7, 16, 128, 300))])
 @pytest.mark.parametrize("residual", [False, True])
 def test_a_replica_is_its_solo_run_to_the_bit_for_every_batch_and_number_of_threads(batch: int, residual: bool) -> None:

@@ -51,6 +51,7 @@ def test_a_step_of_the_stack_is_a_step_of_each_network(name: str) -> None:
         torch.testing.assert_close(replicas.forward_same(image)[i], twin.eval()(image), rtol=0, atol=1e-12)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("size", [33, 64, 128])
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_what_a_replica_computes_is_the_same_bits_whoever_else_is_there(count: int, size: int) -> None:

@@ -53,6 +53,7 @@ def train(cfg: DictConfig, cell: Path, *, until: int | None = None) -> None:
             assert until
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     ("overrides", "engine"),
     [

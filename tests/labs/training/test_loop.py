@@ -218,7 +218,7 @@ def cosine(optimizer: Optimizer) -> LRScheduler:
     return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=9)
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(("make", "schedule"), [(mlp, plateau), (plain_mlp, cosine), (cnn, plateau), (plain_cnn, cosine)])
 @pytest.mark.parametrize(("optimizer", "lr"), [(torch.optim.SGD, 0.2), (torch.optim.Adam, 0.01), (torch.optim.AdamW, 0.01)])
 def test_a_replica_equals_its_solo_run(tmp_path: Path, make: Make, schedule: Any, optimizer: Any, lr: float) -> None:

@@ -85,6 +85,7 @@ def test_epochs_that_stand_are_not_trained_again_and_the_seconds_add_up(
 # ── replicas ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("at", [(2, 3), (5, 1), (9, 0)])
 def test_replicas_that_stop_at_different_epochs_go_on_to_the_same_bits(
     compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: tuple[int, int]
@@ -169,6 +170,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return made
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("at", [(4, 1), (6, 2)])
 def test_replicas_that_join_begin_while_the_others_go_on(
     compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from breaking_off import lines, train
-from composing import composing
+from compositions import composing
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
@@ -151,13 +151,13 @@ def test_a_run_of_no_epochs_is_done_whatever_its_loss_and_tested_once(
 ) -> None:
     """Nothing was trained that could have diverged, and no running statistics have been measured that could be wrong."""
     tested: list[None] = []
-    original = run.test_weights
+    original = testing.test_weights
 
     def counted(*args: Any) -> Any:
         tested.append(None)
         return original(*args)
 
-    monkeypatch.setattr(run, "test_weights", counted)
+    monkeypatch.setattr(testing, "test_weights", counted)
     [result] = train(compose_config(*own, "trainer.epochs=0"), tmp_path, (0,))
     assert (result["status"], result["epochs_run"], result["best_epoch"]) == ("done", 0, 0)
     assert (result["train_loss"], result["train_acc"], result["test_acc_recalibrated"]) == (None, None, None)
@@ -196,6 +196,7 @@ def test_training_reads_every_setting(compose_config: Compose, tmp_path: Path, m
     assert expected - read - only_for_downloads - only_while_shown == set()
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("override", ["seed=1", "optimizer=sgd", "optimizer=adamw", "scheduler=cosine", "optimizer.lr=0.01",
     "optimizer.weight_decay=0.1", "optimizer.betas=[0.5,0.9]", "trainer.batch_size=32",
     "trainer.epochs=1", "model.depth=6", "model.width=16", "trainer.steps_per_epoch=2",
