@@ -104,7 +104,7 @@ def load(directory: Path) -> Frames:
     problems = (directory / PROBLEMS).read_text(encoding="utf-8").splitlines() if (directory / PROBLEMS).exists() else []
     runs, epochs, layers = map(markup.from_csv, (runs, epochs, layers))
     correct = typed_correct(markup.from_csv(correct))
-    return Frames(runs, typed_epochs(epochs), typed_layers(layers), tuple(map(markup.name, problems)), correct)
+    return Frames(runs, typed_epochs(epochs), typed_layers(layers), tuple(map(markup.name, problems)), correct).along()
 
 
 def margin(directory: Path) -> float | None:

@@ -250,10 +250,12 @@ def _checked(runs: pd.DataFrame, key: str, name: str) -> str:
         ValueError: if no configuration has it.
     """
     key = {"model.depth": DEPTH, RESIDUAL_KEY: RESIDUAL, "dataset": "dataset.name", "model": "model.name"}.get(key, key)
-    if key in (DEPTH, RESIDUAL) or f"config.{key}" in runs.columns:
+    if key in (DEPTH, RESIDUAL) or f"config.{key}" in deciding_columns(runs):
         return key
     varying, _ = independent(runs)
-    raise ValueError(f"{name} {key}: no run has this key; what varies here is {', '.join(varying) or 'nothing'}")
+    raise ValueError(
+        f"{name} {key}: no key that decides the numbers of these runs; what varies here is {', '.join(varying) or 'nothing'}"
+    )
 
 
 # ── words ────────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -102,11 +102,17 @@ def test_what_is_asked_for_is_drawn(tmp_path):
 @pytest.mark.parametrize(
     ("choice", "line"),
     [
-        ({"x": "optimizer.beta"}, "x optimizer.beta: no run has this key; what varies here is depth, optimizer.lr"),
+        (
+            {"x": "optimizer.beta"},
+            "x optimizer.beta: no key that decides the numbers of these runs; what varies here is depth, optimizer.lr",
+        ),
         ({"hue": "optimizer.lr"}, "hue optimizer.lr: has 3 values here, and two are compared; name another key"),
         ({"hue": "model.shortcut"}, "hue model.shortcut: has 1 value here, and two are compared; name another key"),
         ({"x": "depth", "hue": "depth"}, "hue depth: is the x axis already; name another key"),
-        ({"facets": ["nothing"]}, "facet nothing: no run has this key; what varies here is depth, optimizer.lr"),
+        (
+            {"facets": ["nothing"]},
+            "facet nothing: no key that decides the numbers of these runs; what varies here is depth, optimizer.lr",
+        ),
         ({"metric": "speed"}, "metric speed: must be one of test_acc, val_acc, train_acc, test_loss, val_loss, train_loss"),
     ],
 )

@@ -49,7 +49,7 @@ ALL = [*SWEEPS, *HALF.values()]
 
 def tables(folder: Path) -> dict[str, str]:
     """The texts of the tables of these frames."""
-    analysis = analyse(archive.load(folder).along())
+    analysis = analyse(archive.load(folder))
     texts = {f"{name}.csv": archive.table_csv(frame).decode() for name, frame in analysis.tables().items()}
     return texts | {"summary.md": report.summary_markdown(analysis)}
 
@@ -64,13 +64,13 @@ def test_a_sweep_gives_the_committed_tables(name):
 @pytest.mark.parametrize("name", ALL)
 def test_its_axes_are_found(name):
     full = next((whole for whole, half in HALF.items() if half == name), name)
-    axes = archive.load(GOLDEN / name).along().axes
+    axes = archive.load(GOLDEN / name).axes
     assert (axes.x, axes.arm, axes.facets) == SWEEPS[full][1]
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_nothing_is_said_of_a_comparison_that_is_not_there(name):
-    analysis = analyse(archive.load(GOLDEN / name).along())
+    analysis = analyse(archive.load(GOLDEN / name))
     said = " ".join(analysis.finding)
     if analysis.axes.arm != "residual" or analysis.frames.runs["residual"].nunique() < 2:
         assert "residual" not in said
@@ -81,7 +81,7 @@ def test_nothing_is_said_of_a_comparison_that_is_not_there(name):
 
 @pytest.mark.parametrize("name", ALL)
 def test_the_figures_along_x_have_one_panel_a_group_and_labels(name):
-    frames = archive.load(GOLDEN / name).along()
+    frames = archive.load(GOLDEN / name)
     groups = frames.runs["group"].nunique()
     with drawing.style():
         figure = test_accuracies.draw(frames)
