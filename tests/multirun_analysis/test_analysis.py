@@ -28,7 +28,7 @@ def test_every_computed_table_has_the_name_of_its_file(tmp_path):
     analysis = analyse(collect([write_study(tmp_path / "s", depths=[5], seeds=[0, 1])]))
     assert list(analysis.tables()) == [
         "summary", "differences", "trainability", "shortfall", "published", "gradient_slopes", "seeds_and_images",
-        "image_by_image", "classes",
+        "image_by_image", "classes", "cells", "best",
     ]  # fmt: skip
     assert analysis.tables()["summary"] is analysis.summary
     assert analysis.finding
