@@ -8,7 +8,7 @@ from pathlib import Path
 import terminal
 
 try:
-    from multirun_analysis.collect import Frames, collect
+    from multirun_analysis.collect import Frames, collect, nothing_found
 except (MemoryError, ImportError) as error:
     if isinstance(error, MemoryError) or "map segment" in str(error) or "allocate memory" in str(error):
         sys.exit("error: out of memory: pandas cannot be loaded; raise the limit on this process (ulimit -v)")
@@ -67,8 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for problem in frames.problems:
         print(f"warning: {one_line(problem)}", file=sys.stderr)
     if not len(frames.runs):
-        where = ", ".join(map(str, options.directories))
-        return _fail(f"no runs found in {where}: a run is a seed=<s> folder with config.json, result.json or metrics.jsonl")
+        return _fail(nothing_found(options.directories))
     if options.status:
         from multirun_analysis import status
 
