@@ -37,9 +37,10 @@ from labs import cells, config
 from labs.training import checkpoint, results, resume
 from labs.data import datasets
 from labs.data.batches import EvaluationBatches
+from labs.data.images import Images
 from labs.files import read_json
+from labs.training.assemble import evaluation_batches
 from labs.training.loop import evaluate
-from labs.replicas.batches import gather_for
 from labs.replicas.replicas import Replicas
 from labs.models.build import build_model
 from labs.training.machine import choose_device, set_threads
@@ -65,6 +66,25 @@ class Tested:
     images: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint, and the run that it belongs to.
+
+    Attributes:
+        run: its directory.
+        cfg: its configuration, with what may differ here.
+        state: the content of the checkpoint.
+        result: the content of result.json; empty if there is none, or if it is not valid.
+        flaw: why it is not valid, or an empty string.
+    """
+
+    run: Path
+    cfg: DictConfig
+    state: dict[str, Any]
+    result: dict[str, Any]
+    flaw: str
+
+
 def main(arguments: list[str]) -> None:
     """Test what the command line names and print it."""
     parser = argparse.ArgumentParser(
@@ -75,40 +95,59 @@ def main(arguments: list[str]) -> None:
     words = parser.parse_args(arguments).words
     overrides = [word for word in words if re.match(r"[\w.]+=", word) and not Path(word).exists()]
     paths = [word for word in words if word not in overrides]
-    trusted = [word for word in overrides if word.startswith("dataset._target_=")]
-    overrides = [word for word in overrides if word not in trusted]
+    exact = not untrusted(overrides)
     if not paths:
         raise UserError("python -m labs.evaluate: name a run directory, …/seed=<s>, or a checkpoint")
     differ, gone = [], []
     for path in paths:
         gone += [str(results.best_of(run)) for run in runs_of(Path(path)) if lacks_best(run)]
         for file in checkpoints(Path(path)):
-            run = file.absolute().parents[1]
-            state = checkpoint.load(file)
-            hashed, cfg = cells.config_hash(configuration(run, [])), configuration(run, overrides)  # a folder is in the hash
-            named = re.fullmatch(r"seed=(\d+)", run.name)
-            as_noted = cells.digest(read_json(run / "config.json")["config"])  # earlier versions took imgs/ for another folder
-            if state.get("hash") not in (hashed, as_noted):
-                raise UserError(f"{file}: of configuration {state.get('hash')}, and {run}/config.json is {hashed}")
-            found, flaw = results.read(run, int(named[1]) if named else cfg.seed, state["hash"])
-            result = found or {}
-            if cfg.trainer.num_threads == "auto" and "num_threads" in result:  # auto depends on the process that trained
-                cfg.trainer.num_threads = result["num_threads"]
-            refuse_code(run, cfg, trusted)
-            tested = test(cfg, state["model"], resume.engine_of(state, "auto"))
+            saved = read(file, overrides)
+            state, result, run = saved.state, saved.result, saved.run
+            tested = test(saved.cfg, state["model"], resume.engine_of(state, "auto"))
             print(one_line(f"{file}: epoch {state['epoch']}, seed {state['seed']}"))
             print(text(tested))
-            if flaw:
-                print(f"result.json: {flaw}")
+            if saved.flaw:
+                print(f"result.json: {saved.flaw}")
                 differ.append(str(run))
             elif file.name == "best.pt":
-                print(compare(tested, result, exact=not overrides))
-                if result.get("test_acc") is not None and not same(tested, result, exact=not overrides):
+                print(compare(tested, result, exact=exact))
+                if result.get("test_acc") is not None and not same(tested, result, exact=exact):
                     differ.append(str(run))
     if differ or gone:
         said = [f"{', '.join(differ)}: result.json does not say the same"] if differ else []
         said += [f"{', '.join(gone)}: gone, and not tested"] if gone else []
         raise UserError("; ".join(said))
+
+
+def read(file: Path, overrides: list[str]) -> Saved:
+    """A checkpoint of a directory that may be somebody else's; see the head of this file for what makes it safe.
+
+    Args:
+        file: the checkpoint.
+        overrides: what may differ here, and `dataset._target_=…` for a dataset whose code is trusted.
+
+    Raises:
+        UserError: if the checkpoint is not the run's, or would call code other than networks and datasets of this program.
+    """
+    run, may_differ = file.absolute().parents[1], untrusted(overrides)
+    state = checkpoint.load(file)
+    hashed, cfg = cells.config_hash(configuration(run, [])), configuration(run, may_differ)  # a folder is in the hash
+    named = re.fullmatch(r"seed=(\d+)", run.name)
+    as_noted = cells.digest(read_json(run / "config.json")["config"])  # earlier versions took imgs/ for another folder
+    if state.get("hash") not in (hashed, as_noted):
+        raise UserError(f"{file}: of configuration {state.get('hash')}, and {run}/config.json is {hashed}")
+    found, flaw = results.read(run, int(named[1]) if named else cfg.seed, state["hash"])
+    result = found or {}
+    if cfg.trainer.num_threads == "auto" and "num_threads" in result:  # auto depends on the process that trained
+        cfg.trainer.num_threads = result["num_threads"]
+    refuse_code(run, cfg, [word for word in overrides if word not in may_differ])
+    return Saved(run, cfg, state, result, flaw)
+
+
+def untrusted(overrides: list[str]) -> list[str]:
+    """The overrides without those that name the dataset's code, to say that it is trusted."""
+    return [word for word in overrides if not word.startswith("dataset._target_=")]
 
 
 def runs_of(path: Path) -> list[Path]:
@@ -133,9 +172,7 @@ def checkpoints(path: Path) -> list[Path]:
     if found := [*path.glob("checkpoints/best.pt"), *sorted(path.glob("seed=*/checkpoints/best.pt"))]:
         return found
     if lost := [str(results.best_of(run)) for run in runs_of(path) if lacks_best(run)]:
-        raise UserError(
-            f"{', '.join(lost)}: gone, and not tested; delete result.json and start the run again, which brings it back"
-        )
+        raise UserError(f"{', '.join(lost)}: gone; delete result.json and start the run again, which brings it back")
     raise UserError(f"{path}: no checkpoints/best.pt in it; name a run directory, …/seed=<s>, or a checkpoint")
 
 
@@ -208,19 +245,23 @@ def targets(node: Any) -> list[str]:
 def test(cfg: DictConfig, weights: dict[str, Tensor], engine: str) -> Tested:
     """Test these weights as a run does when it ends, with the same normalisation, batches, precision, threads and engine."""
     device = choose_device(cfg.device)
-    datasets.prepare(cfg.dataset)
-    split = datasets.split(cfg.dataset, device)
-    images = datasets.load(cfg.dataset, train=False)
-    fingerprints = {"data": f"{split.fingerprint:08x}", "test_data": f"{images.fingerprint():08x}"}
-    images = images.to(device)
-    model, size = build_model(cfg, cfg.seed), datasets.image_shape(cfg.dataset)[1:]
+    split, images, fingerprints = data_of(cfg, device)
+    model = build_model(cfg, cfg.seed)
     set_threads(cfg.trainer.num_threads, model)
     replica = Replicas([model], [cfg.seed], device=device, bf16=cfg.trainer.precision == "bf16", engine=engine)
     replica.load_state_of(0, weights)
-    batches = EvaluationBatches(images, split.normalize, size, cfg.trainer.eval_batch_size, gather_for(device))
+    batches = evaluation_batches(cfg, images, split, device)
     loss, accuracy = evaluate(replica, batches)
     table = confusion(replica, batches, len(images.classes))
     return Tested(loss.item(), accuracy.item(), table, images.classes, fingerprints)
+
+
+def data_of(cfg: DictConfig, device: torch.device) -> tuple[datasets.Split, Images, dict[str, str]]:
+    """The split training images, the test images, and the fingerprints of both as in result.json."""
+    datasets.prepare(cfg.dataset)
+    split = datasets.split(cfg.dataset, device)
+    images = datasets.load(cfg.dataset, train=False)
+    return split, images, {"data": f"{split.fingerprint:08x}", "test_data": f"{images.fingerprint():08x}"}
 
 
 @torch.inference_mode()
@@ -246,7 +287,7 @@ def compare(tested: Tested, result: dict[str, Any], *, exact: bool) -> str:
     """Say whether result.json agrees, to the last bit if `exact`, else up to rounding."""
     if result.get("test_acc") is None:
         return "result.json: no test yet"
-    if other := other_images(tested, result):
+    if other := other_images(tested.images, result):
         return f"result.json: {' and '.join(other)} other images than there are now, so the numbers do not compare"
     if same(tested, result, exact=True):
         return "result.json: the same, to the last bit"
@@ -257,15 +298,15 @@ def compare(tested: Tested, result: dict[str, Any], *, exact: bool) -> str:
     )
 
 
-def other_images(tested: Tested, result: dict[str, Any]) -> list[str]:
+def other_images(images: dict[str, str], result: dict[str, Any]) -> list[str]:
     """What the run did on other images than there are now; a fingerprint that result.json lacks counts as equal."""
     did = {"data": "trained on", "test_data": "tested on"}
-    return [did[key] for key, value in tested.images.items() if (result.get(key) or value) != value]
+    return [did[key] for key, value in images.items() if (result.get(key) or value) != value]
 
 
 def same(tested: Tested, result: dict[str, Any], *, exact: bool) -> bool:
     """Whether images, loss and accuracy are those of result.json: exactly, or within `ROUNDING` and one image."""
-    if other_images(tested, result):
+    if other_images(tested.images, result):
         return False
     loss, accuracy = result["test_loss"], result["test_acc"]
     if exact or loss is None:  # null is a loss that was not finite

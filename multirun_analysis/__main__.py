@@ -8,7 +8,7 @@ from pathlib import Path
 import terminal
 
 try:
-    from multirun_analysis.collect import Frames, collect
+    from multirun_analysis.collect import Frames, collect, nothing_found
 except (MemoryError, ImportError) as error:
     if isinstance(error, MemoryError) or "map segment" in str(error) or "allocate memory" in str(error):
         sys.exit("error: out of memory: pandas cannot be loaded; raise the limit on this process (ulimit -v)")
@@ -20,10 +20,16 @@ from multirun_analysis.outcomes import MARGIN
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Returns the exit status: 0, or 1 with one line on standard error; wrong usage exits with 2."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if words[:1] == ["compare"]:
+        from multirun_analysis import compare
+
+        return compare.main(words[1:])
     parser = argparse.ArgumentParser(
         prog="python -m multirun_analysis",
         description="Turn runs, finished or not, into tables, figures and report.html. No run is ever changed.",
-        epilog="Written to STUDY_DIR/report: report.html, summary.md, CSVs, final_results.pkl, figures as .png and .svg.",
+        epilog="Written to STUDY_DIR/report: report.html, summary.md, CSVs, final_results.pkl, figures as .png and .svg. "
+        "`compare RUN RUN` in place of STUDY_DIR shows single runs beside each other; `compare --help` says how.",
     )
     parser.add_argument("directories", nargs="*", type=Path, metavar="STUDY_DIR",
                         help="a study, or any folder with runs in it: multirun/…, outputs/…")  # fmt: skip
@@ -41,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--hue", metavar="KEY", help="the key whose two values are compared (default: model.residual)")
     parser.add_argument("--facet", metavar="KEY", action="append", default=[], help="a key that names the panels first")
     parser.add_argument("--metric", choices=METRICS, default="test_acc", help="what is drawn along x (default: %(default)s)")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(words)
     if bool(options.directories) == bool(options.load):
         parser.error("give either run folders or --load REPORT_DIR")
     if options.status and (options.load or options.out or options.wandb):
@@ -67,8 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for problem in frames.problems:
         print(f"warning: {one_line(problem)}", file=sys.stderr)
     if not len(frames.runs):
-        where = ", ".join(map(str, options.directories))
-        return _fail(f"no runs found in {where}: a run is a seed=<s> folder with config.json, result.json or metrics.jsonl")
+        return _fail(nothing_found(options.directories))
     if options.status:
         from multirun_analysis import status
 

@@ -158,6 +158,12 @@ def collect(directories: Sequence[Path], *, with_layers: bool = True) -> Frames:
     return Frames(runs, _epochs(numbered), _layers(numbered), tuple(problems), _correct(numbered), axes)
 
 
+def nothing_found(directories: Sequence[Path]) -> str:
+    """The message where there is no run in any of these."""
+    where = ", ".join(map(str, directories))
+    return f"no runs found in {where}: a run is a seed=<s> folder with config.json, result.json or metrics.jsonl"
+
+
 def typed(runs: pd.DataFrame) -> pd.DataFrame:
     """The frame with the types of RUN_COLUMNS, whether its cells come from JSON or from a CSV."""
     for column in runs.columns:

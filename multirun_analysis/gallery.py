@@ -69,10 +69,9 @@ def render(frames: Frames) -> list[Image]:
     images = []
     with drawing.style():
         for module in FIGURES:
-            figure = module.draw(frames)
+            figure = draw(module, frames)
             if figure is None:
                 continue
-            _name_study(figure, frames)
             png, svg = io.BytesIO(), io.BytesIO()
             figure.savefig(png, format="png", dpi=DPI)
             figure.set_layout_engine("none")  # keep the layout: computing it again for the SVG takes as long as drawing
@@ -81,9 +80,14 @@ def render(frames: Frames) -> list[Image]:
     return images
 
 
-def _name_study(figure: Figure, frames: Frames) -> None:
-    """Put the name of the study behind the title, where the runs are of one study."""
+def draw(module: FigureModule, frames: Frames) -> Figure | None:
+    """Draw one figure, with the name of the study behind its title where the runs are of one study.
+
+    To be called within `drawing.style()`. Returns None if the runs have no data for the figure.
+    """
+    figure = module.draw(frames)
     studies = frames.runs["study"].dropna().unique()
-    if len(studies) == 1:
+    if figure is not None and len(studies) == 1:
         title = figure.suptitle(f"{figure.get_suptitle()}: {studies[0]}", fontsize=11, fontweight="bold")
         title.set_parse_math(False)
+    return figure

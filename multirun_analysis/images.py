@@ -100,6 +100,20 @@ def by_class(frames: Frames) -> pd.DataFrame:
     return frame.astype({"depth": "Int64", "residual": "boolean"})
 
 
+def answers(correct: pd.DataFrame) -> pd.DataFrame:
+    """Whether single runs got each test image right.
+
+    Args:
+        correct: rows of `Frames.correct`, of runs on the same test images.
+
+    Returns:
+        One row per image, in order of the classes and indexed by the number of its class, and one bool column per run.
+    """
+    images = json.loads(correct["images"].iloc[0])
+    index = pd.Index(np.repeat(np.arange(len(images)), images), name="class")
+    return pd.DataFrame(_bits(correct).T, index=index, columns=list(correct["run"]))
+
+
 def _told(frames: Frames) -> pd.DataFrame:
     """The counted runs that tell which images they got right, without those of untrained networks."""
     runs = frames.runs[frames.runs["counted"] & frames.runs["group"].notna() & ~is_untrained(frames.runs)]

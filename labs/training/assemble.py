@@ -69,10 +69,13 @@ def load_data(cfg: DictConfig, device: torch.device) -> Data:
     return Data(split, training, evaluation_batches(cfg, split.validation, split, device), files)
 
 
-def evaluation_batches(cfg: DictConfig, images: Images, split: datasets.Split, device: torch.device) -> EvaluationBatches:
-    """Batches of validation or test images, normalised like the training images."""
+def evaluation_batches(
+    cfg: DictConfig, images: Images, split: datasets.Split, device: torch.device, batch_size: int | None = None
+) -> EvaluationBatches:
+    """Batches of images, not augmented and normalised like the training images; of `trainer.eval_batch_size` by default."""
     size = datasets.image_shape(cfg.dataset)[1:]
-    return EvaluationBatches(images.to(device), split.normalize, size, cfg.trainer.eval_batch_size, gather_for(device))
+    batch_size = batch_size or cfg.trainer.eval_batch_size
+    return EvaluationBatches(images.to(device), split.normalize, size, batch_size, gather_for(device))
 
 
 def build_networks(cell: Cell, seeds: list[int], device: torch.device, engine: str) -> Networks:
