@@ -10,7 +10,7 @@ from typing import Any
 # Keys of a configuration that change results by rounding at most, which the hash and the groups leave out. A branch stands for
 # all keys in it.
 NOT_IN_HASH = (
-    "hydra", "study", "seed", "replicas", "device", "plan", "resume", "logger",
+    "hydra", "study", "seed", "replicas", "device", "plan", "resume", "analysis", "logger",
     "dataset.data_dir", "dataset.download",
     "trainer.eval_batch_size", "trainer.save_every", "trainer.log_every", "trainer.num_threads",
 )  # fmt: skip

@@ -7,6 +7,7 @@ import pandas as pd
 from multirun_analysis import axes as axis
 from multirun_analysis import (
     cells,
+    choices,
     finding,
     groups,
     images,
@@ -140,7 +141,7 @@ def counts(runs: pd.DataFrame) -> str:
 def notices(frames: Frames) -> list[str]:
     """Say what was unreadable, what was mixed, and what was left out and why, one line each."""
     runs = frames.runs
-    lines = [*frames.problems, *status.remarks(runs)]
+    lines = [*frames.problems, *status.remarks(runs), *choices.notices(runs)]
     if len(studies := sorted(runs["study"].dropna().unique())) > 1:
         lines.append(f"Runs of {len(studies)} studies ({', '.join(studies)}); seeds of one configuration count together.")
     if (number := runs["group"].nunique()) > 1:

@@ -36,6 +36,7 @@ METRICS = {
 }  # fmt: skip
 COLUMNS = ("group", "difference", "low", "high", "p", "pairs", "correlation", "margin", "equivalent")  # no names of arms
 ABSENT = "—"  # in place of a key that a configuration does not have
+ALIASES = {"model.depth": DEPTH, RESIDUAL_KEY: RESIDUAL, "dataset": "dataset.name", "model": "model.name"}  # as they are typed
 
 
 @dataclass(frozen=True)
@@ -249,7 +250,7 @@ def _checked(runs: pd.DataFrame, key: str, name: str) -> str:
     Raises:
         ValueError: if no configuration has it.
     """
-    key = {"model.depth": DEPTH, RESIDUAL_KEY: RESIDUAL, "dataset": "dataset.name", "model": "model.name"}.get(key, key)
+    key = ALIASES.get(key, key)
     if key in (DEPTH, RESIDUAL) or f"config.{key}" in deciding_columns(runs):
         return key
     varying, _ = independent(runs)
