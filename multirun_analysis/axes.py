@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from run_contract import NOT_IN_HASH
+from run_contract import short as in_short
 
 DEPTH, RESIDUAL = "depth", "residual"
 # Keys that set the depth. Where depth is an axis, they tell groups apart only if one depth is reached in several ways.
@@ -282,8 +283,4 @@ def heading(key: str) -> str:
 
 def short(key: str, value: str) -> str:
     """A value as people write it: a class by its own name, `weight_decay=0` for a bare number, true or false."""
-    if key.endswith("_target_"):
-        return value.rpartition(".")[2]
-    if re.fullmatch(r"[-+0-9.e]+|true|false|null", value) or value in COLUMNS:
-        return f"{key.rpartition('.')[2]}={value}"
-    return value
+    return f"{key.rpartition('.')[2]}={value}" if value in COLUMNS else in_short(key, value)
