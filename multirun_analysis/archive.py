@@ -147,7 +147,7 @@ def table_csv(frame: pd.DataFrame) -> bytes:
 
 def stored(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs without the columns that axes have added, which follow from the others."""
-    return runs[[name for name in runs if name in RUN_COLUMNS or name.startswith(("config.", "versions."))]]
+    return runs[[name for name in runs if name in RUN_COLUMNS or str(name).startswith(("config.", "versions."))]]
 
 
 def _rounded(frame: pd.DataFrame) -> pd.DataFrame:

@@ -285,8 +285,6 @@ def test_an_axis_that_is_not_there_is_one_line(over_rates, capsys, choice):
     assert main([str(over_rates), *choice]) == 1
     said = capsys.readouterr()
     assert said.out == ""
-    assert (
-        said.err
-        == f"error: {' '.join(choice)}: no key that decides the numbers of these runs; what varies here is residual, optimizer.lr\n"
-    )
+    line = "no key that decides the numbers of these runs; what varies here is residual, optimizer.lr"
+    assert said.err == f"error: {' '.join(choice)}: {line}\n"
     assert not (over_rates / "report").exists()

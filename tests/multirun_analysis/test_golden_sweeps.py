@@ -124,6 +124,7 @@ if __name__ == "__main__":
         target = GOLDEN / sweep
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
+        archive.prepare(work / "report" / sweep)
         archive.write(analyse(frames), work / "report" / sweep)
         shutil.copy(work / "report" / sweep / "layers.csv.gz", target)
         write(target, keep.drop(columns=gone), frames.epochs, target)
