@@ -3,14 +3,15 @@
 import errno
 import hashlib
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 # Keys of a configuration that change results by rounding at most, which the hash and the groups leave out. A branch stands for
 # all keys in it.
 NOT_IN_HASH = (
-    "hydra", "study", "seed", "replicas", "device", "plan", "resume", "logger",
+    "hydra", "study", "seed", "replicas", "device", "plan", "resume", "analysis", "logger",
     "dataset.data_dir", "dataset.download",
     "trainer.eval_batch_size", "trainer.save_every", "trainer.log_every", "trainer.num_threads",
 )  # fmt: skip
@@ -60,6 +61,50 @@ def _state(path: Path, digest: object) -> str:
         return "is gone"
     except OSError as error:
         return f"cannot be read ({error.strerror})"
+
+
+# ── what people read ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+IN_NAMES = ("model.name", "dataset.name", "model.filters")  # keys that the name of a cell tells in a form of its own
+
+
+def typed(value: Any) -> str:
+    """A value of a configuration as one would type it; 1.0 and 1 are the same value and read the same."""
+    if isinstance(value, str):
+        return value or "''"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        value = int(value)
+    return json.dumps(value, separators=(",", ":"))
+
+
+def short(key: str, value: str) -> str:
+    """A value as people write it: a class by its own name, `weight_decay=0` for a bare number, true or false."""
+    if key.endswith("_target_"):
+        return value.rpartition(".")[2]
+    if re.fullmatch(r"[-+0-9.e]+|true|false|null", value):
+        return f"{key.rpartition('.')[2]}={value}"
+    return value
+
+
+def label(name: str, settings: Iterable[tuple[str, str]]) -> str:
+    """What a cell is called where people read: its name without the hash, and the settings that this does not tell.
+
+    Args:
+        name: such as `mlp-digits-depth=5-plain-9646252676`; a path before it stays.
+        settings: keys and values as typed, such as `model.depth`, `5` and `optimizer.lr`, `0.01`.
+
+    Returns:
+        Such as `mlp-digits-depth=5-plain lr=0.01`.
+    """
+    readable = re.sub(r"-[0-9a-f]{8,64}$", "", name)
+    told = readable.rpartition("/")[2].split("-")
+    words = []
+    for key, value in settings:
+        if key == "model.residual":
+            words.append({"true": "residual", "false": "plain"}.get(value, value))
+        elif key not in IN_NAMES and not (key == "model.depth" and any(part.startswith("filters=") for part in told)):
+            words.append(short(key, value))
+    return " ".join([readable, *(word for word in words if word not in told)])
 
 
 # ── files that may be anything ───────────────────────────────────────────────────────────────────────────────────────────

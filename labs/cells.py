@@ -138,10 +138,12 @@ class Cell:
     Attributes:
         values: the configuration in plain Python, as `resolved` returns it.
         directory: seed s has its run in `directory/seed=<s>`.
+        label: what loggers call it, see `labs/jobs/names.py`; by default its name.
     """
 
     values: dict[str, Any]
     directory: Path
+    label: str = ""
 
     @classmethod
     def of(cls, cfg: DictConfig, directory: Path) -> "Cell":

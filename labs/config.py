@@ -28,6 +28,9 @@ BELOW_1 = real(0, 1, allowed="a number from 0 to below 1")
 WIDTH = integer(1, 1_000_000)
 SHORTCUT = one_of("identity", "projection")
 SEED = integer(0)
+KEY = text(r"[A-Za-z_]\w*(\.\w+)*", "the name of a key, such as optimizer.lr")
+KEYS = Range(lambda v: isinstance(v, list | ListConfig) and all(map(KEY.test, v)), "a list of keys, such as [dataset.name]")
+METRICS = ("test_acc", "val_acc", "train_acc", "test_loss", "val_loss", "train_loss")  # multirun_analysis.axes.METRICS
 
 
 # ── schemas ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -174,6 +177,14 @@ class Trainer:
 
 
 @dataclass
+class Analysis:
+    x: Text = setting(optional(KEY), default=None)
+    hue: Text = setting(optional(KEY), default=None)
+    facets: list[Text] = field(default_factory=list, metadata={"range": KEYS})
+    metric: str = setting(one_of(*METRICS), default="test_acc")
+
+
+@dataclass
 class Logger:
     tensorboard: bool = MISSING
 
@@ -215,12 +226,13 @@ class Config:
     device: str = setting(text(r"auto|cpu|cuda(:\d+)?", "auto, cpu, cuda or cuda:<index>"), default="auto")
     resume: str = setting(one_of("auto", "never", "must"), default="auto")
     plan: bool = False
+    analysis: Analysis = field(default_factory=Analysis)
 
 
 # Where Hydra finds each: the group below `schema/` (also the key of its node) and the name in that group.
 SCHEMAS: dict[tuple[str, str], type] = {
     ("", "config"): Config, ("", "dataset"): Dataset, ("", "imagefolder"): ImageFolder, ("", "own"): OwnDataset,
-    ("", "trainer"): Trainer, ("", "logger"): Logger, ("logger", "wandb"): WandbLogger,
+    ("", "trainer"): Trainer, ("", "analysis"): Analysis, ("", "logger"): Logger, ("logger", "wandb"): WandbLogger,
     ("model", "mlp"): MLP, ("model", "cnn"): CNN,
     ("optimizer", "adam"): Adam, ("optimizer", "sgd"): SGD, ("optimizer", "muon"): Muon,
     ("scheduler", "reduce_lr"): ReduceLR, ("scheduler", "cosine"): Cosine, ("scheduler", "warmup_cosine"): WarmupCosine,
@@ -248,6 +260,7 @@ def ranges() -> dict[str, Range]:
         "imagefolder": "dataset",
         "own": "dataset",
         "trainer": "trainer",
+        "analysis": "analysis",
         "logger": "logger",
         "config": "",
     }
@@ -287,7 +300,7 @@ def check_values(values: dict[str, Any]) -> None:
     Raises:
         UserError: one line that names the key, its value and what is allowed.
     """
-    nodes = {"": values} | {group: values[group] for group in GROUPS}
+    nodes = {"": values, "analysis": values["analysis"]} | {group: values[group] for group in GROUPS}
     for key in FREE_TEXT:
         group, _, leaf = key.rpartition(".")
         _check_text(key, nodes[group].get(leaf))
@@ -380,13 +393,19 @@ def _check_tree(cfg: DictConfig) -> None:
             raise UserError(f"{group}={_show(node)}: must be one of the files in conf/{group}, without .yaml")
         if "???" in str(OmegaConf.to_container(node)) and (missing := sorted(OmegaConf.missing_keys(node))):  # slow
             raise UserError(f"{missing[0]} has no value: give it one, {missing[0]}=…")
-        schema = OmegaConf.get_type(node)
-        checked = "_target_" not in node or group == "dataset"  # else the target's signature checks its arguments
-        if checked and is_dataclass(schema):
-            read = [entry.name for entry in fields(schema)]
-            for key in map(str, node):
-                if key not in read:
-                    raise UserError(f"{group}.{key}: nothing reads this key; there is {', '.join(read)}")
+        if "_target_" not in node or group == "dataset":  # else the target's signature checks its arguments
+            _check_keys(group, node)
+    _check_keys("analysis", cfg.analysis)
+
+
+def _check_keys(group: str, node: Any) -> None:
+    """Refuse a key that the schema of a node does not have."""
+    schema = OmegaConf.get_type(node)
+    if is_dataclass(schema):
+        read = [entry.name for entry in fields(schema)]
+        for key in map(str, node):
+            if key not in read:
+                raise UserError(f"{group}.{key}: nothing reads this key; there is {', '.join(read)}")
 
 
 def _show(value: Any) -> str:

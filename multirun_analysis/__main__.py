@@ -14,6 +14,7 @@ except (MemoryError, ImportError) as error:
         sys.exit("error: out of memory: pandas cannot be loaded; raise the limit on this process (ulimit -v)")
     raise
 from multirun_analysis.axes import METRICS
+from multirun_analysis.choices import Choices, along
 from multirun_analysis.markup import one_line, visible
 from multirun_analysis.outcomes import MARGIN
 
@@ -43,10 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
                              "plain and residual networks differ by less, and says how many seeds it takes to see one "
                               f"of this size (default: {MARGIN}, or with --load that of the report)")  # fmt: skip
     parser.add_argument("--x", metavar="KEY", help="what goes on the x axis: depth or a configuration key, as optimizer.lr "
-                        "(default: depth where it varies, else the number with most values)")  # fmt: skip
-    parser.add_argument("--hue", metavar="KEY", help="the key whose two values are compared (default: model.residual)")
-    parser.add_argument("--facet", metavar="KEY", action="append", default=[], help="a key that names the panels first")
-    parser.add_argument("--metric", choices=METRICS, default="test_acc", help="what is drawn along x (default: %(default)s)")
+                        "(default: analysis.x of the runs' configuration, else depth where it varies, else the "
+                        "number with most values)")  # fmt: skip
+    parser.add_argument("--hue", metavar="KEY", help="the key whose two values are compared (default: analysis.hue, else "
+                        "model.residual)")  # fmt: skip
+    parser.add_argument("--facet", metavar="KEY", action="append", default=[], help="a key that names the panels first; may be "
+                        "given several times (default: analysis.facets)")  # fmt: skip
+    parser.add_argument("--metric", choices=METRICS, help="what is drawn along x (default: analysis.metric, else test_acc)")
     options = parser.parse_args(words)
     if bool(options.directories) == bool(options.load):
         parser.error("give either run folders or --load REPORT_DIR")
@@ -87,9 +91,9 @@ def _analyse(frames: Frames, out: Path, options: argparse.Namespace) -> int:
     from multirun_analysis.analysis import analyse, counts
 
     try:
-        frames = frames.along(options.x, options.hue, options.facet, options.metric)
+        frames = along(frames, Choices(options.x, options.hue, tuple(options.facet), options.metric))
     except ValueError as error:
-        return _fail(f"--{error}")
+        return _fail(str(error))
     try:
         archive.prepare(out)
         analysis = analyse(frames, options.margin or MARGIN)

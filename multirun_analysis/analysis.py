@@ -7,6 +7,7 @@ import pandas as pd
 from multirun_analysis import axes as axis
 from multirun_analysis import (
     cells,
+    choices,
     finding,
     groups,
     images,
@@ -20,6 +21,7 @@ from multirun_analysis import (
 )
 from multirun_analysis.axes import Axes
 from multirun_analysis.collect import Frames
+from multirun_analysis.wording import listed
 
 MOST_PARAGRAPHS = 6  # of a finding, one per group
 
@@ -140,7 +142,7 @@ def counts(runs: pd.DataFrame) -> str:
 def notices(frames: Frames) -> list[str]:
     """Say what was unreadable, what was mixed, and what was left out and why, one line each."""
     runs = frames.runs
-    lines = [*frames.problems, *status.remarks(runs)]
+    lines = [*frames.problems, *status.remarks(runs), *choices.notices(runs), *depths_of_others(runs)]
     if len(studies := sorted(runs["study"].dropna().unique())) > 1:
         lines.append(f"Runs of {len(studies)} studies ({', '.join(studies)}); seeds of one configuration count together.")
     if (number := runs["group"].nunique()) > 1:
@@ -165,4 +167,19 @@ def notices(frames: Frames) -> list[str]:
         lines.append(f"Not counted, since directory and files name different configurations: {wrong}.")
     if repeated := int(runs["reason"].str.startswith("same configuration", na=False).sum()):
         lines.append(f"Not counted, since the same configuration and seed is there twice: {repeated}.")
+    return lines
+
+
+def depths_of_others(runs: pd.DataFrame) -> list[str]:
+    """What was counted as the depth of networks that are not ours, see `depth_of` in labs/models/build.py."""
+    if "config.model._target_" not in runs.columns:
+        return []
+    known = runs[runs["depth"].notna() & ~runs["config.model._target_"].fillna("labs.").str.startswith("labs.")]
+    lines = []
+    for target, own in known.groupby("config.model._target_"):
+        depths = listed(str(depth) for depth in sorted(own["depth"].unique()))
+        lines.append(
+            f"Depth of {target} ({depths} here): its attribute depth if that is an integer, and otherwise the number of its "
+            "layers with a weight, linear or convolutional, between the input and the head."
+        )
     return lines

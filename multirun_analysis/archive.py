@@ -33,6 +33,7 @@ LATER = (
     "launch",
     "planned_first",
     "planned_later",
+    "overrides",
 )  # columns that reports of earlier versions lack
 CORRECT = "test_correct.csv"  # the frame of correct test images, if any run tells them
 PROBLEMS = "problems.txt"  # lines about unreadable folders, if there are any

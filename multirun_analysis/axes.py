@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from run_contract import NOT_IN_HASH
+from run_contract import short as in_short
 
 DEPTH, RESIDUAL = "depth", "residual"
 # Keys that set the depth. Where depth is an axis, they tell groups apart only if one depth is reached in several ways.
@@ -36,6 +37,7 @@ METRICS = {
 }  # fmt: skip
 COLUMNS = ("group", "difference", "low", "high", "p", "pairs", "correlation", "margin", "equivalent")  # no names of arms
 ABSENT = "—"  # in place of a key that a configuration does not have
+ALIASES = {"model.depth": DEPTH, RESIDUAL_KEY: RESIDUAL, "dataset": "dataset.name", "model": "model.name"}  # as they are typed
 
 
 @dataclass(frozen=True)
@@ -249,7 +251,7 @@ def _checked(runs: pd.DataFrame, key: str, name: str) -> str:
     Raises:
         ValueError: if no configuration has it.
     """
-    key = {"model.depth": DEPTH, RESIDUAL_KEY: RESIDUAL, "dataset": "dataset.name", "model": "model.name"}.get(key, key)
+    key = ALIASES.get(key, key)
     if key in (DEPTH, RESIDUAL) or f"config.{key}" in deciding_columns(runs):
         return key
     varying, _ = independent(runs)
@@ -281,8 +283,4 @@ def heading(key: str) -> str:
 
 def short(key: str, value: str) -> str:
     """A value as people write it: a class by its own name, `weight_decay=0` for a bare number, true or false."""
-    if key.endswith("_target_"):
-        return value.rpartition(".")[2]
-    if re.fullmatch(r"[-+0-9.e]+|true|false|null", value) or value in COLUMNS:
-        return f"{key.rpartition('.')[2]}={value}"
-    return value
+    return f"{key.rpartition('.')[2]}={value}" if value in COLUMNS else in_short(key, value)

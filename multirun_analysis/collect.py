@@ -19,9 +19,10 @@ import pandas as pd
 
 from multirun_analysis import groups, markup
 from multirun_analysis.axes import DEPTH_STUDY, Axes, find
-from multirun_analysis.plan import Plan, asked, configured_depth, is_planned, read_plan, unstarted
+from multirun_analysis.plan import Plan, apart, asked, configured_depth, is_planned, read_plan, unstarted
 from multirun_analysis.result import METRICS
 from multirun_analysis.rundir import FILES, Run, command_of, read_run
+from run_contract import typed as as_typed
 
 SEVERAL_LINES = ("error_message", "error_traceback")
 SKIPPED = {"checkpoints", ".hydra", ".submitit", "report", "tensorboard", "wandb"}  # never a run, maybe many files
@@ -62,6 +63,7 @@ RUN_COLUMNS = {
     "launch": "Int64",
     "planned_first": "Int64",
     "planned_later": "Int64",
+    "overrides": "str",
     "mismatch": "bool",
     "note": "str",
     "error_type": "str",
@@ -142,7 +144,8 @@ def collect(directories: Sequence[Path], *, with_layers: bool = True) -> Frames:
     _tell_depths(list(started.values()))
     rows = list(started.values())
     for folder, plan in plans.items():
-        rows += [_missing_row(path, row, base, folder, plan) for path, row in unstarted(folder, plan, started)]
+        own = apart(plan)
+        rows += [_missing_row(path, row, base, folder, plan, own) for path, row in unstarted(folder, plan, started)]
     rows = [_cleaned(row) for row in rows]
     runs = typed(pd.DataFrame(rows, columns=_columns(rows)))
     groups.fill_in_defaults(runs)
@@ -272,9 +275,13 @@ def _tell_depths(rows: list[dict[str, Any]]) -> None:
             row["depth"] = known.get((row["cell"], row["hash"]))
 
 
-def _missing_row(path: Path, known: dict[str, Any], base: Path, study: Path, plan: Plan) -> dict[str, Any]:
+def _missing_row(
+    path: Path, known: dict[str, Any], base: Path, study: Path, plan: Plan, own: dict[str, list[str]]
+) -> dict[str, Any]:
     names = {"cell": _relative(path.parent, base), "path": _relative(path, base), "study": study.name}
-    names |= asked(plan, path.parent.relative_to(study).as_posix(), known["seed"])
+    cell = path.parent.relative_to(study).as_posix()
+    names |= asked(plan, cell, known["seed"])
+    names["overrides"] = json.dumps(own.get(cell, []), ensure_ascii=False)
     command = _if(str, plan.get("command"))
     return {**known, **names, "status": UNSTARTED, "planned": True, "mismatch": False, "command": command}
 
@@ -340,17 +347,8 @@ def _flat(node: dict[str, Any], prefix: str = "") -> dict[str, str]:
         if isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{key}.")
         else:
-            flat[prefix + str(key)] = _typed_in(value)
+            flat[prefix + str(key)] = as_typed(value)
     return flat
-
-
-def _typed_in(value: Any) -> str:
-    """A configuration value as text; 1.0 and 1 are the same value and read the same."""
-    if isinstance(value, str):
-        return value or "''"
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        value = int(value)
-    return json.dumps(value, separators=(",", ":"))
 
 
 def _if(kind: type, value: Any) -> Any:

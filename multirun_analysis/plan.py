@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from multirun_analysis import markup
 from multirun_analysis.files import read_json
 from multirun_analysis.result import checksum
 
@@ -67,6 +68,12 @@ def asked(plan: Plan, cell: str, seed: int | None) -> Row:
         "planned_first": len(seeds) if first else None,
         "planned_later": sum(len(seeds) for _, seeds in later),
     }
+
+
+def apart(plan: Plan) -> dict[str, list[str]]:
+    """For each cell the overrides that not all cells of the plan have, without characters that a terminal would obey."""
+    common = set.intersection(*(set(cell["overrides"]) for cell in plan["cells"])) if plan["cells"] else set()
+    return {cell["dir"]: [markup.name(line) for line in cell["overrides"] if line not in common] for cell in plan["cells"]}
 
 
 def unstarted(folder: Path, plan: Plan, started: dict[Path, Row]) -> list[tuple[Path, Row]]:

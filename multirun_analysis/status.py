@@ -6,7 +6,7 @@ done, running, failed, diverged, interrupted, missing (planned, not started) or 
 
 import pandas as pd
 
-from multirun_analysis import markup
+from multirun_analysis import markup, names
 from multirun_analysis.collect import Frames
 from multirun_analysis.groups import left_over
 from multirun_analysis.result import FINISHED
@@ -25,11 +25,12 @@ def table(frames: Frames) -> Table:
     """Runs by cell and state, how far the running ones are, and the totals in the last row."""
     runs = frames.runs.assign(state=states(frames.runs))
     shown = [*STATUSES, *([RARE] if (runs["state"] == RARE).any() else [])]
+    called = names.of_cells(runs, frames.axes)
     rows = []
     for cell, own in runs.groupby("cell", sort=False):
         counts = [int((own["state"] == state).sum()) for state in shown]
         numbers = [Entry(str(count) if count else ".", count) for count in counts]
-        rows.append([Entry(str(cell), str(cell)), *numbers, Entry(_progress(own, frames.epochs))])
+        rows.append([Entry(called[str(cell)], called[str(cell)]), *numbers, Entry(_progress(own, frames.epochs))])
     totals = [Entry(str((runs["state"] == state).sum())) for state in shown]  # without a value: last, however one sorts
     rows.append([Entry(f"total {len(runs)}"), *totals, Entry("")])
     return Table("Status", ["Cell", *shown, "Now"], rows)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import run_contract
 from labs.files import read_json, write_json
 from labs.training import results
 from multirun_analysis import result
@@ -17,6 +18,7 @@ from multirun_analysis.rundir import read_run
 
 HASH = "0123456789"
 GOLDEN = Path(__file__).parent / "golden" / "depth_study"
+MLP, CNN = "mlp-digits-depth=5-plain", "cnn-cifar10-filters=8-16-plain"
 
 
 @pytest.fixture
@@ -248,3 +250,26 @@ def test_a_result_beside_a_changed_configuration_is_not_believed(tmp_path: Path)
         write_json(directory / "config.json", config)
         assert (results.read(directory, 1, "0123456789")[1] == "") == believed
         assert (read_run(directory).status == "failed") == believed
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "called"),
+    [
+        (f"{MLP}-9646252676", [("model.depth", "5"), ("optimizer.lr", "0.01")], f"{MLP} lr=0.01"),
+        (f"a/{MLP}-9646252676", [("model.depth", "5"), ("model.residual", "false")], f"a/{MLP}"),
+        (f"{MLP}-9646252676", [("model.residual", "true")], f"{MLP} residual"),
+        (f"{CNN}-9646252676", [("model.filters", "[8,16]"), ("model.depth", "3")], CNN),
+        ("Net-digits-9646252676", [("model.depth", "7"), ("model._target_", "my.Net")], "Net-digits depth=7"),
+        ("12-00-00", [("optimizer._target_", "torch.optim.SGD"), ("dataset.augment", "none")], "12-00-00 SGD none"),
+    ],
+)  # fmt: skip
+def test_a_cell_is_called_by_what_its_name_does_not_tell(name: str, settings: list[tuple[str, str]], called: str) -> None:
+    assert run_contract.label(name, settings) == called
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1.0, "1"), (1, "1"), (1e-5, "1e-05"), (True, "true"), (None, "null"), ([8, 8], "[8,8]"), ("", "''"), ("a", "a")],
+)
+def test_a_value_reads_as_it_is_typed(value: Any, text: str) -> None:
+    assert run_contract.typed(value) == text

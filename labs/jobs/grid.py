@@ -5,7 +5,7 @@ import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from labs import cells, config
 from labs.cells import Cell
 from labs.errors import UserError
+from labs.jobs import names
 from labs.jobs.overrides import TEXT, as_typed, key_of, parse
 from labs.jobs.plan import Job
 from labs.jobs.rerun import raw, typed
@@ -79,9 +80,10 @@ def compose(master: DictConfig, jobs: Sequence[Sequence[str]], first: int = 0) -
     """
     given = typed(master.hydra.overrides.task)  # shared by all jobs, so left out of the name of a single one
     common = set.intersection(*map(set, jobs)) if len(jobs) > 1 else set(given)
+    own = [[line for line in lines if line not in common] for lines in jobs]
     models: dict[tuple[str, ...], _Model] = {}
     planned = []
-    for number, lines in enumerate(jobs, first):
+    for number, (lines, apart) in enumerate(zip(jobs, own, strict=True), first):
         shape = tuple(key_of(line) if sets_a_value(line) else line for line in lines)
         composed = models[shape].with_values_of(lines, master) if shape in models else None
         if composed is None:
@@ -91,9 +93,9 @@ def compose(master: DictConfig, jobs: Sequence[Sequence[str]], first: int = 0) -
         values, directory, cell_name = composed
         cell = Cell(values, Path(master.hydra.runtime.cwd) / directory / cell_name)
         seeds = list(range(values["seed"], values["seed"] + values["replicas"]))
-        name = " ".join(line for line in lines if line not in common)
-        planned.append(Job(list(lines), cell, seeds, name or cell_name, number))
-    return planned
+        planned.append(Job(list(lines), cell, seeds, " ".join(apart) or cell_name, number))
+    called = names.of_cells({job.cell.name: apart for job, apart in zip(planned, own, strict=True)})
+    return [replace(job, label=names.of_job(called[job.cell.name], apart)) for job, apart in zip(planned, own, strict=True)]
 
 
 def are_numbered(master: DictConfig) -> bool:

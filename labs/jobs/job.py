@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from labs import cells, memory, signals
 from labs.cells import Cell
 from labs.errors import Interrupted, UserError, contained, culprit, disk_refuses, refusal
 from labs.files import write_json
-from labs.jobs import rerun, rundir
+from labs.jobs import names, rerun, rundir
 from labs.training import results
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ def run(cfg: DictConfig) -> float:
     terminal.keep()  # a worker has its own streams
     hydra = HydraConfig.get()
     cell = cells.Cell.of(cfg, Path(hydra.runtime.output_dir))
+    cell = replace(cell, label=names.in_study(cell))
     in_sweep = hydra.mode == RunMode.MULTIRUN
     if not in_sweep:
         terminal.output_is_optional()  # all that is shown is also in the run's directory

@@ -21,8 +21,8 @@ from labs.training import results
 class Job:
     """One job: seeds of a cell.
 
-    Hydra composes it with `overrides`, `name` distinguishes it from the sweep's other jobs, and `number` is its place among
-    them.
+    Hydra composes it with `overrides`. `name` distinguishes it from the sweep's other jobs as a command line would, `label` is
+    what progress and summary call it, by default its name, and `number` is its place among the jobs.
     """
 
     overrides: list[str]
@@ -30,6 +30,12 @@ class Job:
     seeds: list[int]
     name: str
     number: int = 0
+    label: str = ""
+
+    @property
+    def title(self) -> str:
+        """What progress and summary call it."""
+        return self.label or self.name
 
     def found(self) -> list[tuple[Path, Found]]:
         """The directory of each seed, and what it holds."""

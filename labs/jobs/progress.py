@@ -70,7 +70,7 @@ class SweepProgress:
             left = self.seconds_left()
             tail = f"  {clock(left)} left" if left else ""
             count = f"[{len(self.ended)}/{len(self.jobs)}]"
-            line = f"{count} {job.name}  {job.status()}  {numbers}  {seconds:.0f} s{tail}"
+            line = f"{count} {job.title}  {job.status()}  {numbers}  {seconds:.0f} s{tail}"
             self.console.print(Text(one_line(line)))  # Text: no markup, no emoji names
 
     def line(self) -> str:
@@ -78,7 +78,7 @@ class SweepProgress:
         running = []
         for job in self.jobs:
             if job.name not in self.ended and (epoch := len(self.epoch_seconds(job))):
-                running.append(f"{job.name} epoch {epoch}/{_epochs(job)}")
+                running.append(f"{job.title} epoch {epoch}/{_epochs(job)}")
         left = self.seconds_left()
         tail = f"{clock(left)} left" if left is not None else "estimating the time left"
         elapsed = clock(time.monotonic() - self.started)

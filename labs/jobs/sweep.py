@@ -180,7 +180,7 @@ def summarize(config: DictConfig, jobs: list[Job], directory: Path) -> int:
             reasons = {str((r.get("error") or {}).get("message", "")) for r in job.results()} - {""} | {*job.flaws()}
             reasons = {*job.refusals()} or reasons
             reason = " ".join("; ".join(sorted(reasons)).split()) or f"no result, see {shown(job.cell.directory)}/train.log"
-            lines.append(one_line(f"{'interrupted' if status == 'interrupted' else 'failed'}  {job.name}: {reason}"))
+            lines.append(one_line(f"{'interrupted' if status == 'interrupted' else 'failed'}  {job.title}: {reason}"))
             lines.append(visible(f"        again: {rerun.command(config.hydra, job.overrides, job.cell)}"))
     lost: dict[str, list[Path]] = {}
     for run, line in (entry for job in jobs for entry in job.lost()):

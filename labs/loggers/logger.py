@@ -12,10 +12,12 @@ from labs.errors import UserError
 class RunInfo:
     """What loggers know of a run.
 
-    `config` is the resolved configuration. `place` tells equal ones apart: the study, or the date and time of a single run.
+    `cell` is the name of its directory, with the hash, and `label` what people read instead. `config` is the resolved
+    configuration. `place` tells equal ones apart: the study, or the date and time of a single run.
     """
 
     cell: str
+    label: str
     hash: str
     seed: int
     study: str | None

@@ -53,7 +53,8 @@ class TensorBoardLogger:
                 case _:
                     start.hparams[name].string_value = str(value)
         self._hparams(metadata.SESSION_START_INFO_TAG, HParamsPluginData(session_start_info=start))
-        self._writer.add_text("summary", "\n".join(f"    {line}" for line in info.summary.splitlines()), 0)
+        lines = [f"{info.label} seed={info.seed}", "", *info.summary.splitlines()]  # the tab has directories alone
+        self._writer.add_text("summary", "\n".join(f"    {line}" for line in lines), 0)
 
     def epoch(self, row: dict[str, Any]) -> None:
         for name, value in numbers(row).items():

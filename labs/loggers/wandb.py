@@ -39,7 +39,7 @@ class WandbLogger:
                 dir=str(directory),
                 project=logger.project,
                 id=run_id(info),
-                name=f"{info.cell} seed={info.seed}",
+                name=f"{info.label[:110]} seed={info.seed}",  # the server takes 128 characters
                 group=info.study,
                 job_type="train",
                 tags=tags,

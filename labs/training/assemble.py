@@ -148,7 +148,7 @@ def run_info(cell: Cell, seed: int, networks: Networks) -> RunInfo:
     """What the loggers are told of a run before its first step."""
     summary = networks.summary
     return RunInfo(
-        cell=cell.name, hash=cell.hash, seed=seed, study=cell.cfg.study,
+        cell=cell.name, label=cell.label or cell.name, hash=cell.hash, seed=seed, study=cell.cfg.study,
         place=cell.cfg.study or "/".join(cell.directory.absolute().parts[-2:]),
         config=cell.values | {"seed": seed, "replicas": 1},
         depth=networks.depth, residual=cell.cfg.model.get("residual"),

@@ -24,6 +24,7 @@ IMAGES = ("dataset=imagefolder", "dataset.folder=pictures")
 DECIDES_NOTHING = {
     "study", "seed", "replicas", "device", "plan", "resume", "logger.tensorboard", "dataset.data_dir", "dataset.download",
     "trainer.eval_batch_size", "trainer.save_every", "trainer.log_every", "trainer.num_threads",
+    "analysis.x", "analysis.hue", "analysis.facets", "analysis.metric",
 }  # fmt: skip
 
 
@@ -50,6 +51,7 @@ OTHER = {
     "trainer.steps_per_epoch": 2,
     "dataset.image_size": 4,
     "trainer.num_threads": 7,
+    "analysis.facets": ["dataset.name"],
 }
 
 
@@ -63,10 +65,22 @@ def test_the_hash_holds_what_decides_the_numbers_and_nothing_else(compose_config
     unchanged = set()
     for key, value in leaves(cells.resolved(cfg)).items():
         changed = copy.deepcopy(cfg)
-        OmegaConf.update(changed, key, OTHER.get(key, another(value)))
+        OmegaConf.update(changed, key, OTHER[key] if key in OTHER else another(value))
         if cells.config_hash(changed) == before:
             unchanged.add(key)
     assert unchanged == DECIDES_NOTHING
+
+
+def test_runs_from_before_there_was_a_choice_of_axes_are_the_same_cells(compose_config: Compose) -> None:
+    before = cells.resolved(compose_config("model.depth=7"))
+    asked = ("analysis.x=optimizer.lr", "analysis.facets=[model.depth]", "analysis.metric=val_acc")
+    chosen = compose_config("model.depth=7", *asked)
+    assert cells.resolved(chosen)["analysis"] == {
+        "x": "optimizer.lr", "hue": None, "facets": ["model.depth"], "metric": "val_acc",
+    }  # fmt: skip
+    assert cells.config_hash(chosen) == cells.digest(before)
+    del before["analysis"]
+    assert cells.config_hash(chosen) == cells.digest(before)
 
 
 def folder_hash(compose_config: Compose, folder: str) -> tuple[str, str]:

@@ -39,7 +39,7 @@ def test_cfg_job_prints_the_whole_configuration(tmp_path: Path) -> None:
     assert printed.startswith("model:\n  _target_: labs.models.mlp.MLP\n")
     assert re.findall(r"^\w+", printed, re.MULTILINE) == [
         "model", "dataset", "optimizer", "scheduler", "trainer", "logger", "study", "seed", "replicas", "device",
-        "resume", "plan",
+        "resume", "plan", "analysis",
     ]  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from labs import config
 from labs.errors import UserError, explain
-from multirun_analysis import collect
+from multirun_analysis import axes, collect
 
 # ── ranges ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -73,6 +73,10 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
     "trainer.diagnostics": (["", "on", "every_50"], ["off", "epoch", "every_n"]),
     "trainer.diagnostics_every": ([0, -1, BIG + 1], [1, BIG]),
     "logger.project": (["", "a/b", "a\\b", "a#", "a?", "a%", "a:b", "x" * 129], ["x", "my depth-labs_2.0", "x" * 128]),
+    "analysis.x": (["", "a b", "1", ".lr", "optimizer.", "a=b", "-x", "a\n"], [None, "depth", "optimizer.lr", "a._b_"]),
+    "analysis.hue": (["", "a b", "optimizer..lr"], [None, "residual", "model.residual"]),
+    "analysis.facets": ([[1.5], [True], [2, 3]], [[], ["depth"], ["dataset.name", "optimizer.lr"]]),
+    "analysis.metric": (["", "accuracy", "test_acc_recalibrated", "Test_acc"], [*axes.METRICS]),
 }
 
 
@@ -131,7 +135,7 @@ GROUP_OF = {
     config.OwnDataset: "dataset",
     config.Adam: "optimizer", config.SGD: "optimizer", config.ReduceLR: "scheduler", config.Cosine: "scheduler",
     config.Muon: "optimizer", config.WarmupCosine: "scheduler",
-    config.Constant: "scheduler", config.Trainer: "trainer", config.Logger: "logger",
+    config.Constant: "scheduler", config.Trainer: "trainer", config.Analysis: "analysis", config.Logger: "logger",
     config.WandbLogger: "logger", config.Config: "",
 }  # fmt: skip
 FREE = {  # any text: classes, names and paths
@@ -143,7 +147,7 @@ TYPES = {
     f"{group}.{field.name}".lstrip("."): field.type
     for schema, group in GROUP_OF.items()
     for field in fields(schema)
-    if field.name not in config.GROUPS
+    if field.name not in (*config.GROUPS, "analysis")
 }
 
 
@@ -161,6 +165,7 @@ WRONG = {
     list[int]: [3, [1.5], [True]], list[float]: [0.9, ["a"], [True, 0.9]], int | float: [True, "half", None, [1]],
     int | str: [True, 1.5, None, [1]], int | str | None: [True, 1.5, [1]],
     config.Text: [True, 1.5, 20261125, float("inf"), [1], ["a"]],
+    list[config.Text]: [3, "depth", [1.5], [True], [["a"]], [None], None],
 }  # fmt: skip
 
 
@@ -184,3 +189,7 @@ def test_a_value_of_another_type_is_refused_by_its_key(key: str) -> None:
 
 def test_every_type_but_text_has_its_wrong_values() -> None:
     assert set(TYPES.values()) == {*WRONG, str}
+
+
+def test_the_metrics_to_choose_from_are_those_that_the_analysis_draws() -> None:
+    assert list(config.METRICS) == list(axes.METRICS)

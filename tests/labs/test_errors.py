@@ -22,7 +22,7 @@ Compose = Callable[..., DictConfig]
 
 MLP_KEYS = "_target_, name, depth, width, widths, residual, shortcut"
 FIXED = "cannot be removed, as the keys of {} are fixed; give it another value"
-TOP_KEYS = "hydra, model, dataset, optimizer, scheduler, trainer, logger, study, seed, replicas, device, resume, plan"
+TOP_KEYS = "hydra, model, dataset, optimizer, scheduler, trainer, logger, study, seed, replicas, device, resume, plan, analysis"
 
 
 @pytest.mark.one_in(2)

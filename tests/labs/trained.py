@@ -67,6 +67,7 @@ def settings(**changes: Any) -> DictConfig:
 NO_LOGGERS = OmegaConf.create({"tensorboard": False})
 NOBODY = RunInfo(
     cell="",
+    label="",
     hash="",
     seed=0,
     study=None,

@@ -32,3 +32,16 @@ def test_every_computed_table_has_the_name_of_its_file(tmp_path):
     ]  # fmt: skip
     assert analysis.tables()["summary"] is analysis.summary
     assert analysis.finding
+
+
+def test_what_is_the_depth_of_a_network_of_ones_own_is_told(tmp_path):
+    mine = {"model___target_": "my_package.MyNet", "model__depth": None, "model__name": "mine"}
+    write_run(tmp_path / "s", 5, False, 0)
+    assert notices(collect([tmp_path])) == []
+    for depth in (4, 12):
+        write_run(tmp_path / "s", 5, False, 0, cell=f"mine{depth}", model__blocks=depth, result={"depth": depth}, **mine)
+    write_run(tmp_path / "s", 5, False, 0, cell="unknown", status=None, model__blocks=99, **mine)
+    assert [line for line in notices(collect([tmp_path])) if line.startswith("Depth")] == [
+        "Depth of my_package.MyNet (4 and 12 here): its attribute depth if that is an integer, and otherwise the number of its "
+        "layers with a weight, linear or convolutional, between the input and the head."
+    ]

@@ -39,7 +39,7 @@ SWEEPS: dict[str, tuple[list[str], tuple[str, str, tuple[str, ...]]]] = {
         ("depth", "model.shortcut", ()),
     ),
     "dataset_and_model": (
-        ["dataset=digits,mnist", "model=mlp,cnn", "trainer.steps_per_epoch=5", "trainer.num_threads=1",
+        ["dataset=digits,mnist", "model=mlp,cnn", "trainer.steps_per_epoch=5", "trainer.num_threads=1", "dataset.image_size=8",
          "dataset.val_size=200", *THREE],
         ("dataset.name", "model.name", ()),
     ),

@@ -95,4 +95,5 @@ def test_a_task_that_ray_gives_up_fails_alone(ray: Launcher, tmp_path: Path) -> 
     assert "model.depth=2" in err
     assert "the task died: " in err
     assert "\ndone: 1  missing: 1\n" in out
-    assert re.search(r"^failed  model\.depth=2: no result, see .*\n +again: python train\.py model\.depth=2 ", out, re.M)
+    pattern = r"^failed  mlp-digits-depth=2-plain: no result, see .*\n +again: python train\.py model\.depth=2 "
+    assert re.search(pattern, out, re.M)

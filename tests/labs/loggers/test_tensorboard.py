@@ -27,7 +27,8 @@ def test_tensorboard_shows_the_metrics(tmp_path: Path) -> None:
     assert [(e.step, e.value) for e in read.Scalars("accuracy/val")] == [(1, 82.0), (2, 90.0)]
     assert [e.step for e in read.Scalars("loss/train")] == [1]  # no number where there is none
     assert [(e.step, e.value) for e in read.Scalars("accuracy/test")] == [(2, 90.0)]
-    assert b"Layer a\n    Layer b" in read.Tensors("summary/text_summary")[0].tensor_proto.string_val[0]
+    text = b"    mlp-depth=5 lr=0.1 seed=0\n    \n    Layer a\n    Layer b"
+    assert text in read.Tensors("summary/text_summary")[0].tensor_proto.string_val[0]
 
 
 def test_layer_norms_are_histograms_of_powers_of_ten_now_and_then(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ ROW = dict.fromkeys(METRICS, 0.5)
 
 def info(seed: int = 0, place: str = "s") -> RunInfo:
     return RunInfo(
-        cell="mlp-digits-depth=2-plain-0123456789", hash="0123456789", seed=seed, study="s", place=place,
+        cell="mlp-digits-depth=2-plain-0123456789", label="mlp-digits-depth=2-plain lr=0.01", hash="0123456789",
+        seed=seed, study="s", place=place,
         config={"model": {"name": "mlp"}, "dataset": {"name": "digits"}}, depth=2, residual=False,
         params=7, mult_adds=8, summary="Layer a\nLayer b",
     )  # fmt: skip
@@ -49,12 +51,13 @@ def test_a_run_that_goes_on_is_the_same_run_with_all_its_epochs(tmp_path: Path) 
         log.epoch(ROW | {"epoch": 3, "val_acc": 7.0})
     after = inspect(tmp_path)
     assert after["run_id"] == before["run_id"]
+    assert after["name"] == "mlp-digits-depth=2-plain lr=0.01 seed=0"
     assert records(tmp_path, "run")[0]["resume"] is True
     assert [(row["epoch"], row["val_acc"]) for row in history(tmp_path)] == [(1, 0.5), (2, 0.5), (3, 7.0)]
 
 
 def test_identities_differ_by_seed_and_place_and_by_nothing_else() -> None:
-    same = {wandb_logger.run_id(info()), wandb_logger.run_id(info())}
+    same = {wandb_logger.run_id(info()), wandb_logger.run_id(replace(info(), label="called otherwise in another launch"))}
     assert len(same | {wandb_logger.run_id(info(seed=1)), wandb_logger.run_id(info(place="2026-01-01/12-00"))}) == 3
 
 

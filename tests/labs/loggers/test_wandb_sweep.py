@@ -77,7 +77,7 @@ def test_each_job_and_seed_is_a_run_of_its_own_that_equals_our_lines(sweeps: Pat
         told, result = inspect(directory), json.loads((directory / "result.json").read_text())
         assert history(directory) == rows(directory / "metrics.jsonl")
         assert (told["state"], told["exit_code"], told["project"]) == ("finished", 0, "depth-labs")
-        assert told["name"] == f"{directory.parent.name} seed={result['seed']}"
+        assert told["name"] == f"mlp-digits-depth={result['depth']}-residual seed={result['seed']}"  # which tells all
         (started,) = records(directory, "run")
         assert (started["run_group"], started["job_type"]) == (directory.parents[1].name, "train")
         kind = "residual" if result["residual"] else "plain"

@@ -1,6 +1,7 @@
 """What a configuration is trained with: networks and their summary, runs, and the lines that name them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,8 @@ def test_one_line_says_what_is_trained(compose_config: Compose, cell: Cell, netw
 def test_what_loggers_are_told(compose_config: Compose, cell: Cell, networks: assemble.Networks, tmp_path: Path) -> None:
     info = assemble.run_info(cell, 4, networks)
     assert (info.cell, info.hash, info.seed, info.study, info.place) == (cell.name, cell.hash, 4, "s", "s")
+    assert info.label == cell.name  # nothing sets it apart
+    assert assemble.run_info(replace(cell, label="a lr=0.1"), 4, networks).label == "a lr=0.1"
     assert (info.depth, info.residual, info.params) == (5, True, 21_674)
     assert (info.config["seed"], info.config["replicas"], info.config["model"]["depth"]) == (4, 1, 5)
     single = Cell.of(compose_config("model.depth=5"), tmp_path / "2026-01-01" / "12-00-00")

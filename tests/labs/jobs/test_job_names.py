@@ -1,0 +1,100 @@
+"""What jobs and cells are called where people read: what sets them apart in their sweep, and never the same for two."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from forked import Project
+from logged import events
+
+from labs.jobs import names, plan
+from multirun_analysis import status
+from multirun_analysis.collect import collect
+
+Expand = Callable[..., list[plan.Job]]
+MLP = "mlp-digits-depth=5-plain"
+CNN = "filters=32-64-128-256-plain"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "labels"),
+    [
+        (["model.depth=5,20", "optimizer.lr=0.001,0.01"],
+         [f"{MLP} lr=0.001", f"{MLP} lr=0.01", "mlp-digits-depth=20-plain lr=0.001", "mlp-digits-depth=20-plain lr=0.01"]),
+        (["model.residual=true,false"], ["mlp-digits-depth=5-residual", MLP]),
+        (["optimizer.lr=1e-2,1.0", "seed=0,3"],
+         [f"{MLP} lr=0.01 seed=0", f"{MLP} lr=0.01 seed=3", f"{MLP} lr=1 seed=0", f"{MLP} lr=1 seed=3"]),
+        (["model.width=9,10"], ["mlp-digits-depth=5-width=9-plain", "mlp-digits-depth=5-width=10-plain"]),
+        (["model.widths=[8,8],[9,9]"], ["mlp-digits-depth=2-plain [8,8]", "mlp-digits-depth=2-plain [9,9]"]),
+        (["model=mlp,cnn", "dataset=digits,mnist"],
+         [MLP, "mlp-mnist-depth=5-plain", f"cnn-digits-{CNN}", f"cnn-mnist-{CNN}"]),
+        (["optimizer=adam,sgd_nesterov"], [f"{MLP} adam", f"{MLP} sgd_nesterov"]),
+        (["+optimizer.amsgrad=true,false"], [f"{MLP} amsgrad=true", f"{MLP} amsgrad=false"]),
+        (["trainer.patience=null,3"], [f"{MLP} patience=null", f"{MLP} patience=3"]),
+        (["model.filters=[8],[8,16]", "model=cnn"], ["cnn-digits-filters=8-plain", "cnn-digits-filters=8-16-plain"]),
+        (["scheduler._target_=torch.optim.lr_scheduler.ReduceLROnPlateau,my.Own"], [f"{MLP} ReduceLROnPlateau", f"{MLP} Own"]),
+    ],
+    ids=lambda value: value[0],
+)  # fmt: skip
+def test_a_job_is_called_by_what_sets_it_apart(expand: Expand, overrides: list[str], labels: list[str]) -> None:
+    jobs = expand(*overrides)
+    assert [job.label for job in jobs] == labels
+    assert [job.cell.directory.name for job in jobs] == [job.cell.name for job in jobs]  # directories have their hash
+
+
+@pytest.mark.parametrize("overrides", [["model._target_=a.Net,b.Net"], ["model.name='a b','a/b'"]])
+def test_cells_that_would_be_called_the_same_go_by_their_hash(expand: Expand, overrides: list[str]) -> None:
+    jobs = expand(*overrides)
+    assert [job.label for job in jobs] == [job.cell.name for job in jobs]
+    assert len({job.label for job in jobs}) == 2
+
+
+def test_where_nothing_sets_a_cell_apart_it_goes_by_its_name(expand: Expand) -> None:
+    (job,) = expand("optimizer.lr=0.1")
+    assert job.label == job.title == job.cell.name
+    jobs = expand("optimizer.lr=0.1", "seed=0,1")
+    assert [job.label for job in jobs] == [f"{jobs[0].cell.name} seed={seed}" for seed in (0, 1)]
+
+
+def test_a_job_reads_what_its_cell_is_called_in_the_plan_of_its_study(expand: Expand) -> None:
+    jobs = expand("optimizer.lr=0.001,0.01", "seed=0,1")
+    assert [names.in_study(job.cell) for job in jobs] == [job.cell.name for job in jobs]  # no plan yet
+    plan.write(Path("multirun/s"), "s", "python train.py", jobs)
+    assert [names.in_study(job.cell) for job in jobs] == [f"{MLP} lr=0.001"] * 2 + [f"{MLP} lr=0.01"] * 2
+    (other,) = expand("optimizer.lr=0.5")
+    assert names.in_study(other.cell) == other.cell.name
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "3",
+        "[]",
+        '{"cells": []}',
+        '{"cells": 3}',
+        '{"cells": [{"dir": "a"}]}',
+        '{"cells": [{"dir": NAME, "overrides": [3]}, {"dir": "b", "overrides": []}]}',
+        '{"cells": [{"dir": NAME, "overrides": [["a=1"]]}]}',
+        '{"cells": [{"dir": NAME, "overrides": ["a=("]}, {"dir": "b", "overrides": []}]}',
+    ],
+)
+def test_a_damaged_plan_changes_no_name(expand: Expand, content: str) -> None:
+    (job,) = expand("optimizer.lr=0.1")
+    job.cell.directory.parent.mkdir(parents=True)
+    (job.cell.directory.parent / "study.json").write_text(content.replace("NAME", json.dumps(job.cell.name)))
+    assert names.in_study(job.cell) == job.cell.name
+
+
+def test_progress_tensorboard_and_status_call_a_cell_the_same(project: Project) -> None:
+    ended = project.train("-m", "optimizer.lr=0.001,0.01", "model.depth=1", "trainer.epochs=1", "study=s")
+    expected = ["mlp-digits-depth=1-plain lr=0.001", "mlp-digits-depth=1-plain lr=0.01"]
+    assert re.findall(r"^\[\d/2\] (.*?)  done", ended.out, re.MULTILINE) == expected
+    logged = [events(run).Tensors("summary/text_summary")[0] for run in project.runs("s")]
+    texts = [tensor.tensor_proto.string_val[0] for tensor in logged]
+    assert sorted(text.decode().splitlines()[0].strip() for text in texts) == [f"{name} seed=0" for name in expected]
+    table = status.table(collect([project.folder / "multirun" / "s"], with_layers=False))
+    assert [row[0].text for row in table.rows] == [*expected, "total 2"]
