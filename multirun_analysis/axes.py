@@ -108,7 +108,8 @@ def find(
     """Choose the axes of these runs.
 
     By default x is the depth where it varies, else the number with most values, else what has most values; the arms are plain
-    and residual where both are there, else any other axis with two values that is not x.
+    and residual where both are there, else any other axis with two values that is neither x nor of the dataset: accuracies on
+    other images do not compare.
 
     Args:
         runs: the runs, with `config.*` columns as text.
@@ -131,7 +132,7 @@ def find(
     values = {key: texts(runs, key) for key in {*found, *chosen.values()}}
     numbers = [key for key in found if is_number(values[key])]
     if arm is None:
-        two = [key for key in found if key not in (x, DEPTH) and values[key].nunique() == 2]
+        two = [key for key in found if key not in (x, DEPTH) and not key.startswith("dataset.") and values[key].nunique() == 2]
         two.sort(key=lambda key: key in numbers)  # a choice between two things before two of many numbers
         others = [key for key in found if key not in (x, *two[:1])]
         arm = RESIDUAL if RESIDUAL in two else two[0] if two and (x or others) else RESIDUAL

@@ -80,6 +80,10 @@ def _lead(differences: pd.DataFrame, axes: Axes) -> list[str]:
     if sentences:
         sentences.append(f"This rests on exact permutation tests of mean test accuracy: p < {ALPHA} after Holm's correction "
                          f"for {tests} test{'s' * (tests != 1)}.")  # fmt: skip
+    elif not len(tested := differences[differences["p_holm"].notna()]) or not len(tested) * min(
+        smallest_p(*sizes) for sizes in zip(tested[f"{a}_n"], tested[f"{b}_n"], strict=True)
+    ) < ALPHA:  # fmt: skip
+        sentences.append(f"These runs are too few to tell {a} from {b} networks at any {_name(axes)}.")
     else:
         sentences.append(f"These runs show no sure difference in accuracy between {a} and {b} networks at any {_name(axes)}.")
     return sentences
@@ -103,8 +107,8 @@ def _best(runs: pd.DataFrame, name: str, axes: Axes) -> list[str]:
     tests = [permutation_test(sample, cells[value]["test_acc"].to_numpy(dtype=float)) for value in others]
     corrected = holm(tests)
     alike = [value for value, p in zip(others, corrected, strict=True) if not p < ALPHA]
-    lowest = min(smallest_p(len(sample), len(cells[value])) for value in others) * len(others)
-    if lowest >= ALPHA:
+    lowest = [p * len(others) for value in others if (p := smallest_p(len(sample), len(cells[value]))) == p]
+    if not lowest or min(lowest) >= ALPHA:
         sentences.append("There are too few runs for an exact test to tell any of the others apart from it.")
     elif alike:
         sentences.append(f"Not told apart from it in test accuracy (exact permutation tests, p < {ALPHA} after Holm's "

@@ -110,3 +110,19 @@ def test_datasets_are_told_one_by_one_and_none_is_the_best():
     assert "Test accuracy of these networks: 90.50 % on digits (" in text
     assert "95.50 % on mnist (" in text
     assert "best" not in text
+
+
+def test_few_runs_of_two_arms_are_not_said_to_be_alike():
+    rows = [
+        (rate, residual, seeds(acc, 3), seeds(acc, 3)) for rate in (0.1, 0.01) for residual, acc in ((False, 50), (True, 95))
+    ]
+    assert told(*swept(*rows)).startswith("These runs are too few to tell plain from residual networks at any learning rate.")
+    rows = [(rate, residual, seeds(90), seeds(90 + 0.01 * residual)) for rate in (0.1, 0.01) for residual in (False, True)]
+    assert told(*swept(*rows)).startswith(
+        "These runs show no sure difference in accuracy between plain and residual networks at any"
+    )
+
+
+def test_one_run_at_the_best_value_is_too_few():
+    runs, axes = swept((0.1, False, [99.0], [99.0]), (0.01, False, seeds(50), seeds(50)))
+    assert "There are too few runs for an exact test to tell any of the others apart from it." in told(runs, axes)
