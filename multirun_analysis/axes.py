@@ -118,7 +118,7 @@ def find(
         metric: one of `METRICS`.
 
     Raises:
-        ValueError: for a key that no configuration has, for an arm with more than two values, or for an unknown metric.
+        ValueError: for a key that no configuration has, residual as x, an arm with more than two values, or an unknown metric.
     """
     if metric not in METRICS:
         raise ValueError(f"metric {metric}: must be one of {', '.join(METRICS)}")
@@ -126,6 +126,8 @@ def find(
     for key in facets:
         _checked(runs, key, "facet")
     x, arm = chosen.get("x"), chosen.get("hue")
+    if x == RESIDUAL:
+        raise ValueError(f"x {RESIDUAL_KEY}: plain and residual networks are compared at each x; name another key, or none")
     if x is not None and x == arm:
         raise ValueError(f"hue {arm}: is the x axis already; name another key")
     found, follows = independent(runs, [key for key in (x, arm) if key is not None])

@@ -108,6 +108,7 @@ def test_what_is_asked_for_is_drawn(tmp_path):
         ),
         ({"hue": "optimizer.lr"}, "hue optimizer.lr: has 3 values here, and two are compared; name another key"),
         ({"hue": "model.shortcut"}, "hue model.shortcut: has 1 value here, and two are compared; name another key"),
+        ({"x": "residual"}, "x model.residual: plain and residual networks are compared at each x; name another key, or none"),
         ({"x": "depth", "hue": "depth"}, "hue depth: is the x axis already; name another key"),
         (
             {"facets": ["nothing"]},
