@@ -177,7 +177,7 @@ class TestAxes:
     def test_what_is_not_there_is_one_line_with_what_is(self, rates):
         study = load(rates)
         assert line(study.along, x="optimizer.beta") == (
-            "x optimizer.beta: no run has this key; what varies here is depth, residual, optimizer.lr"
+            "x optimizer.beta: no key that decides the numbers of these runs; what varies here is depth, residual, optimizer.lr"
         )
         assert line(study.figure, "test_accuracies", metric="speed").startswith(
             "metric speed: must be one of test_acc, val_acc"

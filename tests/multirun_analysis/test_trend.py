@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 from synthetic import frame
-from test_cells import swept
+from test_cells_of_a_study import swept
 
 from multirun_analysis import cells, groups, statistics, trend
 from multirun_analysis.axes import find
