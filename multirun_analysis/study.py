@@ -165,7 +165,6 @@ class Study:
             figure = gallery.draw(modules[name], frames)
             if figure is None:
                 raise ValueError(f"figure {name}: these runs have no data for it")
-            figure.draw_without_rendering()  # ticks are made when a figure is drawn, and take the style of that moment
         return figure
 
     def report(self, out: str | os.PathLike[str], margin: float | None = None) -> Path:
