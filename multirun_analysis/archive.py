@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from multirun_analysis import gallery, markup, report
+from multirun_analysis import gallery, markup, packed_csv, report
 from multirun_analysis.analysis import Analysis
 from multirun_analysis.collect import (
     CORRECT_COLUMNS,
@@ -51,8 +51,7 @@ def write(analysis: Analysis, directory: Path) -> None:
     frames = analysis.frames
     write_atomically(directory / "runs.csv", _csv(frames.runs))
     write_atomically(directory / "epochs.csv", _csv(frames.epochs))
-    layers = _csv(frames.layers, float_format="%.9g")
-    write_atomically(directory / "layers.csv.gz", gzip.compress(layers, compresslevel=4, mtime=0))
+    write_atomically(directory / "layers.csv.gz", packed_csv.write(markup.to_csv(frames.layers)))
     if len(frames.correct):
         write_atomically(directory / CORRECT, _csv(frames.correct))
     else:

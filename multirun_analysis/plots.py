@@ -147,9 +147,12 @@ def by_layer_and_epoch(frames: Frames, quantity: str, title: str, caption: str, 
     arms = selection.arms(runs) or ["plain"]
     figure, axes = drawing.panels(title, names, len(arms), (3.9, 2.6))
     tables: dict[tuple[Any, ...], pd.DataFrame] = {}
-    for (group, depth, arm), own in runs.groupby(["group", "depth", "arm"], sort=False):
-        layers = frames.layers[frames.layers["run"].isin(own["run"])]
-        tables[group, depth, arm] = layers.groupby(["layer", "epoch"])[quantity].median().unstack("epoch")
+    drawn = set(rows[: drawing.MOST_GROUPS])
+    shown = pd.Series([row in drawn for row in zip(runs["group"], runs["depth"], strict=True)], runs.index, dtype="bool")
+    layers = frames.layers[frames.layers["run"].isin(runs.loc[shown, "run"])]
+    for key, own in runs[shown].groupby(["group", "depth", "arm"], sort=False):
+        cell = layers[layers["run"].isin(own["run"])]
+        tables[key] = cell.groupby(["layer", "epoch"])[quantity].median().unstack("epoch")
     values = np.concatenate([table.to_numpy().ravel() for table in tables.values()] or [np.empty(0)])
     positive = values[np.isfinite(values) & (values > 0)]
     scale = LogNorm(positive.min(), max(positive.max(), positive.min() * 1.001)) if len(positive) else None

@@ -49,6 +49,11 @@ class Table:
         return any(isinstance(row[column].value, int | float) for row in self.rows)
 
 
+    @property
+    def numeric(self) -> list[bool]:
+        """Whether each column has numbers."""
+        return [self.is_numeric(column) for column in range(len(self.columns))]
+
 # ── entries ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

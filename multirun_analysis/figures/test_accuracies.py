@@ -92,11 +92,14 @@ def _panel(ax: Axis, runs: pd.DataFrame, axes: Axes, quantity: str) -> tuple[lis
 def _gaps_before(runs: pd.DataFrame, axes: Axes, values: list[Any]) -> pd.Series:
     """At how many values of x before its own each run's arm has no run to show: there its line breaks."""
     have = {arm: set(own[axes.x]) for arm, own in runs.groupby("arm")}
-    gaps = [
-        sum(axes.place(other) < axes.place(x) and other not in have[arm] for other in values)
-        for x, arm in zip(runs[axes.x], runs["arm"], strict=True)
-    ]
-    return pd.Series(gaps, runs.index, dtype="int64")
+    gaps: dict[Any, int] = {}
+    for arm, there in have.items():
+        absent = 0
+        for value in values:
+            gaps[arm, value] = absent
+            absent += value not in there
+    before = [gaps[key] for key in zip(runs["arm"], runs[axes.x], strict=True)]
+    return pd.Series(before, runs.index, dtype="int64")
 
 
 def _range(runs: pd.DataFrame, axes: Axes) -> np.ndarray:

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pytest
 from synthetic import write_plan, write_run, write_study
 
-from multirun_analysis import comparisons, gallery, report
+from multirun_analysis import comparisons, gallery, report, table
 from multirun_analysis.analysis import analyse
 from multirun_analysis.collect import collect
 from multirun_analysis.gallery import Image
@@ -181,3 +181,13 @@ def test_markdown_has_no_clock_times_and_no_absolute_path(study):
     assert "2026-11-20" not in text
     assert str(study.parent) not in text
     assert "<script>" not in text
+
+
+def test_whether_a_column_is_numeric_is_asked_once_and_not_for_each_row(study, monkeypatch):
+    asked = []
+    is_numeric = table.Table.is_numeric
+    monkeypatch.setattr(
+        table.Table, "is_numeric", lambda self, column: asked.append((self, column)) or is_numeric(self, column)
+    )
+    report.report_html(analyse(collect([study])), IMAGES)
+    assert len(asked) == len({(id(each), column) for each, column in asked}) > 50
