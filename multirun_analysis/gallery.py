@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from matplotlib.figure import Figure
 
-from multirun_analysis import drawing, paper
+from multirun_analysis import drawing, hover, paper
 from multirun_analysis.collect import Frames
 from multirun_analysis.figures import (
     gradient_at_initialisation,
@@ -22,6 +22,7 @@ from multirun_analysis.figures import (
     test_accuracies,
     validation_losses,
 )
+from multirun_analysis.hover import Mark
 from multirun_analysis.output import Output
 
 DPI, PAPER_DPI = 200, 300
@@ -55,12 +56,13 @@ FIGURES: tuple[FigureModule, ...] = (
 
 @dataclass(frozen=True)
 class Image:
-    """A figure as report.html shows it, with its name and its alternative text."""
+    """A figure as report.html shows it, with its name, its alternative text and what it says of the runs in it."""
 
     name: str
     description: str
     png: bytes
     svg: bytes
+    marks: Sequence[Mark] = ()
 
 
 def name(figure: FigureModule) -> str:
@@ -74,7 +76,7 @@ def render(frames: Frames) -> list[Image]:
     with drawing.style():
         for module, figure in _drawn(frames):
             png, svg = _saved(figure, FORMATS, DPI)
-            images.append(Image(name(module), module.DESCRIPTION, png, svg))
+            images.append(Image(name(module), module.DESCRIPTION, png, svg, hover.marks(figure)))
     return images
 
 

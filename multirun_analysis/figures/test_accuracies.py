@@ -9,7 +9,7 @@ from matplotlib.axes import Axes as Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from multirun_analysis import drawing, published, selection
+from multirun_analysis import drawing, hover, published, selection
 from multirun_analysis.axes import Axes, label, name
 from multirun_analysis.collect import Frames
 from multirun_analysis.drawing import COLOUR, GREY, MARKER, Place
@@ -75,6 +75,7 @@ def _panel(ax: Axis, runs: pd.DataFrame, axes: Axes, quantity: str) -> tuple[lis
     for arm in arms:
         seeds = at[at["arm"] == arm]
         ax.scatter(seeds["seed_x"], seeds[quantity], s=11, color=COLOUR[arm], alpha=0.4, linewidths=0, zorder=2)
+        hover.tell(ax, seeds["seed_x"], seeds[quantity], _values(seeds, axes))
     for _, stretch in at.groupby(["arm", _gaps_before(at, axes, axes.sorted(runs[axes.x]))]):
         sns.lineplot(
             stretch, x="mean_x", y=quantity, hue="arm", style="arm", hue_order=arms, style_order=arms, palette=COLOUR,
@@ -87,6 +88,15 @@ def _panel(ax: Axis, runs: pd.DataFrame, axes: Axes, quantity: str) -> tuple[lis
         words = f"no finished run with a {name(axes.metric)}"
         drawing.say(ax, "untrained networks (0 epochs)" if untrained else words)
     return [drawing.arm_handle(arm, counted, axes) for arm in arms], place, side
+
+
+def _values(runs: pd.DataFrame, axes: Axes) -> list[str]:
+    """What the dot of each run says."""
+    unit, decimals = (" %", 2) if axes.metric in ACCURACIES else ("", 4)
+    return [
+        f"{name(axes.metric)} {value:.{decimals}f}{unit}{'' if survived else ' (diverged: chance)'} · {run}"
+        for value, survived, run in zip(runs[axes.metric], runs["survived"], hover.runs(runs, axes), strict=True)
+    ]
 
 
 def _gaps_before(runs: pd.DataFrame, axes: Axes, values: list[Any]) -> pd.Series:
