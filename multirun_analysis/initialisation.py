@@ -33,7 +33,7 @@ def slopes(frames: Frames) -> pd.DataFrame:
         predicted. Networks with fewer than ten layers to fit have no row.
     """
     runs = frames.runs[frames.runs["counted"]]
-    layers = frames.layers[frames.layers["run"].isin(runs["run"])]
+    layers = frames.layers.loc[frames.layers["run"].isin(runs["run"]), ["run", "epoch", "layer", "grad_norm"]]
     each = _slope_of_each(layers)
     if each.empty:
         return pd.DataFrame(columns=COLUMNS)

@@ -1,18 +1,19 @@
 """A frame of millions of rows as compressed CSV, in a fraction of the time that pandas takes with `float_format`.
 
-Each distinct value is formatted once. The rows are written in blocks, which gzip allows to follow one another, and a block is
-compressed on another thread while the next one is formatted.
+The rows are written in blocks, which gzip allows to follow one another, and a block is compressed on another thread while the
+next one is formatted.
 """
 
 import gzip
 import re
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 
 import numpy as np
 import pandas as pd
 
 ROWS = 200_000  # a block
-LEVEL = 4  # of compression: smaller files take much longer
+LEVEL = 1  # of compression: 4 makes files a sixth smaller, in 2.5 times the time
 QUOTED = re.compile('[",\r\n]')
 
 
@@ -27,8 +28,14 @@ def write(frame: pd.DataFrame) -> bytes:
 
 
 def _lines(frame: pd.DataFrame) -> str:
-    columns = [_texts(frame[name]) for name in frame.columns]
-    return "".join(f"{line}\n" for line in map(",".join, zip(*columns, strict=True)))
+    """The rows, by one template for all of them."""
+    fields, columns = [], []
+    for name in frame.columns:
+        is_plain = frame[name].dtype == "float64" and frame[name].notna().all()
+        fields.append("%.9g" if is_plain else "%s")
+        columns.append(frame[name].tolist() if is_plain else _texts(frame[name]))
+    template = ",".join(fields) + "\n"
+    return (template * len(frame)) % tuple(chain.from_iterable(zip(*columns, strict=True)))
 
 
 def _texts(column: pd.Series) -> list[str]:

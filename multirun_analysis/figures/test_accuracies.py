@@ -19,7 +19,7 @@ from multirun_analysis.wording import capitalized
 
 TITLE = "Test accuracy against depth"  # or whatever else the metric and the x axis are
 CAPTION = "mean and 95 % interval over seeds, diverged ones at chance · dot: one seed"
-ERRORS = "right: 100 % − accuracy"
+ERRORS = "error: 100 % − accuracy"
 DESCRIPTION = (
     "Test accuracy in percent against depth, or against what else the study varies, one line per arm: the mean, its 95 % "
     "interval and a dot for each seed; beside it the same as an error, on a logarithmic axis. The numbers are in the table of "
