@@ -74,6 +74,8 @@ def by_epoch(
             for value in values
             if value in set(own[axes.x])
         ]
+        if axes.is_numeric:  # of very many, some: the colours between them follow
+            handles = handles[:: 1 + len(handles) // 23]
         if (own["reason"] == "diverged").any():
             handles.append(Line2D([], [], color=GREY, marker="x", linestyle="none", label="diverged"))
         columns = 1 + len(handles) // 11

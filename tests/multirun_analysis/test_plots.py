@@ -127,3 +127,10 @@ def test_rows_that_are_not_drawn_have_no_part_in_the_colours_of_the_flow(tmp_pat
     meshes = [ax.collections[0] for ax in figure.axes[:12]]
     assert len(meshes) == 12
     assert max(mesh.norm.vmax for mesh in meshes) < 1e3
+
+
+def test_of_very_many_values_the_legend_names_some(tmp_path):
+    for depth in range(2, 52):
+        write_run(tmp_path / "s", depth, epochs=1)
+    ax = validation_losses.draw(collect([tmp_path])).axes[0]
+    assert legend(ax) == [str(depth) for depth in range(2, 52, 3)]
