@@ -135,6 +135,8 @@ def parse_json(content: bytes, constant: Callable[[str], Any] | None = None) -> 
         raise ValueError("nested too deeply") from None
     level = [value] if content.count(b"[") + content.count(b"{") > DEEPEST else []
     for _ in range(DEEPEST):
+        if not level:
+            break
         level = [item for node in level for item in (node.values() if isinstance(node, dict) else node)
                  if isinstance(item, dict | list)]  # fmt: skip
     if level:

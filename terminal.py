@@ -13,6 +13,7 @@ import errno
 import io
 import os
 import select
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -68,6 +69,11 @@ def tell(text: str) -> None:
     _flush()
     if _lost is not None and _lost.errno != errno.EPIPE:
         print(text, file=sys.stderr)
+
+
+def width() -> int | None:
+    """Columns of the terminal that standard output goes to (COLUMNS, if that is set); None if it goes elsewhere."""
+    return shutil.get_terminal_size((0, 0)).columns or None
 
 
 class _Lasting(io.RawIOBase):

@@ -1,4 +1,4 @@
-"""How long the analysis takes: `python -m benchmarks.analysis [--runs 10 100 1000]`.
+"""How long the analysis takes: `python -m benchmarks.analysis [--runs 100 1000 3000]`.
 
 Writes synthetic studies with 20 epochs and 100 layers per run into a temporary folder, then measures reading them (`collect`)
 and the whole of `python -m multirun_analysis STUDY_DIR`. The time per run should not grow with the number of runs.
@@ -20,6 +20,7 @@ from multirun_analysis.collect import collect
 
 EPOCHS, LAYERS = 20, 100
 SEEDS = 10  # a cell
+SETTINGS = 50  # that all runs have in common: about as many as a real configuration has
 
 
 def write_runs(study: Path, count: int) -> None:
@@ -29,7 +30,8 @@ def write_runs(study: Path, count: int) -> None:
         cell, seed = divmod(number, SEEDS)
         pair, residual = divmod(cell, 2)
         model = {"name": "mlp", "depth": 2 * (pair + 1), "residual": bool(residual)}
-        config = {"model": model, "dataset": {"name": "digits"}, "optimizer": {"lr": 0.001}}
+        config = {"model": model, "dataset": {"name": "digits"}, "optimizer": {"lr": 0.001},
+                  "trainer": {f"setting_{key}": key for key in range(SETTINGS)}}  # fmt: skip
         run = study / f"mlp-digits-{cell}" / f"seed={seed}"
         run.mkdir(parents=True)
         (run / "config.json").write_text(
@@ -56,7 +58,7 @@ def write_runs(study: Path, count: int) -> None:
 def main() -> None:
     """Print a line for each size of study."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--runs", type=int, nargs="+", default=[10, 100, 1000], help="sizes of the studies")
+    parser.add_argument("--runs", type=int, nargs="+", default=[10, 100, 1000, 3000], help="sizes of the studies")
     counts = parser.parse_args().runs
     print(f"{EPOCHS} epochs, {LAYERS} layers a run\n{'runs':>6} {'collect':>18} {'whole report':>18}")
     for count in counts:

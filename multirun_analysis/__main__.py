@@ -17,6 +17,7 @@ from multirun_analysis.axes import METRICS
 from multirun_analysis.choices import Choices, along
 from multirun_analysis.markup import one_line, visible
 from multirun_analysis.outcomes import MARGIN
+from multirun_analysis.output import FORMATS, REPORT, WIDTHS, Output
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,11 +52,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--facet", metavar="KEY", action="append", default=[], help="a key that names the panels first; may be "
                         "given several times (default: analysis.facets)")  # fmt: skip
     parser.add_argument("--metric", choices=METRICS, help="what is drawn along x (default: analysis.metric, else test_acc)")
+    paper = parser.add_argument_group("for a paper")
+    paper.add_argument("--format", type=_formats, metavar="FORMAT,…", dest="formats",
+                       help=f"of the figures: {', '.join(FORMATS)} (default: png,svg); "
+                       "fonts are embedded and text stays text")  # fmt: skip
+    paper.add_argument("--width", choices=WIDTHS, help="of the figures: a journal's column (3.3 in) or page (6.9 in)")
+    paper.add_argument("--bare", action="store_true", help="leave titles and captions off figures and LaTeX tables")
+    paper.add_argument("--latex", action="store_true", help="also write the tables to STUDY_DIR/report/latex, for booktabs")
     options = parser.parse_args(words)
     if bool(options.directories) == bool(options.load):
         parser.error("give either run folders or --load REPORT_DIR")
-    if options.status and (options.load or options.out or options.wandb):
+    output = Output(options.formats, options.width, options.bare, options.latex)
+    if options.status and (options.load or options.out or options.wandb or output != REPORT):
         parser.error("--status takes run folders only")
+    if options.wandb and options.formats and "png" not in options.formats:
+        parser.error("W&B takes the figures as PNG: add png to --format")
     if len(options.directories) > 1 and not options.out and not options.status:
         parser.error("several folders make one report: say where with --out DIR")
 
@@ -67,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (OSError, ValueError) as error:
             return _fail(f"cannot load {options.load}: {_line(error, options.load)}")
         options.margin = options.margin or archive.margin(options.load)
-        return _analyse(frames, options.out or options.load, options)
+        return _analyse(frames, options.out or options.load, options, output)
     try:
         frames = collect(options.directories, with_layers=not options.status)
     except NotADirectoryError as error:
@@ -81,13 +92,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.status:
         from multirun_analysis import status
 
-        print(visible(status.report(frames)))
+        print(visible(status.report(frames, terminal.width())))
         return 0
-    return _analyse(frames, options.out or options.directories[0] / "report", options)
+    return _analyse(frames, options.out or options.directories[0] / "report", options, output)
 
 
-def _analyse(frames: Frames, out: Path, options: argparse.Namespace) -> int:
-    from multirun_analysis import archive, table, tables  # not for --status: the drawing libraries take a second to import
+def _analyse(frames: Frames, out: Path, options: argparse.Namespace, output: Output) -> int:
+    # Not for --status: the drawing libraries take a second to import.
+    from multirun_analysis import archive, drawing, gallery, table, tables
     from multirun_analysis.analysis import analyse, counts
 
     try:
@@ -97,12 +109,15 @@ def _analyse(frames: Frames, out: Path, options: argparse.Namespace) -> int:
     try:
         archive.prepare(out)
         analysis = analyse(frames, options.margin or MARGIN)
-        archive.write(analysis, out)
+        archive.write(analysis, out, output)
     except OSError as error:
         return _fail(f"cannot write to {out}: {_line(error, out)}; --out DIR writes elsewhere")
+    if boxes := drawing.without_font(gallery.words(frames)):
+        some = " ".join(boxes[:20]) + (f" and {len(boxes) - 20} more" if len(boxes) > 20 else "")
+        print(f"warning: no font here has {one_line(some)}: figures show boxes instead", file=sys.stderr)
     overview = tables.overview(analysis.summary, analysis.differences, analysis.axes)
     if overview.rows:
-        print(f"{overview.title}\n{table.text(overview)}")
+        print(f"{overview.title}\n{table.text(overview, terminal.width())}")
     lines = [counts(frames.runs), *analysis.notices, "", *analysis.finding, "", f"report: {out / 'report.html'}"]
     print("\n".join(map(one_line, lines)))
     if options.wandb:
@@ -113,6 +128,14 @@ def _analyse(frames: Frames, out: Path, options: argparse.Namespace) -> int:
         except RuntimeError as error:
             return _fail(f"the report is written, but W&B did not take it: {error}")
     return 0
+
+
+def _formats(text: str) -> tuple[str, ...]:
+    """Some of the formats, each once."""
+    named = tuple(dict.fromkeys(text.split(",")))
+    if not set(named) <= set(FORMATS):
+        raise argparse.ArgumentTypeError(f"{text}: must be one or more of {', '.join(FORMATS)}, separated by commas")
+    return named
 
 
 def _points(text: str) -> float:

@@ -98,6 +98,7 @@ def analyse(frames: Frames, margin: float = outcomes.MARGIN) -> Analysis:
     """
     runs, axes, by_depth = frames.runs, frames.axes, frames.by_depth()
     summary = statistics.summarize(runs, axes)
+    summary_by_depth = summary if by_depth is frames else statistics.summarize(by_depth.runs)
     differences = statistics.compare_arms(runs, margin, axes)
     shares = statistics.trainability(runs, axes)
     seeds = statistics.seeds_by_group(runs, axes)
@@ -119,7 +120,7 @@ def analyse(frames: Frames, margin: float = outcomes.MARGIN) -> Analysis:
         shares=shares,
         shortfall=first,
         seeds=seeds,
-        comparison=published.compare(by_depth.runs, statistics.summarize(by_depth.runs)),
+        comparison=published.compare(by_depth.runs, summary_by_depth),
         slopes=slopes,
         both_errors=images.both_errors(by_depth),
         one_pair=images.one_pair(by_depth),

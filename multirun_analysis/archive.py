@@ -2,7 +2,7 @@
 
 runs.csv epochs.csv layers.csv.gz test_correct.csv    the frames, all that --load needs; a ' is put before what looks like a
 formula summary.csv differences.csv trainability.csv shortfall.csv published.csv gradient_slopes.csv summary.md
-final_results.pkl report.html <figure>.png <figure>.svg
+final_results.pkl report.html <figure>.png <figure>.svg, and with --latex a file per table in latex/
 """
 
 import gzip
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from multirun_analysis import gallery, markup, report
+from multirun_analysis import gallery, latex, markup, packed_csv, report
 from multirun_analysis.analysis import Analysis
 from multirun_analysis.collect import (
     CORRECT_COLUMNS,
@@ -26,6 +26,7 @@ from multirun_analysis.collect import (
     typed_epochs,
     typed_layers,
 )
+from multirun_analysis.output import REPORT, Output
 
 LATER = (
     "test_data",
@@ -47,13 +48,12 @@ def prepare(directory: Path) -> None:
     probe.unlink()
 
 
-def write(analysis: Analysis, directory: Path) -> None:
-    """Write all files of the report. Raises OSError if the directory cannot be written to."""
+def write(analysis: Analysis, directory: Path, output: Output = REPORT) -> None:
+    """Write all files of the report, and what `output` asks for. Raises OSError if the directory cannot be written to."""
     frames = analysis.frames
     write_atomically(directory / "runs.csv", csv(stored(frames.runs)))
     write_atomically(directory / "epochs.csv", csv(frames.epochs))
-    layers = csv(frames.layers, float_format="%.9g")
-    write_atomically(directory / "layers.csv.gz", gzip.compress(layers, compresslevel=4, mtime=0))
+    write_atomically(directory / "layers.csv.gz", packed_csv.write(markup.to_csv(frames.layers)))
     if len(frames.correct):
         write_atomically(directory / CORRECT, csv(frames.correct))
     else:
@@ -69,10 +69,23 @@ def write(analysis: Analysis, directory: Path) -> None:
     write_atomically(directory / "summary.md", report.summary_markdown(analysis).encode())
 
     images = gallery.render(frames)
-    for image in images:
-        write_atomically(directory / f"{image.name}.png", image.png)
-        write_atomically(directory / f"{image.name}.svg", image.svg)
-    write_atomically(directory / "report.html", report.report_html(analysis, images).encode())
+    for name, content in gallery.files(images, frames, output).items():
+        write_atomically(directory / name, content)
+    page = report.report_html(analysis, images, output.formats or gallery.FORMATS)
+    write_atomically(directory / "report.html", page.encode())
+    if output.latex:
+        _write_latex(analysis, directory / "latex", bare=output.bare)
+
+
+def _write_latex(analysis: Analysis, folder: Path, *, bare: bool) -> None:
+    """Write the tables as LaTeX, and remove those that an earlier call wrote and this one does not."""
+    folder.mkdir(exist_ok=True)
+    files = latex.files(report.summary_tables(analysis), bare=bare)
+    for name, content in files.items():
+        write_atomically(folder / name, content.encode())
+    for path in folder.glob("*.tex"):
+        if path.name not in files and path.read_bytes().startswith(latex.WRITTEN.encode()):
+            path.unlink()
 
 
 def load(directory: Path) -> Frames:

@@ -160,9 +160,11 @@ def independent(runs: pd.DataFrame, given: Sequence[str] = ()) -> tuple[list[str
         runs: the runs.
         given: keys to be taken first.
     """
-    varying = [key for key in _candidates(runs) if texts(runs, key).nunique() > 1]
+    known = _known(runs)
+    values = {key: _texts(runs, key, known) for key in _candidates(runs)}
+    varying = [key for key, own in values.items() if own.nunique() > 1]
     ranked = sorted(varying, key=lambda key: (key not in given, FIRST.index(key) if key in FIRST else len(FIRST), key))
-    table = pd.DataFrame({key: texts(runs, key) for key in ranked}).dropna().drop_duplicates()
+    table = pd.DataFrame({key: values[key] for key in ranked}).dropna().drop_duplicates()
     found: list[str] = []
     follows: dict[str, list[str]] = {}
     for key in ranked:
@@ -206,12 +208,20 @@ def columns_of(key: str) -> tuple[str, ...]:
 
 def texts(runs: pd.DataFrame, key: str) -> pd.Series:
     """The values of an axis as text, with `ABSENT` where a known configuration has none; missing where it is not known."""
+    return _texts(runs, key, _known(runs))
+
+
+def _texts(runs: pd.DataFrame, key: str, known: pd.Series) -> pd.Series:
     if key in (DEPTH, RESIDUAL):
         return runs[key].astype("object").map(str, na_action="ignore")
-    deciding = deciding_columns(runs)
-    known = runs[deciding].notna().any(axis=1) if deciding else pd.Series(False, runs.index)
     column = runs.get(f"config.{key}", pd.Series(None, runs.index, dtype="str"))
     return column.astype("object").fillna(ABSENT).where(known)
+
+
+def _known(runs: pd.DataFrame) -> pd.Series:
+    """Whether the configuration of each run is known."""
+    deciding = deciding_columns(runs)
+    return runs[deciding].notna().any(axis=1) if deciding else pd.Series(False, runs.index)
 
 
 def typed(runs: pd.DataFrame, key: str, *, numeric: bool) -> pd.Series:

@@ -7,8 +7,9 @@ logarithmic axis cannot show, are marked at the foot of the axis; values that we
 import math
 import textwrap
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ import seaborn as sns
 from matplotlib import rc_context
 from matplotlib.axes import Axes as Axis
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager, get_font
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
@@ -36,6 +38,15 @@ STYLE: dict[str, Any] = {
     "text.usetex": False,
 }  # fmt: skip
 GREY = "#333333"  # of legend entries that belong to no arm
+CAPTION_COLOUR = "#555555"
+# Fonts that matplotlib looks for a character in, one after another, as far as they are installed. It brings the first itself.
+FONTS = (
+    "DejaVu Sans", "Noto Sans", "Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans SC", "Noto Sans JP", "Noto Sans KR",
+    "Source Han Sans SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Droid Sans Fallback", "Microsoft YaHei", "PingFang SC",
+    "Hiragino Sans", "Yu Gothic", "Malgun Gothic", "Apple SD Gothic Neo", "Noto Sans Arabic", "Noto Sans Hebrew",
+    "Noto Sans Devanagari", "Noto Sans Bengali", "Noto Sans Tamil", "Noto Sans Thai", "Noto Sans Symbols2", "Noto Emoji",
+    "Segoe UI Symbol", "Segoe UI Emoji", "Arial Unicode MS",
+)  # fmt: skip
 MOST_GROUPS = 12  # drawn in one figure
 ZERO = "triangle at the foot: zero"
 
@@ -43,12 +54,38 @@ Place = Callable[[Any, float], float]  # (value of x, shift to the side) -> posi
 
 
 @contextmanager
-def style() -> Iterator[None]:
-    """Apply the style of the figures while they are drawn and saved."""
-    look: dict[Any, Any] = {**sns.axes_style("white"), **sns.plotting_context("paper"), **STYLE}
+def style(changes: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """Apply the style of the figures while they are drawn and saved.
+
+    Args:
+        changes: Matplotlib settings that differ, such as those of `paper.style`.
+    """
+    look: dict[Any, Any] = {**sns.axes_style("white"), **sns.plotting_context("paper"), **STYLE, "font.family": fonts()}
+    look |= changes or {}
     with rc_context(look), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # drawn as a box; the tables have the name
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # `without_font` says which
         yield
+
+
+def fonts() -> list[str]:
+    """Those of `FONTS` that are here."""
+    here = {font.name for font in fontManager.ttflist}
+    return [name for name in FONTS if name in here]
+
+
+def without_font(texts: Iterable[str]) -> list[str]:
+    """The characters of these texts that no font here has, so that figures show a box in their place."""
+    used = {character for text in texts for character in text if not character.isspace()}
+    for name in fonts():
+        used -= _characters(fontManager.findfont(name))
+        if not used:
+            break
+    return sorted(used)
+
+
+@lru_cache
+def _characters(font: str) -> frozenset[str]:
+    return frozenset(map(chr, get_font(font).get_charmap()))
 
 
 def panels(
@@ -100,12 +137,12 @@ def finish(figure: Figure, caption: str, groups: Sequence[str]) -> Figure:
     if any(line.get_label() == ZERO for ax in figure.axes for line in ax.lines):
         caption += f" · {ZERO}"
     more = f" · {MOST_GROUPS} of {len(groups)} groups, the tables have all" if len(groups) > MOST_GROUPS else ""
-    figure.supxlabel(caption + more, fontsize=7.5, color="#555555")
-    _read_no_formulas(figure)
+    figure.supxlabel(caption + more, fontsize=7.5, color=CAPTION_COLOUR)
+    read_no_formulas(figure)
     return figure
 
 
-def _read_no_formulas(figure: Figure) -> None:
+def read_no_formulas(figure: Figure) -> None:
     """Show all text of a figure literally, also a `$`. Tick labels are still parsed, since they show powers of ten."""
     words = list(figure.texts)
     for ax in figure.axes:
@@ -169,16 +206,24 @@ def log_axis(ax: Axis, values: np.ndarray) -> float:
 def curve(ax: Axis, values: pd.Series, foot: float, colour: Any, dashes: Any, width: float = 1.8, alpha: float = 1.0) -> None:
     """Draw a line, with a gap where a value is missing and a triangle at the foot of the axis where it is zero."""
     values = values.sort_index()
-    ax.plot(values.index, values.where(values > 0), color=colour, linestyle=dashes, linewidth=width, alpha=alpha)
-    zeros = values.index[values == 0]
-    if len(zeros):
-        ax.plot(zeros, np.full(len(zeros), foot), "v", color=colour, markersize=3, alpha=alpha, clip_on=False, label=ZERO)
+    _line(ax, values.index.to_numpy(), values.to_numpy(dtype=float), foot, colour, dashes, width, alpha)
 
 
 def seed_curves(ax: Axis, by_run: pd.DataFrame, foot: float, colour: Any) -> None:
     """Draw one faint line per run."""
-    for _, values in by_run.items():
-        curve(ax, values, foot, colour, "-", width=0.6, alpha=0.45)
+    by_run = by_run.sort_index()
+    x = by_run.index.to_numpy()
+    for values in by_run.to_numpy(dtype=float).T:
+        _line(ax, x, values, foot, colour, "-", width=0.6, alpha=0.45)
+
+
+def _line(
+    ax: Axis, x: np.ndarray, y: np.ndarray, foot: float, colour: Any, dashes: Any, width: float, alpha: float
+) -> None:  # fmt: skip
+    ax.plot(x, np.where(y > 0, y, np.nan), color=colour, linestyle=dashes, linewidth=width, alpha=alpha)
+    zeros = x[y == 0]
+    if len(zeros):
+        ax.plot(zeros, np.full(len(zeros), foot), "v", color=colour, markersize=3, alpha=alpha, clip_on=False, label=ZERO)
 
 
 def name(arm: str, axes: Axes = DEPTH_STUDY) -> str:
@@ -202,4 +247,4 @@ def heading(ax: Axis, *words: str) -> None:
 
 def say(ax: Axis, words: str) -> None:
     """Write words in place of data."""
-    ax.text(0.5, 0.5, words, transform=ax.transAxes, ha="center", va="center", color="#555555")
+    ax.text(0.5, 0.5, words, transform=ax.transAxes, ha="center", va="center", color=CAPTION_COLOUR)

@@ -4,12 +4,13 @@ To add a figure, write a file in `figures/` and add it to FIGURES.
 """
 
 import io
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from matplotlib.figure import Figure
 
-from multirun_analysis import drawing
+from multirun_analysis import drawing, hover, paper
 from multirun_analysis.collect import Frames
 from multirun_analysis.figures import (
     gradient_at_initialisation,
@@ -21,8 +22,12 @@ from multirun_analysis.figures import (
     test_accuracies,
     validation_losses,
 )
+from multirun_analysis.hover import Mark
+from multirun_analysis.output import Output
 
-DPI = 200
+DPI, PAPER_DPI = 200, 300
+FORMATS = ("png", "svg")  # unless the command line asks for others
+NO_CLOCK: dict[str, dict[str, Any]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
 class FigureModule(Protocol):
@@ -51,12 +56,13 @@ FIGURES: tuple[FigureModule, ...] = (
 
 @dataclass(frozen=True)
 class Image:
-    """A figure as it is saved, with its name and its alternative text."""
+    """A figure as report.html shows it, with its name, its alternative text and what it says of the runs in it."""
 
     name: str
     description: str
     png: bytes
     svg: bytes
+    marks: Sequence[Mark] = ()
 
 
 def name(figure: FigureModule) -> str:
@@ -68,16 +74,49 @@ def render(frames: Frames) -> list[Image]:
     """Draw the figures that have something to show."""
     images = []
     with drawing.style():
-        for module in FIGURES:
-            figure = draw(module, frames)
-            if figure is None:
-                continue
-            png, svg = io.BytesIO(), io.BytesIO()
-            figure.savefig(png, format="png", dpi=DPI)
-            figure.set_layout_engine("none")  # keep the layout: computing it again for the SVG takes as long as drawing
-            figure.savefig(svg, format="svg", metadata={"Date": None})
-            images.append(Image(name(module), module.DESCRIPTION, png.getvalue(), svg.getvalue()))
+        for module, figure in _drawn(frames):
+            png, svg = _saved(figure, FORMATS, DPI)
+            images.append(Image(name(module), module.DESCRIPTION, png, svg, hover.marks(figure)))
     return images
+
+
+def files(images: Sequence[Image], frames: Frames, output: Output) -> dict[str, bytes]:
+    """The files of the figures by name: those of report.html, or figures for a paper, with text that stays text.
+
+    Args:
+        images: the figures of report.html.
+        frames: the runs.
+        output: for a paper if it names formats or a width, or is bare.
+    """
+    if not output.redraws:
+        return {f"{image.name}.{kind}": getattr(image, kind) for image in images for kind in FORMATS}
+    formats = output.formats or FORMATS
+    found: dict[str, bytes] = {}
+    with drawing.style(paper.style(output.width)):
+        for module, figure in _drawn(frames):
+            if output.width is not None:
+                paper.fit(figure, output.width)
+            if output.bare:
+                paper.strip(figure)
+            contents = _saved(figure, formats, PAPER_DPI)
+            found |= {f"{name(module)}.{kind}": content for kind, content in zip(formats, contents, strict=True)}
+    return found
+
+
+def _drawn(frames: Frames) -> Iterator[tuple[FigureModule, Figure]]:
+    for module in FIGURES:
+        if (figure := draw(module, frames)) is not None:
+            yield module, figure
+
+
+def _saved(figure: Figure, formats: Sequence[str], dpi: int) -> list[bytes]:
+    contents = []
+    for kind in formats:
+        content = io.BytesIO()
+        figure.savefig(content, format=kind, dpi=dpi, metadata=NO_CLOCK[kind])
+        figure.set_layout_engine("none")  # keep the layout: computing it again takes as long as drawing
+        contents.append(content.getvalue())
+    return contents
 
 
 def draw(module: FigureModule, frames: Frames) -> Figure | None:
@@ -91,3 +130,9 @@ def draw(module: FigureModule, frames: Frames) -> Figure | None:
         title = figure.suptitle(f"{figure.get_suptitle()}: {studies[0]}", fontsize=11, fontweight="bold")
         title.set_parse_math(False)
     return figure
+
+
+def words(frames: Frames) -> list[str]:
+    """The texts of runs that figures show: names of groups and studies, and values of the axes."""
+    runs, axes = frames.runs, frames.axes
+    return [*runs["group"].dropna().unique(), *runs["study"].dropna().unique(), *axes.order, *(name for _, name in axes.arms)]

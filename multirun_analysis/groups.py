@@ -49,7 +49,10 @@ def by_configuration(runs: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> pd.Series:
     ordinary = table[[key for key in varying if key not in drawn]]
     depth_keys = [key for key in varying if by_depth and key in axis.columns_of("depth")]
 
-    keys: dict[Any, Key] = {row: tuple(zip(ordinary.columns, ordinary.loc[row], strict=True)) for row in table.index}
+    values = map(tuple, ordinary.to_numpy(dtype=object))
+    keys: dict[Any, Key] = {
+        row: tuple(zip(ordinary.columns, own, strict=True)) for row, own in zip(table.index, values, strict=True)
+    }
     members: dict[Key, list[Any]] = {}
     for row, key in keys.items():
         members.setdefault(key, []).append(row)
@@ -196,7 +199,7 @@ def _reasons(runs: pd.DataFrame, known: pd.Series, axes: Axes) -> list[str | Non
     latest_first = ended.sort_values(["started", "path"], ascending=False, na_position="last")
     position = {row: number for number, row in enumerate(runs.index)}
     cell = list(dict.fromkeys([*axes.cell, "depth", "residual"]))
-    for _, same in latest_first.groupby([*cell, "seed"], dropna=False):
-        for row in same.index[1:]:
-            reasons[position[row]] = f"same configuration and seed as {same['path'].iloc[0]}"
+    kept = latest_first.groupby([*cell, "seed"], dropna=False)["path"].transform("first")
+    for row in latest_first.index[latest_first.duplicated([*cell, "seed"])]:
+        reasons[position[row]] = f"same configuration and seed as {kept[row]}"
     return reasons

@@ -6,6 +6,7 @@ Earlier layers are left out, since the prediction holds only after the first few
 """
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -32,7 +33,7 @@ def slopes(frames: Frames) -> pd.DataFrame:
         predicted. Networks with fewer than ten layers to fit have no row.
     """
     runs = frames.runs[frames.runs["counted"]]
-    layers = frames.layers[frames.layers["run"].isin(runs["run"])]
+    layers = frames.layers.loc[frames.layers["run"].isin(runs["run"]), ["run", "epoch", "layer", "grad_norm"]]
     each = _slope_of_each(layers)
     if each.empty:
         return pd.DataFrame(columns=COLUMNS)
@@ -54,6 +55,11 @@ def slopes(frames: Frames) -> pd.DataFrame:
     return slopes.sort_values("group", key=lambda names: names.map(order), kind="stable", ignore_index=True)
 
 
+def at_start(frames: Frames) -> Frames:
+    """The frames with the layers of epoch 0 alone: slopes of every epoch take a while in a large study."""
+    return replace(frames, layers=frames.layers[frames.layers["epoch"] == 0])
+
+
 def fitted_layers(count: int) -> slice:
     """The layers that the line is fitted to, out of `count` layers with the head."""
     return slice(max(FIRST_LAYER, (count - 1) // 10), count - 1)
@@ -63,17 +69,16 @@ def _slope_of_each(layers: pd.DataFrame) -> pd.DataFrame:
     """run, epoch and least-squares slope of each record with enough layers, all of them with a positive gradient."""
     head = layers.groupby("run")["layer"].transform("max")
     fitted = layers[(layers["layer"] >= (head // 10).clip(lower=FIRST_LAYER)) & (layers["layer"] < head)]
-    norm, x = fitted["grad_norm"].astype(float), fitted["layer"].astype(float)
-    y = np.log(norm.where(norm > 0))
-    sums = pd.DataFrame({"run": fitted["run"], "epoch": fitted["epoch"], "n": 1.0, "x": x, "y": y, "xx": x * x, "xy": x * y})
-    # A record with a zero or missing gradient has no slope: its NaN must not be skipped.
-    whole = sums.groupby(["run", "epoch"], sort=False)["y"].transform("count") == sums.groupby(["run", "epoch"])["n"].transform(
-        "sum"
-    )
-    total = sums[whole].groupby(["run", "epoch"], sort=False, as_index=False).sum()
-    total = total[total["n"] >= FEWEST_LAYERS]
-    slope = (total["n"] * total["xy"] - total["x"] * total["y"]) / (total["n"] * total["xx"] - total["x"] ** 2)
-    return total[["run", "epoch"]].assign(slope=slope)
+    records = fitted.groupby(["run", "epoch"], sort=False)
+    record, x = records.ngroup().to_numpy(), fitted["layer"].to_numpy(dtype=float)
+    norm = fitted["grad_norm"].to_numpy(dtype=float)
+    y = np.log(norm, where=norm > 0, out=np.full(len(norm), np.nan))
+    # A record with a zero or missing gradient has no slope: its NaN stays in the sums.
+    n, sx, sy, sxx, sxy = (np.bincount(record, weights=each) for each in (np.ones(len(x)), x, y, x * x, x * y))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        slope = (n * sxy - sx * sy) / (n * sxx - sx**2)
+    table = records.head(1)[["run", "epoch"]].reset_index(drop=True).assign(slope=slope)
+    return table[(n >= FEWEST_LAYERS) & np.isfinite(sy)].reset_index(drop=True)
 
 
 def _present(runs: pd.DataFrame) -> list[str]:

@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from multirun_analysis import axes as axis
-from multirun_analysis import drawing, selection
+from multirun_analysis import drawing, hover, selection
 from multirun_analysis.collect import Frames
 from multirun_analysis.drawing import COLOUR, GREY, LINE
 
@@ -58,6 +58,7 @@ def by_epoch(
             for value, cell in own[own["arm"] == arm].groupby(axes.x, dropna=False):
                 colour = colours.get(value, "#777777")
                 drawing.seed_curves(ax, table[cell["run"]], foot, colour)
+                _tell(ax, table[cell["run"]], hover.runs(cell, axes), label)
                 counted = table[cell.loc[cell["counted"], "run"]]
                 drawing.curve(ax, getattr(counted, middle)(axis=1, skipna=False), foot, colour, LINE[arm])
                 for run in cell.loc[cell["reason"] == "diverged", "run"]:
@@ -73,6 +74,8 @@ def by_epoch(
             for value in values
             if value in set(own[axes.x])
         ]
+        if axes.is_numeric:  # of very many, some: the colours between them follow
+            handles = handles[:: 1 + len(handles) // 23]
         if (own["reason"] == "diverged").any():
             handles.append(Line2D([], [], color=GREY, marker="x", linestyle="none", label="diverged"))
         columns = 1 + len(handles) // 11
@@ -146,10 +149,13 @@ def by_layer_and_epoch(frames: Frames, quantity: str, title: str, caption: str, 
     names = [f"{group}, depth {depth}" for group, depth in rows]
     arms = selection.arms(runs) or ["plain"]
     figure, axes = drawing.panels(title, names, len(arms), (3.9, 2.6))
+    drawn = set(rows[: drawing.MOST_GROUPS])
+    shown = pd.Series([row in drawn for row in zip(runs["group"], runs["depth"], strict=True)], runs.index, dtype="bool")
+    layers = frames.layers[frames.layers["run"].isin(runs.loc[shown, "run"])]
     tables: dict[tuple[Any, ...], pd.DataFrame] = {}
-    for (group, depth, arm), own in runs.groupby(["group", "depth", "arm"], sort=False):
-        layers = frames.layers[frames.layers["run"].isin(own["run"])]
-        tables[group, depth, arm] = layers.groupby(["layer", "epoch"])[quantity].median().unstack("epoch")
+    for key, own in runs[shown].groupby(["group", "depth", "arm"], sort=False):
+        cell = layers[layers["run"].isin(own["run"])]
+        tables[key] = cell.groupby(["layer", "epoch"])[quantity].median().unstack("epoch")
     values = np.concatenate([table.to_numpy().ravel() for table in tables.values()] or [np.empty(0)])
     positive = values[np.isfinite(values) & (values > 0)]
     scale = LogNorm(positive.min(), max(positive.max(), positive.min() * 1.001)) if len(positive) else None
@@ -171,6 +177,15 @@ def by_layer_and_epoch(frames: Frames, quantity: str, title: str, caption: str, 
     if mesh is not None:
         figure.colorbar(mesh, ax=list(axes.flat), label=label, fraction=0.04, pad=0.02, aspect=40)
     return drawing.finish(figure, caption, names)
+
+
+def _tell(ax: Axes, by_run: pd.DataFrame, runs: list[str], label: str) -> None:
+    """Say what the curves of these runs are, epoch by epoch."""
+    what = label.partition(" (")[0]
+    for (_, values), run in zip(by_run.items(), runs, strict=True):
+        values = values.dropna()
+        texts = [f"{what} {value:.4g} · epoch {epoch} · {run}" for epoch, value in values.items()]
+        hover.tell(ax, values.index, values, texts, is_curve=True)
 
 
 def _of(by_run: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:

@@ -13,9 +13,10 @@ from multirun_analysis import table
 from multirun_analysis.analysis import Analysis, counts
 from multirun_analysis.axes import name, natural
 from multirun_analysis.collect import Frames
-from multirun_analysis.gallery import Image
+from multirun_analysis.gallery import FORMATS, Image
 from multirun_analysis.markup import markdown
 from multirun_analysis.sections import SECTIONS
+from multirun_analysis.table import Table
 
 LARGEST_SVG = 1_500_000  # bytes; larger figures are embedded in the page as PNG
 
@@ -27,16 +28,26 @@ def summary_markdown(analysis: Analysis) -> str:
     blocks.append(f"{markdown(counts(runs))}.\n")
     if analysis.notices:
         blocks.append("".join(f"- {markdown(line)}\n" for line in analysis.notices))
-    for part in (part for section in SECTIONS for part in section.parts if part.in_summary):
-        for each in part.build(analysis):
-            if each.rows:
-                note = f"\n{markdown(each.note)}\n" if each.note else ""
-                blocks.append(f"## {markdown(each.title)}\n\n{table.markdown(each)}{note}")
+    for each in summary_tables(analysis):
+        note = f"\n{markdown(each.note)}\n" if each.note else ""
+        blocks.append(f"## {markdown(each.title)}\n\n{table.markdown(each)}{note}")
     return "\n".join(blocks)
 
 
-def report_html(analysis: Analysis, images: Sequence[Image]) -> str:
-    """The whole page, with the figures inside. The template escapes everything that comes from a run."""
+def summary_tables(analysis: Analysis) -> list[Table]:
+    """The tables of summary.md, in order."""
+    parts = [part for section in SECTIONS for part in section.parts if part.in_summary]
+    return [each for part in parts for each in part.build(analysis) if each.rows]
+
+
+def report_html(analysis: Analysis, images: Sequence[Image], formats: Sequence[str] = FORMATS) -> str:
+    """The whole page, with the figures inside. The template escapes everything that comes from a run.
+
+    Args:
+        analysis: what the page shows.
+        images: the figures.
+        formats: those of the files with the figures, which captions name.
+    """
     runs = analysis.frames.runs
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -48,6 +59,7 @@ def report_html(analysis: Analysis, images: Sequence[Image]) -> str:
         sections=SECTIONS,
         analysis=analysis,
         images=[(image, _data_uri(image)) for image in images],
+        formats=formats,
     )
 
 

@@ -80,13 +80,16 @@ def compare_arms(runs: pd.DataFrame, margin: float = MARGIN, axes: Axes = DEPTH_
         show with 80 % probability, `seeds_needed` the number of seeds an arm needs to show one of `margin`.
     """
     found = twins(runs, axes)
-    paired = {group: _are_correlated([_pairs(*arms) for name, _, *arms in found if name == group]) for group, *_ in found}
+    by_seed = [_pairs(*arms) for _, _, *arms in found]
+    cells: dict[str, list[pd.DataFrame]] = {}
+    for (group, *_), pairs in zip(found, by_seed, strict=True):
+        cells.setdefault(group, []).append(pairs)
+    paired = {group: _are_correlated(own) for group, own in cells.items()}
     (_, a), (_, b) = axes.arms
     rows = []
-    for group, x, first, second in found:
+    for (group, x, first, second), pairs in zip(found, by_seed, strict=True):
         one, other = first["test_acc"].to_numpy(dtype=float), second["test_acc"].to_numpy(dtype=float)
         low, high = difference_interval(one, other)
-        pairs = _pairs(first, second)
         trained = [int(arm["trains"].sum()) for arm in (first, second)]
         judged = [int(arm["trains"].count()) for arm in (first, second)]
         rows.append({

@@ -36,10 +36,15 @@ def table(frames: Frames) -> Table:
     return Table("Status", ["Cell", *shown, "Now"], rows)
 
 
-def report(frames: Frames) -> str:
-    """The table, one line per run that needs attention, what finished runs have lost, and the command for missing ones."""
+def report(frames: Frames, width: int | None = None) -> str:
+    """The table, one line per run that needs attention, what finished runs have lost, and the command for missing ones.
+
+    Args:
+        frames: the runs.
+        width: of the terminal in columns, if there is one.
+    """
     runs = frames.runs.assign(state=states(frames.runs))
-    lines = [text(table(frames))]
+    lines = [text(table(frames), width)]
     for _, run in runs[runs["state"].isin(["failed", "corrupt", "interrupted"])].iterrows():
         reason = f"{run['error_type']}: {run['error_message']}" if isinstance(run["error_type"], str) else run["note"]
         line = f"{run['state']}: {run['path']}{_tail(': ', reason)}{_tail('  again: ', run['command'])}"

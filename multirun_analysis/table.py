@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from textwrap import TextWrapper
 from typing import Any
 
 import pandas as pd
@@ -47,6 +48,11 @@ class Table:
 
     def is_numeric(self, column: int) -> bool:
         return any(isinstance(row[column].value, int | float) for row in self.rows)
+
+    @property
+    def numeric(self) -> list[bool]:
+        """Whether each column has numbers."""
+        return [self.is_numeric(column) for column in range(len(self.columns))]
 
 
 # ── entries ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -133,16 +139,31 @@ def markdown(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def text(table: Table) -> str:
-    """Aligned columns for a terminal, without the columns that are empty in every row."""
+def text(table: Table, width: int | None = None) -> str:
+    """Aligned columns for a terminal, without the columns that are empty in every row.
+
+    Where they are wider than the terminal, there is a block of lines for each row instead, without what is empty or none.
+    """
     kept = [column for column in range(len(table.columns)) if any(row[column].text for row in table.rows)]
     lines = [[table.columns[column] for column in kept]]
     lines += [[markup.one_line(row[column].text) for column in kept] for row in table.rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(kept))]
     pads: list[Callable[[str, int], str]] = [str.rjust if table.is_numeric(column) else str.ljust for column in kept]
-    return (
-        "\n".join("  ".join(pad(t, w) for pad, t, w in zip(pads, line, widths, strict=True)).rstrip() for line in lines) + "\n"
+    padded = ["  ".join(pad(t, w) for pad, t, w in zip(pads, line, widths, strict=True)).rstrip() for line in lines]
+    if width is not None and max(map(len, padded)) > width:
+        return "\n".join(_block(lines[0], line, width) for line in lines[1:])
+    return "\n".join(padded) + "\n"
+
+
+def _block(heads: Sequence[str], fields: Sequence[str], width: int) -> str:
+    """A row as lines: the first column, and indented below it the others by name."""
+    told = [(head, field) for head, field in zip(heads[1:], fields[1:], strict=True) if field not in ("", ".", ABSENT)]
+    widest = max((len(head) for head, _ in told), default=0)
+    wrapped = TextWrapper(
+        max(width, widest + 20), subsequent_indent=" " * (widest + 4), break_long_words=False, break_on_hyphens=False
     )
+    lines = [wrapped.fill(f"  {head:<{widest}}  {field}") for head, field in told]
+    return "\n".join([f"{heads[0]} {fields[0]}", *lines]) + "\n"
 
 
 def _line(texts: Iterable[str]) -> str:

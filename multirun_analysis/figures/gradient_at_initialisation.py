@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 from multirun_analysis import drawing, selection
 from multirun_analysis.collect import Frames
 from multirun_analysis.drawing import COLOUR, LINE
-from multirun_analysis.initialisation import fitted_layers, slopes
+from multirun_analysis.initialisation import at_start, fitted_layers, slopes
 
 TITLE = "Gradient at initialisation against theory"
 CAPTION = "median over seeds, one line per depth · theory: slope of the logarithm for BatchNorm biases of 0, level fitted"
@@ -26,7 +26,7 @@ def draw(frames: Frames) -> Figure:
     runs = runs[runs["run"].isin(layers["run"].unique())]
     groups = selection.groups(runs)
     figure, axes = drawing.grid(TITLE, groups, (5.2, 3.3))
-    predictions = slopes(frames)
+    predictions = slopes(at_start(frames))
     for ax, group in zip(axes, groups, strict=False):
         own = runs[runs["group"] == group]
         table = layers[layers["run"].isin(own["run"])].pivot(index="layer", columns="run", values="grad_norm")

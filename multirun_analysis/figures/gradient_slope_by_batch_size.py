@@ -8,7 +8,7 @@ from matplotlib.ticker import NullLocator
 
 from multirun_analysis import drawing, theory
 from multirun_analysis.collect import Frames
-from multirun_analysis.initialisation import BATCH_SIZE, slopes
+from multirun_analysis.initialisation import BATCH_SIZE, at_start, slopes
 
 TITLE = "Gradient slope at initialisation against theory"
 CAPTION = "plain networks before any step · mean over seeds with its 95 % interval · theory is for BatchNorm biases of 0"
@@ -21,7 +21,7 @@ DESCRIPTION = (
 def draw(frames: Frames) -> Figure | None:
     """Draw one series per set of plain cells that differ in the batch size alone; None if there is a single batch size."""
     frames = frames.by_depth()
-    table = slopes(frames)
+    table = slopes(at_start(frames))
     table = table[table["predicted"].notna()]
     sizes = dict(zip(frames.runs["group"], frames.runs.get(BATCH_SIZE, []), strict=False))
     table = table.assign(batch_size=[float(sizes.get(group, np.nan)) for group in table["group"]])

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes as Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from multirun_analysis import drawing, published, selection
+from multirun_analysis import drawing, hover, published, selection
 from multirun_analysis.axes import Axes, label, name
 from multirun_analysis.collect import Frames
 from multirun_analysis.drawing import COLOUR, GREY, MARKER, Place
@@ -19,7 +19,7 @@ from multirun_analysis.wording import capitalized
 
 TITLE = "Test accuracy against depth"  # or whatever else the metric and the x axis are
 CAPTION = "mean and 95 % interval over seeds, diverged ones at chance · dot: one seed"
-ERRORS = "right: 100 % − accuracy"
+ERRORS = "error: 100 % − accuracy"
 DESCRIPTION = (
     "Test accuracy in percent against depth, or against what else the study varies, one line per arm: the mean, its 95 % "
     "interval and a dot for each seed; beside it the same as an error, on a logarithmic axis. The numbers are in the table of "
@@ -75,6 +75,7 @@ def _panel(ax: Axis, runs: pd.DataFrame, axes: Axes, quantity: str) -> tuple[lis
     for arm in arms:
         seeds = at[at["arm"] == arm]
         ax.scatter(seeds["seed_x"], seeds[quantity], s=11, color=COLOUR[arm], alpha=0.4, linewidths=0, zorder=2)
+        hover.tell(ax, seeds["seed_x"], seeds[quantity], _values(seeds, axes))
     for _, stretch in at.groupby(["arm", _gaps_before(at, axes, axes.sorted(runs[axes.x]))]):
         sns.lineplot(
             stretch, x="mean_x", y=quantity, hue="arm", style="arm", hue_order=arms, style_order=arms, palette=COLOUR,
@@ -89,14 +90,26 @@ def _panel(ax: Axis, runs: pd.DataFrame, axes: Axes, quantity: str) -> tuple[lis
     return [drawing.arm_handle(arm, counted, axes) for arm in arms], place, side
 
 
+def _values(runs: pd.DataFrame, axes: Axes) -> list[str]:
+    """What the dot of each run says."""
+    unit, decimals = (" %", 2) if axes.metric in ACCURACIES else ("", 4)
+    return [
+        f"{name(axes.metric)} {value:.{decimals}f}{unit}{'' if survived else ' (diverged: chance)'} · {run}"
+        for value, survived, run in zip(runs[axes.metric], runs["survived"], hover.runs(runs, axes), strict=True)
+    ]
+
+
 def _gaps_before(runs: pd.DataFrame, axes: Axes, values: list[Any]) -> pd.Series:
     """At how many values of x before its own each run's arm has no run to show: there its line breaks."""
     have = {arm: set(own[axes.x]) for arm, own in runs.groupby("arm")}
-    gaps = [
-        sum(axes.place(other) < axes.place(x) and other not in have[arm] for other in values)
-        for x, arm in zip(runs[axes.x], runs["arm"], strict=True)
-    ]
-    return pd.Series(gaps, runs.index, dtype="int64")
+    gaps: dict[Any, int] = {}
+    for arm, there in have.items():
+        absent = 0
+        for value in values:
+            gaps[arm, value] = absent
+            absent += value not in there
+    before = [gaps[key] for key in zip(runs["arm"], runs[axes.x], strict=True)]
+    return pd.Series(before, runs.index, dtype="int64")
 
 
 def _range(runs: pd.DataFrame, axes: Axes) -> np.ndarray:

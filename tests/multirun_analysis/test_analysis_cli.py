@@ -288,3 +288,18 @@ def test_an_axis_that_is_not_there_is_one_line(over_rates, capsys, choice):
     line = "no key that decides the numbers of these runs; what varies here is residual, optimizer.lr"
     assert said.err == f"error: {' '.join(choice)}: {line}\n"
     assert not (over_rates / "report").exists()
+
+
+def test_sixty_columns_without_colour_are_enough(finished, tmp_path, capsys, monkeypatch, no_figures):
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("NO_COLOR", "1")
+    study = finished[0]
+    assert main(["--load", str(study / "report"), "--out", str(tmp_path)]) == 0
+    overview = capsys.readouterr().out.partition("17 runs:")[0]
+    assert overview.startswith("Test accuracy, %\nDepth 5\n  Plain (n)     ")
+    assert main([str(study), "--status"]) == 0
+    table = capsys.readouterr().out.partition("stale: ")[0]
+    assert table.startswith("Cell mlp-digits-depth=5-plain-")
+    assert "\n  done     3\n  missing  1\n" in table
+    assert max(map(len, (overview + table).splitlines())) <= 60
+    assert "\x1b" not in overview + table

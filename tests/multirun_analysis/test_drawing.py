@@ -1,5 +1,7 @@
 """The parts of which figures are made."""
 
+import io
+
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -13,3 +15,22 @@ def test_evenly_spaced_depths_are_on_a_linear_axis():
     assert (ax.get_xscale(), ax.get_xlabel()) == ("linear", "depth (hidden layers)")
     drawing.x_axis(ax, DEPTH_STUDY, pd.DataFrame({"depth": [5, 10, 20, 50, 100], "model": "cnn"}))
     assert (ax.get_xscale(), ax.get_xlabel()) == ("log", "depth (convolutions)")
+
+
+def test_characters_that_no_font_here_has_are_told():
+    assert drawing.without_font(["depth study", "Größe", "λ(B)", "лр"]) == []
+    assert drawing.without_font(["b\U00100001", "a\U00100000 \U00100001"]) == ["\U00100000", "\U00100001"]
+
+
+def test_a_character_that_the_first_font_lacks_comes_from_the_next(monkeypatch):
+    monkeypatch.setattr(drawing, "FONTS", ("DejaVu Sans",))
+    first = drawing._characters(drawing.fontManager.findfont("DejaVu Sans"))
+    character = min(drawing._characters(drawing.fontManager.findfont("STIXGeneral")) - first)
+    assert drawing.without_font([character]) == [character]
+    monkeypatch.setattr(drawing, "FONTS", ("DejaVu Sans", "No Such Font", "STIXGeneral"))
+    assert drawing.without_font([character]) == []
+    with drawing.style():
+        figure, content = Figure(), io.BytesIO()
+        figure.text(0.5, 0.5, f"a{character}", fontweight="bold")
+        figure.savefig(content, format="svg")
+    assert b"STIX" in content.getvalue()

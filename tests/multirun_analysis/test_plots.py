@@ -115,3 +115,22 @@ def test_a_quantity_that_no_run_has_recorded_has_no_figure(tmp_path):
     assert plots.by_epoch(frames, "dead_units", *words, "mean") is None
     assert plots.by_layer(frames, "dead_units", *words, "absent") is None
     assert plots.by_layer_and_epoch(frames, "dead_units", *words, "absent") is None
+
+
+def test_rows_that_are_not_drawn_have_no_part_in_the_colours_of_the_flow(tmp_path):
+    for depth in range(5, 19):
+        run = write_run(tmp_path / "s", depth)
+        if depth > 16:  # the thirteenth depth and the fourteenth
+            norms = [{"epoch": epoch, "grad_norm": [1e9] * (depth + 1)} for epoch in (0, 1)]
+            (run / "layers.jsonl").write_text("".join(json.dumps(record) + "\n" for record in norms))
+    figure = gradient_flow.draw(collect([tmp_path]))
+    meshes = [ax.collections[0] for ax in figure.axes[:12]]
+    assert len(meshes) == 12
+    assert max(mesh.norm.vmax for mesh in meshes) < 1e3
+
+
+def test_of_very_many_values_the_legend_names_some(tmp_path):
+    for depth in range(2, 52):
+        write_run(tmp_path / "s", depth, epochs=1)
+    ax = validation_losses.draw(collect([tmp_path])).axes[0]
+    assert legend(ax) == [str(depth) for depth in range(2, 52, 3)]

@@ -1,15 +1,17 @@
 """report.html: self-contained, whole, and safe against whatever a run has written."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 from synthetic import write_plan, write_run, write_study
 
-from multirun_analysis import comparisons, gallery, report
+from multirun_analysis import comparisons, gallery, report, table
 from multirun_analysis.analysis import analyse
 from multirun_analysis.collect import collect
 from multirun_analysis.gallery import Image
+from multirun_analysis.hover import Mark
 
 EVIL = '<script>alert("x")</script><img src=x onerror=alert(1)>&amp;{{ 7 * 7 }}'
 VOID = {"meta", "img", "br", "link", "input"}
@@ -181,3 +183,26 @@ def test_markdown_has_no_clock_times_and_no_absolute_path(study):
     assert "2026-11-20" not in text
     assert str(study.parent) not in text
     assert "<script>" not in text
+
+
+def test_a_mark_says_what_a_run_is_called_and_never_means_anything(study):
+    marks = [Mark(12.5, 50.0, EVIL), Mark(75.0, 1.0, '"><b>x')]
+    images = [replace(IMAGES[0], marks=marks), *IMAGES[1:]]
+    page = Page(report.report_html(analyse(collect([study])), images))
+    told = [attributes for attributes in page.attributes("span") if "data-run" in attributes]
+    assert [attributes["data-run"] for attributes in told] == [EVIL, '"><b>x']
+    assert [attributes["style"] for attributes in told] == ["left:12.5%;top:50.0%", "left:75.0%;top:1.0%"]
+    assert [attributes.get("class") for attributes in told] == [None, "right"]  # so that words stay on the page
+    assert len(page.attributes("script")) == 1
+    assert "b" not in {tag for tag, _ in page.tags}
+    assert page.open == []
+
+
+def test_whether_a_column_is_numeric_is_asked_once_and_not_for_each_row(study, monkeypatch):
+    asked = []
+    is_numeric = table.Table.is_numeric
+    monkeypatch.setattr(
+        table.Table, "is_numeric", lambda self, column: asked.append((self, column)) or is_numeric(self, column)
+    )
+    report.report_html(analyse(collect([study])), IMAGES)
+    assert len(asked) == len({(id(each), column) for each, column in asked}) > 50

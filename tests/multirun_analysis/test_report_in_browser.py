@@ -31,6 +31,16 @@ seen.focusable = table.querySelector("button").tabIndex;
 seen.images = Array.from(document.images, (image) => image.complete && image.naturalWidth > 100);
 seen.requests = performance.getEntriesByType("resource").map((entry) => entry.name).filter((name) => !name.startsWith("data:"));
 seen.wider = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+const mark = document.querySelector("#test_accuracies .marks span");
+mark.scrollIntoView({ block: "center" });
+const at = mark.getBoundingClientRect();
+seen.silent = getComputedStyle(mark, "::after").content;
+seen.under = document.elementFromPoint(at.x + at.width / 2, at.y + at.height / 2).dataset.run === mark.dataset.run;
+mark.focus();
+seen.told = getComputedStyle(mark, "::after").content;
+const lines = (mark) => mark.dataset.run.split("\\n").length;
+const told = (figure) => Array.from(figure.querySelectorAll(".marks span"), lines).reduce((a, b) => a + b, 0);
+seen.marks = Array.from(document.querySelectorAll("figure"), told);
 seen.alerted = window.alerted === true;
 document.body.innerHTML = "<pre id=seen></pre>";
 document.getElementById("seen").textContent = JSON.stringify(seen);
@@ -71,6 +81,11 @@ def test_sorts_draws_and_asks_nothing_of_the_network(page, tmp_path, width):
     assert seen["focusable"] == 0
     assert seen["images"] == [True] * 6
     assert seen["requests"] == []
+    assert seen["silent"] == "none"
+    assert seen["under"]  # and no other mark over it
+    told = r'"test accuracy [0-9.]+ % · depth 5 · plain · seed 0 · mlp-mnist-depth=5-plain-\w+/seed=0\b'
+    assert re.match(told, seen["told"])
+    assert seen["marks"] == [38, 80, 80, 0, 0, 0]
     assert seen["wider"] <= 0  # tables scroll in their own box, the page does not
     assert not seen["alerted"]
 

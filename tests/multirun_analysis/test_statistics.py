@@ -121,6 +121,15 @@ class TestCompareArms:
         chance = [10.0, 10.01, 10.0, 10.01]
         assert statistics.compare_arms(frame(pairs(5, chance, chance)))["equivalent"].tolist() == [False]
 
+    def test_each_pair_of_arms_is_paired_once_however_many_there_are(self, monkeypatch):
+        paired = []
+        pair_up = statistics._pairs
+        monkeypatch.setattr(statistics, "_pairs", lambda *arms: paired.append(arms) or pair_up(*arms))
+        runs = frame([row for depth in range(5, 25) for row in pairs(depth, [90, 91, 93, 92], [95, 96, 98, 97])])
+        compared = statistics.compare_arms(runs)
+        assert compared["correlation"].tolist() == pytest.approx([1.0] * 20)
+        assert len(paired) == 20  # and not 20 times 20
+
 
 class TestTrainability:
     def test_the_threshold_is_a_tenth_of_the_way_from_chance(self):
