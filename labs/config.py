@@ -14,7 +14,7 @@ from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 
 from labs import cells
 from labs.errors import UserError
-from labs.ranges import LARGEST, Range, each, integer, one_of, optional, real, setting, text
+from labs.fields import LARGEST, Range, each, integer, one_of, optional, real, setting, text
 
 Text = Any  # names and folders; with `str`, OmegaConf silently turns the number 2026_11_25 of a file into text
 NOT_STUDIES = ("checkpoints", "report", "tensorboard", "wandb")  # multirun_analysis.collect.SKIPPED

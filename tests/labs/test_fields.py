@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from labs.ranges import LARGEST, Range, each, integer, one_of, optional, real, setting, text
+from labs.fields import LARGEST, Range, each, integer, one_of, optional, real, setting, text
 
 CASES: list[tuple[Range, list[Any], list[Any], str]] = [
     (integer(1), [1, LARGEST], [0, LARGEST + 1, 1.0, True, "1", None], "an integer from 1 to 2147483647"),
