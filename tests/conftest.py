@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 for name in [name for name in os.environ if name.startswith("WANDB_")]:
     del os.environ[name]  # so that no test ever logs to the account of whoever runs it
+os.environ.pop("COLUMNS", None)  # so that a table is as wide as it likes, wherever the tests are started
 
 
 @pytest.hookimpl(tryfirst=True)  # before slow tests are deselected

@@ -299,7 +299,7 @@ def test_sixty_columns_without_colour_are_enough(finished, tmp_path, capsys, mon
     assert overview.startswith("Test accuracy, %\nDepth 5\n  Plain (n)     ")
     assert main([str(study), "--status"]) == 0
     table = capsys.readouterr().out.partition("stale: ")[0]
-    assert table.startswith("Cell mlp-digits-depth=5-plain-")
+    assert table.startswith("Cell mlp-digits-depth=5-plain\n")
     assert "\n  done     3\n  missing  1\n" in table
     assert max(map(len, (overview + table).splitlines())) <= 60
     assert "\x1b" not in overview + table
