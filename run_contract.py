@@ -68,6 +68,11 @@ def _state(path: Path, digest: object) -> str:
 IN_NAMES = ("model.name", "dataset.name", "model.filters")  # keys that the name of a cell tells in a form of its own
 
 
+def decides(key: str) -> bool:
+    """Whether a key of a configuration decides a run's numbers, and so is in the hash."""
+    return not any(key == branch or key.startswith(f"{branch}.") for branch in NOT_IN_HASH)
+
+
 def typed(value: Any) -> str:
     """A value of a configuration as one would type it; 1.0 and 1 are the same value and read the same."""
     if isinstance(value, str):

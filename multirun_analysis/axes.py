@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from run_contract import NOT_IN_HASH
+from run_contract import decides
 from run_contract import short as in_short
 
 DEPTH, RESIDUAL = "depth", "residual"
@@ -160,8 +160,8 @@ def independent(runs: pd.DataFrame, given: Sequence[str] = ()) -> tuple[list[str
         runs: the runs.
         given: keys to be taken first.
     """
-    known = _known(runs)
-    values = {key: _texts(runs, key, known) for key in _candidates(runs)}
+    is_known = known(runs)
+    values = {key: _texts(runs, key, is_known) for key in _candidates(runs)}
     varying = [key for key, own in values.items() if own.nunique() > 1]
     ranked = sorted(varying, key=lambda key: (key not in given, FIRST.index(key) if key in FIRST else len(FIRST), key))
     table = pd.DataFrame({key: values[key] for key in ranked}).dropna().drop_duplicates()
@@ -191,7 +191,7 @@ def _candidates(runs: pd.DataFrame) -> list[str]:
 
 def deciding_columns(runs: pd.DataFrame) -> list[str]:
     """The `config.*` columns that decide a run's numbers."""
-    return [key for key in runs.columns if key.startswith("config.") and not is_under(key, NOT_IN_HASH)]
+    return [key for key in runs.columns if key.startswith("config.") and decides(key.removeprefix("config."))]
 
 
 def is_under(key: str, branches: Iterable[str]) -> bool:
@@ -208,17 +208,17 @@ def columns_of(key: str) -> tuple[str, ...]:
 
 def texts(runs: pd.DataFrame, key: str) -> pd.Series:
     """The values of an axis as text, with `ABSENT` where a known configuration has none; missing where it is not known."""
-    return _texts(runs, key, _known(runs))
+    return _texts(runs, key, known(runs))
 
 
-def _texts(runs: pd.DataFrame, key: str, known: pd.Series) -> pd.Series:
+def _texts(runs: pd.DataFrame, key: str, is_known: pd.Series) -> pd.Series:
     if key in (DEPTH, RESIDUAL):
         return runs[key].astype("object").map(str, na_action="ignore")
     column = runs.get(f"config.{key}", pd.Series(None, runs.index, dtype="str"))
-    return column.astype("object").fillna(ABSENT).where(known)
+    return column.astype("object").fillna(ABSENT).where(is_known)
 
 
-def _known(runs: pd.DataFrame) -> pd.Series:
+def known(runs: pd.DataFrame) -> pd.Series:
     """Whether the configuration of each run is known."""
     deciding = deciding_columns(runs)
     return runs[deciding].notna().any(axis=1) if deciding else pd.Series(False, runs.index)

@@ -33,7 +33,7 @@ def assign(runs: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> pd.DataFrame:
     runs["group"] = _by_images(runs, by_configuration(runs, axes))
     runs[axes.x] = axis.typed(runs, axes.x, numeric=axes.is_numeric)
     runs[axes.arm] = axis.typed(runs, axes.arm, numeric=False)
-    runs["reason"] = pd.Series(_reasons(runs, _known(runs), axes), dtype="str", index=runs.index)
+    runs["reason"] = pd.Series(_reasons(runs, axis.known(runs), axes), dtype="str", index=runs.index)
     runs["counted"] = runs["reason"].isna()
     return runs
 
@@ -44,7 +44,7 @@ def by_configuration(runs: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> pd.Series:
     drawn |= {column for key in axes.keys for other in axes.follows.get(key, ()) for column in axis.columns_of(other)}
     by_depth = axes.is_depth or "depth" in axes.follows.get(axes.x, ())
     varying = [key for key in deciding_columns(runs) if runs[key].nunique(dropna=False) > 1]
-    known = _known(runs)
+    known = axis.known(runs)
     table = runs.loc[known, varying].fillna(ABSENT)
     ordinary = table[[key for key in varying if key not in drawn]]
     depth_keys = [key for key in varying if by_depth and key in axis.columns_of("depth")]
@@ -87,12 +87,6 @@ def by_dataset(runs: pd.DataFrame, group: pd.Series) -> list[tuple[str, pd.DataF
     datasets = [key for key in deciding_columns(runs) if key.startswith("config.dataset.")]
     parts = runs[group.notna()].groupby([group[group.notna()], *datasets], sort=False, dropna=False)
     return [(str(name[0]), own) for name, own in parts]
-
-
-def _known(runs: pd.DataFrame) -> pd.Series:
-    """Whether the configuration of each run is known."""
-    deciding = deciding_columns(runs)
-    return runs[deciding].notna().any(axis=1) if deciding else pd.Series(False, index=runs.index)
 
 
 def differences(runs: pd.DataFrame) -> pd.DataFrame:

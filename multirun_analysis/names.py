@@ -7,7 +7,7 @@ import pandas as pd
 
 from multirun_analysis import axes as axis
 from multirun_analysis.axes import ABSENT, DEPTH, RESIDUAL, RESIDUAL_KEY, Axes
-from run_contract import NOT_IN_HASH, label, typed
+from run_contract import decides, label, typed
 
 AS_TYPED = {DEPTH: "model.depth", RESIDUAL: RESIDUAL_KEY}
 WORDS = {"True": "true", "False": "false", "None": "null"}
@@ -48,8 +48,4 @@ def _settings(overrides: str) -> dict[str, str]:
         return {}
     pairs = [line.lstrip("+").partition("=") for line in lines]
     numbers = {key: axis.as_number(value) for key, _, value in pairs}
-    return {
-        key: value.strip("\"'") if numbers[key] is None else typed(numbers[key])
-        for key, _, value in pairs
-        if not axis.is_under(key, NOT_IN_HASH)
-    }
+    return {key: value.strip("\"'") if numbers[key] is None else typed(numbers[key]) for key, _, value in pairs if decides(key)}

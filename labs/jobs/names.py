@@ -11,7 +11,7 @@ from hydra.errors import HydraException
 from labs.cells import Cell
 from labs.files import read_json
 from labs.jobs.overrides import key_of, parse
-from run_contract import NOT_IN_HASH, label, short, typed
+from run_contract import decides, label, short, typed
 
 Setting = tuple[str, str]  # a key and its value as typed
 
@@ -25,7 +25,7 @@ def of_cells(overrides: Mapping[str, Sequence[str]]) -> dict[str, str]:
     Returns:
         The name itself, which has the hash, where nothing sets a cell apart or another one would be called the same.
     """
-    settings = {name: [setting for setting in _settings(lines) if _decides(setting)] for name, lines in overrides.items()}
+    settings = {name: [setting for setting in _settings(lines) if decides(setting[0])] for name, lines in overrides.items()}
     called = {name: label(name, own) for name, own in settings.items()}
     often = Counter(called.values())
     return {name: called[name] if own and often[called[name]] == 1 else name for name, own in settings.items()}
@@ -33,7 +33,7 @@ def of_cells(overrides: Mapping[str, Sequence[str]]) -> dict[str, str]:
 
 def of_job(cell: str, overrides: Sequence[str]) -> str:
     """What a job is called: as its cell is, and by what sets it apart from others of this cell, such as `seed=1`."""
-    return " ".join([cell, *(short(*setting) for setting in _settings(overrides) if not _decides(setting))])
+    return " ".join([cell, *(short(*setting) for setting in _settings(overrides) if not decides(setting[0]))])
 
 
 def in_study(cell: Cell) -> str:
@@ -54,8 +54,3 @@ def _settings(overrides: Iterable[str]) -> list[Setting]:
 def _value(override: str) -> str:
     value = parse(override).value()
     return typed(value) if value is None or isinstance(value, bool | int | float) else override.partition("=")[2].strip("\"'")
-
-
-def _decides(setting: Setting) -> bool:
-    """Whether the setting is part of the hash."""
-    return not any(setting[0] == branch or setting[0].startswith(f"{branch}.") for branch in NOT_IN_HASH)

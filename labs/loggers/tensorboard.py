@@ -12,7 +12,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, Sessi
 from torch.utils.tensorboard import SummaryWriter
 
 from labs.loggers.logger import RunInfo, numbers
-from run_contract import NOT_IN_HASH
+from run_contract import decides
 
 TAGS = {
     "train_loss": "loss/train", "val_loss": "loss/val", "train_acc": "accuracy/train", "val_acc": "accuracy/val",
@@ -99,6 +99,5 @@ def hyperparameters(info: RunInfo) -> dict[str, Any]:
 
     add("", info.config)
     # one column for all networks: a CNN has no model.depth
-    left_out = (*NOT_IN_HASH, "model.depth", "model.residual")
-    flat = {name: value for name, value in flat.items() if name not in left_out and name.partition(".")[0] not in left_out}
+    flat = {name: value for name, value in flat.items() if decides(name) and name not in ("model.depth", "model.residual")}
     return flat | {"depth": info.depth, "residual": "null" if info.residual is None else info.residual}

@@ -10,26 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from noted import trained
 from omegaconf import DictConfig
 from PIL import Image
 
 from labs import cells, evaluate
-from labs.cells import Cell
 from labs.data import datasets
 from labs.errors import UserError
 from labs.files import read_json, write_json
-from labs.training import checkpoint, results, run
+from labs.training import checkpoint, results
 
 Compose = Callable[..., DictConfig]
-
-
-def trained(cfg: DictConfig, cell: Path, *seeds: int) -> list[Path]:
-    cell.mkdir(parents=True, exist_ok=True)
-    run.train(Cell.of(cfg, cell), list(seeds), show_progress=False)
-    for seed in seeds:
-        config = {"hash": cells.config_hash(cfg), "seed": seed, "config": cells.resolved(cfg) | {"seed": seed, "replicas": 1}}
-        write_json(cells.run_directory(cell, seed) / "config.json", config)
-    return [cells.run_directory(cell, seed) for seed in seeds]
 
 
 CASES = {

@@ -11,30 +11,21 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from noted import trained
 from omegaconf import DictConfig
 from PIL import Image
 from torch import Tensor, nn
 
 import labs
 from labs import cells, load_model
-from labs.cells import Cell
 from labs.data import datasets
 from labs.data.batches import EvaluationBatches
 from labs.errors import UserError
 from labs.files import read_json, write_json
-from labs.training import checkpoint, run
+from labs.training import checkpoint
 
 Compose = Callable[..., DictConfig]
 PAGE = Path(__file__).parents[2] / "docs" / "python-api.md"
-
-
-def trained(cfg: DictConfig, cell: Path, *seeds: int) -> list[Path]:
-    cell.mkdir(parents=True, exist_ok=True)
-    run.train(Cell.of(cfg, cell), list(seeds), show_progress=False)
-    for seed in seeds:
-        config = {"hash": cells.config_hash(cfg), "seed": seed, "config": cells.resolved(cfg) | {"seed": seed, "replicas": 1}}
-        write_json(cells.run_directory(cell, seed) / "config.json", config)
-    return [cells.run_directory(cell, seed) for seed in seeds]
 
 
 def images_of(batches: EvaluationBatches) -> tuple[Tensor, Tensor]:
