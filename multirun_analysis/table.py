@@ -87,7 +87,7 @@ def position(value: Any) -> Entry:
     """A value of the x axis: a depth, another number, or text."""
     if is_missing(value) or isinstance(value, str):
         return words(value)
-    return count(value) if float(value).is_integer() else Entry(f"{value:g}", float(value))
+    return count(int(value)) if float(value).is_integer() else Entry(f"{value:g}", float(value))
 
 
 def yes_no(value: bool) -> Entry:
