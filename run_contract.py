@@ -13,7 +13,7 @@ from typing import Any
 NOT_IN_HASH = (
     "hydra", "study", "seed", "replicas", "device", "plan", "resume", "analysis", "logger",
     "dataset.data_dir", "dataset.download",
-    "trainer.eval_batch_size", "trainer.save_every", "trainer.log_every", "trainer.num_threads",
+    "trainer.eval_batch_size", "trainer.save_every", "trainer.log_every", "trainer.num_threads", "trainer.cuda_graphs",
 )  # fmt: skip
 
 # Keys that were added later, with the values that earlier runs were trained with. These values leave the hash as it was.

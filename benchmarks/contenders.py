@@ -126,7 +126,8 @@ def correct_std(images: Tensor) -> list[float]:
 def plain(cfg: DictConfig, workers: int, *, persistent: bool) -> list[float]:
     """Seconds of each epoch of the loop that most tutorials teach."""
     training, validation = loaders(cfg, workers, persistent=persistent)
-    model = build_model(cfg, cfg.seed)
+    device = machine.choose_device(cfg.device)
+    model = build_model(cfg, cfg.seed).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=cfg.optimizer.lr, weight_decay=cfg.optimizer.weight_decay)
     seconds = []
     for _ in range(cfg.trainer.epochs):
@@ -134,6 +135,7 @@ def plain(cfg: DictConfig, workers: int, *, persistent: bool) -> list[float]:
         model.train()
         running, correct, seen = 0.0, 0, 0
         for images, labels in training:
+            images, labels = images.to(device), labels.to(device)
             optimizer.zero_grad()
             logits = model(images)
             loss = F.cross_entropy(logits, labels)
@@ -145,6 +147,7 @@ def plain(cfg: DictConfig, workers: int, *, persistent: bool) -> list[float]:
         model.eval()
         with torch.no_grad():
             for images, labels in validation:
+                images, labels = images.to(device), labels.to(device)
                 logits = model(images)
                 running += F.cross_entropy(logits, labels).item() * len(labels)
                 correct += int((logits.argmax(1) == labels).sum().item())
@@ -192,8 +195,9 @@ def lightning(cfg: DictConfig, workers: int, *, persistent: bool) -> list[float]
         def on_train_end(self) -> None:
             starts.append(time.perf_counter())
 
+    accelerator = machine.choose_device(cfg.device).type
     trainer = L.Trainer(
-        max_epochs=cfg.trainer.epochs, accelerator="cpu", devices=1, logger=False, enable_checkpointing=False,
+        max_epochs=cfg.trainer.epochs, accelerator=accelerator, devices=1, logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
     )  # fmt: skip
     trainer.fit(Module(), *loaders(cfg, workers, persistent=persistent))

@@ -235,13 +235,24 @@ def main() -> None:
     """Measure what is asked for and write the page."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--pairs", type=int, default=3)
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--only", nargs="+", metavar="PART", default=[], help="on a CPU: " + ", ".join(PARTS))
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda: other tables, see benchmarks/gpu.py")
     parser.add_argument("--write", type=Path)
     parser.add_argument(
         "--jax", metavar="PYTHON", default=sys.executable if find_spec("jax") else None, help="a Python that has jax"
     )
     options = parser.parse_args()
+    if options.device == "cuda":
+        from benchmarks import gpu
 
+        known: tuple[str, ...] = tuple(gpu.PARTS)
+    else:
+        known = PARTS
+    if odd := set(options.only) - set(known):
+        parser.error(f"--only {' '.join(sorted(odd))}: must be among {', '.join(known)}")
+    if options.device == "cuda":
+        gpu.measure(options.only, options.write)
+        return
     floors = json.loads(subprocess.run(
         [sys.executable, "-m", "benchmarks.floors"], capture_output=True, encoding="utf-8", check=True
     ).stdout)  # fmt: skip
@@ -254,14 +265,19 @@ def main() -> None:
         "cnn": ("CNN", "CIFAR-10 with augmentation, all cores.", lambda: convolutional(options.pairs)),
     }
     sections = sections_of(options.write)
-    for part in options.only:
+    for part in options.only or PARTS:
         title, intro, measured = parts[part]
         lines = [circumstances(options.pairs, part, floors), "", *([intro, ""] if intro else []), *measured()]
         sections |= {"Do they do the same?": "\n".join(agreement), title: "\n".join(lines)}
-        text = "\n\n".join(["# Side by side", *(f"## {title}\n\n{content}" for title, content in sections.items())]) + "\n"
+        text = page("Side by side", sections)
         if options.write:  # after each part, so that none is lost
             options.write.write_text(text, encoding="utf-8")
     print(text)
+
+
+def page(title: str, sections: dict[str, str]) -> str:
+    """The page in Markdown."""
+    return "\n\n".join([f"# {title}", *(f"## {name}\n\n{content}" for name, content in sections.items())]) + "\n"
 
 
 def circumstances(pairs: int, part: str, floors: dict[str, Any]) -> str:

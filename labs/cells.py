@@ -105,7 +105,7 @@ def configured_depth(model: dict[str, Any]) -> int:
     """
     if isinstance(model.get("widths"), list):
         return len(model["widths"])
-    if isinstance(model.get("filters"), list):
+    if isinstance(model.get("filters"), list) and "depth" not in model:
         return 2 * (len(model["filters"]) - 1) * int(model.get("blocks_per_stage", 1)) + 1
     depth = model.get("depth", 1)
     return depth if isinstance(depth, int) else 1

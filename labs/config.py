@@ -61,6 +61,17 @@ class CNN:
 
 
 @dataclass
+class ResNet:
+    _target_: str = "labs.models.resnet.ResNet"
+    name: Text = MISSING
+    depth: int = setting(integer(1, 10_000))
+    filters: list[int] = setting(each(integer(1, 100_000), "a list of integers from 1 to 100000, such as [16,32,64]"))
+    residual: bool = MISSING
+    shortcut: str = setting(SHORTCUT)
+    block: str = setting(one_of("post", "pre"))
+
+
+@dataclass
 class Dataset:
     name: Text = MISSING
     data_dir: Text = "${oc.env:LABS_DATA_DIR,data}"  # torchvision's `root`
@@ -172,6 +183,7 @@ class Trainer:
     num_threads: int | str = setting(
         Range(lambda v: v == "auto" or integer(1, 4096).test(v), "auto or an integer from 1 to 4096")
     )
+    cuda_graphs: bool = MISSING
     diagnostics: str = setting(one_of("off", "epoch", "every_n"))
     diagnostics_every: int = setting(integer(1))
 
@@ -233,7 +245,7 @@ class Config:
 SCHEMAS: dict[tuple[str, str], type] = {
     ("", "config"): Config, ("", "dataset"): Dataset, ("", "imagefolder"): ImageFolder, ("", "own"): OwnDataset,
     ("", "trainer"): Trainer, ("", "analysis"): Analysis, ("", "logger"): Logger, ("logger", "wandb"): WandbLogger,
-    ("model", "mlp"): MLP, ("model", "cnn"): CNN,
+    ("model", "mlp"): MLP, ("model", "cnn"): CNN, ("model", "resnet"): ResNet,
     ("optimizer", "adam"): Adam, ("optimizer", "sgd"): SGD, ("optimizer", "muon"): Muon,
     ("scheduler", "reduce_lr"): ReduceLR, ("scheduler", "cosine"): Cosine, ("scheduler", "warmup_cosine"): WarmupCosine,
     ("scheduler", "constant"): Constant,

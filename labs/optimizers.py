@@ -22,6 +22,13 @@ def elementwise(node: DictConfig) -> bool:
     return targets.locate("optimizer", str(node._target_)) in ELEMENTWISE
 
 
+def capturable(optimizer: Optimizer) -> bool:
+    """Whether a CUDA graph can hold its step: torch's Adam, AdamW and SGD, which read rate and step count from memory."""
+    return type(optimizer) in (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD) and all(
+        group.get("fused") for group in optimizer.param_groups
+    )
+
+
 def build(node: DictConfig, parameters: Sequence[nn.Parameter]) -> Optimizer:
     """Build the configured optimizer for these parameters.
 

@@ -72,23 +72,35 @@ class TrainingBatches:
 
         A last batch of one image joins the batch before it, since BatchNorm needs two.
         """
-        device, count = self.labels.device, len(self.labels)
-        order = torch.stack([torch.randperm(count, generator=stream(s, "order", epoch)) for s in seeds]).to(device)
-        top, left, mirrored = (draws.to(device) for draws in self._draw(seeds, epoch))
+        order, top, left, mirrored = self.draw(seeds, epoch)
         labels = self.labels[order]
-        for start, stop in batch_bounds(count, batch_size):
+        for start, stop in batch_bounds(len(self), batch_size):
             if self._gather:
                 draws = (order, top, left, mirrored if self.flip else None)
                 yield self._gather(self._stored, self.normalize, self._size, start, stop, *draws), labels[:, start:stop]
-                continue
-            index = order[:, start:stop]
-            images = self._crops[index, :, top[:, start:stop], left[:, start:stop]]
-            if self.flip:
-                images = torch.where(mirrored[:, start:stop, None, None, None], images.flip(-1), images)
-            yield self.normalize(images), labels[:, start:stop]
+            else:
+                places = slice(start, stop)
+                yield self.images(order[:, places], top[:, places], left[:, places], mirrored[:, places]), labels[:, places]
 
-    def _draw(self, seeds: list[int], epoch: int) -> tuple[Tensor, Tensor, Tensor]:
-        """For each seed and each position in its order: the crop's first row and column and whether to flip, (S, N) each."""
+    def images(self, index: Tensor, top: Tensor, left: Tensor, mirrored: Tensor) -> Tensor:
+        """The images at these indices, cropped, mirrored and normalised: draws of shape (S, B) to (S, B, C, h, w)."""
+        images = self._crops[index, :, top, left]
+        if self.flip:
+            images = torch.where(mirrored[:, :, None, None, None], images.flip(-1), images)
+        return self.normalize(images)
+
+    def draw(self, seeds: list[int], epoch: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What is random in an epoch, on the device of the images, (S, N) each.
+
+        Returns:
+            The order of the images, and for each place in it the crop's first row and column and whether to mirror.
+        """
+        order = torch.stack([torch.randperm(len(self), generator=stream(seed, "order", epoch)) for seed in seeds])
+        top, left, mirrored = self._crop_and_flip(seeds, epoch)
+        device = self.labels.device
+        return order.to(device), top.to(device), left.to(device), mirrored.to(device)
+
+    def _crop_and_flip(self, seeds: list[int], epoch: int) -> tuple[Tensor, Tensor, Tensor]:
         rows, columns = self._crops.shape[2:4]
         drawn = []
         for seed in seeds:

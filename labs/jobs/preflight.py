@@ -23,6 +23,7 @@ from labs.replicas.replicas import Replicas, not_here, reason_against
 from labs.replicas.updates import update_of
 from labs.training.loop import steps_per_epoch
 from labs.training.machine import DEFAULT_THREADS, choose_device, keep_freed_memory, set_threads
+from labs.training.steps import EAGER_FIRST, recorded
 
 log = logging.getLogger(__name__)
 PROBE_SECONDS = 0.3
@@ -184,7 +185,9 @@ def probe(job: Job) -> float:
     bf16, threads = cfg.trainer.precision == "bf16", cfg.trainer.num_threads
     at_once = DEFAULT_THREADS if threads == "auto" else threads
     replicas = Replicas(models, job.seeds, device=device, bf16=bf16, engine=cfg.trainer.engine, threads=at_once)
-    optimizers = [torch.optim.Adam(replicas.parameters_of(i, flat=True), fused=True) for i in range(len(replicas))]
+    on_gpu = device.type == "cuda"
+    parameters = [replicas.parameters_of(i, flat=True) for i in range(len(replicas))]
+    optimizers = [torch.optim.Adam(vector, fused=True, capturable=on_gpu) for vector in parameters]
     updates = [update_of(optimizer) if replicas.engine == "fused" else optimizer.step for optimizer in optimizers]
     replicas.begin_epoch(1)
     training = datasets.split(cfg.dataset, device).training
@@ -192,12 +195,21 @@ def probe(job: Job) -> float:
     images = torch.randn(len(replicas), cfg.trainer.batch_size, *datasets.image_shape(cfg.dataset), device=device)
     labels = torch.randint(len(training.classes), images.shape[:2], device=device)
 
-    def step() -> float:
-        started = time.perf_counter()
+    def work() -> None:
         replicas.step(images, labels)
         for update in updates:
             update()
-        if device.type == "cuda":
+
+    graph = None
+    if on_gpu and cfg.trainer.cuda_graphs:
+        for _ in range(EAGER_FIRST):
+            work()
+        graph = recorded(work, device) if replicas.capturable else None
+
+    def step() -> float:
+        started = time.perf_counter()
+        work() if graph is None else graph.replay()
+        if on_gpu:
             torch.cuda.synchronize()
         return time.perf_counter() - started
 

@@ -1,4 +1,4 @@
-"""Two layers and the skip over them: the building block of plain and residual MLPs and CNNs.
+"""Two layers and the skip over them: the building block of plain and residual networks.
 
 Plain and residual networks build the same layers in the same order, so that the same seed gives both the same initial weights;
 a residual block only adds its input before the second ReLU (He et al. 2016, arXiv:1512.03385, equation 1).
@@ -44,6 +44,38 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.second(F.relu(self.first(x)))
         return F.relu(y if self.shortcut is None else y + self.shortcut(x))
+
+
+class PreBlock(nn.Module):
+    """A block with BatchNorm and ReLU before each convolution and nothing after the sum (He et al. 2016b, arXiv:1603.05027).
+
+    Without a skip, where `shortcut` is None, it is the plain twin with the same layers.
+    """
+
+    def __init__(self, first: nn.Conv2d, second: nn.Conv2d) -> None:
+        super().__init__()
+        self.first_norm, self.first = nn.BatchNorm2d(first.in_channels), first
+        self.second_norm, self.second = nn.BatchNorm2d(second.in_channels), second
+        self.shortcut: nn.Module | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(F.relu(self.first_norm(x)))
+        y = self.second(F.relu(self.second_norm(y)))
+        return y if self.shortcut is None else y + self.shortcut(x)
+
+
+class Subsample(nn.Module):
+    """Every `stride`-th pixel, and zeros for the missing channels, half before and half after (option A of He et al. 2016)."""
+
+    def __init__(self, stride: int, extra: int) -> None:
+        super().__init__()
+        self.stride, self.extra = stride, extra
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.extra // 2, self.extra - self.extra // 2))
+
+    def extra_repr(self) -> str:
+        return f"stride={self.stride}, extra={self.extra}"
 
 
 class PadChannels(nn.Module):

@@ -7,7 +7,7 @@ from torch import nn
 from labs import targets
 from labs.data import datasets
 from labs.models import custom
-from labs.models.blocks import Block
+from labs.models.blocks import Block, PreBlock
 from labs.seeding import stream_seed
 
 
@@ -30,7 +30,7 @@ def build_model(cfg: DictConfig, seed: int) -> nn.Module:
 def without_skips(model: nn.Module) -> bool:
     """Whether this is one of our networks and none of its blocks has a skip. For the user's own networks this is unknown."""
     ours = type(model).__module__.startswith("labs.models.")
-    return ours and all(block.shortcut is None for block in model.modules() if isinstance(block, Block))
+    return ours and all(block.shortcut is None for block in model.modules() if isinstance(block, Block | PreBlock))
 
 
 def depth_of(model: nn.Module, layers: list[str]) -> int:

@@ -74,7 +74,7 @@ class Fused:
         self._pool = ThreadPoolExecutor(threads)  # starts a thread when one is needed
 
         self.train, self.eval, self.begin_epoch = self._stacked.train, self._stacked.eval, self._stacked.begin_epoch
-        self.values, self.in_order_of_leaves = self._stacked.values, self._stacked.in_order_of_leaves
+        self.values, self.keep_gradients = self._stacked.values, self._stacked.keep_gradients
         self.buffers_of, self.load_buffers_of = self._stacked.buffers_of, self._stacked.load_buffers_of
         self.keep = self._stacked.keep
 

@@ -12,17 +12,30 @@ class Looped:
         self._trainable = [name for name, parameter in modules[0].named_parameters() if parameter.requires_grad]
         self._device = device
         self._streams: list[Tensor] = []
+        self._draws = False  # whether a training step has drawn random numbers
+        on_gpu = device.type == "cuda"
+        self._alone = on_gpu and len(modules) == 1  # then the GPU's own generator is the replica's stream
+        convolutional = any(isinstance(module, nn.Conv2d) for module in modules[0].modules())
+        self._layout = torch.channels_last if on_gpu and convolutional else torch.contiguous_format
 
     def __call__(self, images: Tensor) -> Tensor:
         """Images (S, B, C, h, w) to logits (S, B, K)."""
-        if not self._members[0].training:
-            return torch.stack([member(x) for member, x in zip(self._members, images, strict=True)])
+        members = [(member, x.contiguous(memory_format=self._layout)) for member, x in zip(self._members, images, strict=True)]
+        captured = self._device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+        if not self._members[0].training or self._alone or captured:
+            return torch.stack([member(x) for member, x in members])
         logits = []
-        for i, (member, x) in enumerate(zip(self._members, images, strict=True)):
+        for i, (member, x) in enumerate(members):
             self._set_random_state(self._streams[i])
             logits.append(member(x))
-            self._streams[i] = self._random_state()
+            before, self._streams[i] = self._streams[i], self._random_state()
+            self._draws = self._draws or not torch.equal(before, self._streams[i])
         return torch.stack(logits)
+
+    @property
+    def capturable(self) -> bool:
+        """Whether a CUDA graph can hold a training step: not one that draws from several random streams."""
+        return self._alone or not self._draws
 
     def train(self) -> None:
         for member in self._members:
@@ -50,9 +63,10 @@ class Looped:
                 member.get_parameter(name).data = value  # the parameter itself stays: it may be used in several places
         return [member.get_parameter(name) for member in self._members for name in self._trainable]
 
-    def in_order_of_leaves(self, views: dict[str, Tensor]) -> list[Tensor]:
-        """The parts of a buffer in the order of the tensors that `bind` returned."""
-        return [views[name][i] for i in range(len(self._members)) for name in self._trainable]
+    def keep_gradients(self, gradients: tuple[Tensor, ...], buffer: Tensor, views: dict[str, Tensor]) -> None:
+        """Copy the gradients of the tensors that `bind` returned into a buffer, (S, P), of which `views` are the parts."""
+        parts = [views[name][i] for i in range(len(self._members)) for name in self._trainable]
+        torch._foreach_copy_(parts, gradients)
 
     def buffers_of(self, i: int) -> dict[str, Tensor]:
         """Replica i's buffers."""

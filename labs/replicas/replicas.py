@@ -75,6 +75,11 @@ class Replicas:
         """Use the running statistics and no dropout."""
         self._network.eval()
 
+    @property
+    def capturable(self) -> bool:
+        """Whether a CUDA graph can hold a training step; known after the first."""
+        return self.device.type == "cuda" and not isinstance(self._network, Fused) and self._network.capturable
+
     def begin_epoch(self, epoch: int) -> None:
         """Start each replica's random stream of this epoch, from which dropout and the like draw."""
         self._network.begin_epoch([stream_seed(seed, "dropout", epoch) for seed in self.seeds])
@@ -112,7 +117,7 @@ class Replicas:
         """Images (S, B, C, h, w), one batch a replica, to logits (S, B, num_classes)."""
         if not self.bf16:
             return self._network(images)
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False):  # a cache does not survive a graph
             return self._network(images).float()
 
     def forward_same(self, images: Tensor) -> Tensor:
@@ -122,7 +127,7 @@ class Replicas:
     def backward(self, loss: Tensor) -> None:
         """Fill `gradients` with those of `loss`, a sum over replicas. Nothing accumulates from step to step."""
         gradients = torch.autograd.grad(loss, self._leaves, allow_unused=True, materialize_grads=True)
-        torch._foreach_copy_(self._gradient_views, gradients)
+        self._network.keep_gradients(gradients, self.gradients, self._gradient_views)
 
     # ── weights ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -146,7 +151,10 @@ class Replicas:
     def state_of(self, i: int) -> dict[str, Tensor]:
         """A copy of replica i's weights and buffers under the names of its module; later training leaves it as it is."""
         state = self._network.buffers_of(i) | {name: values[i] for name, values in self.views(self.weights).items()}
-        return {name: state[name if name in state else other].detach().clone() for name, other in self._state_names.items()}
+        values = [state[name if name in state else other].detach() for name, other in self._state_names.items()]
+        copies = [torch.empty_like(tensor) for tensor in values]
+        torch._foreach_copy_(copies, values)  # by few calls, where there are hundreds of small tensors
+        return dict(zip(self._state_names, copies, strict=True))
 
     def load_state_of(self, i: int, state: dict[str, Tensor]) -> None:
         """Put weights and buffers back into replica i.
@@ -172,7 +180,7 @@ class Replicas:
         """Make this buffer the weights: of the network that computes and of the optimizers."""
         self.weights, self.gradients = weights, torch.zeros_like(weights)
         self._leaves = self._network.bind(self.views(weights))
-        self._gradient_views = self._network.in_order_of_leaves(self.views(self.gradients))
+        self._gradient_views = self.views(self.gradients)
         if isinstance(self._network, Fused):
             self._network.attach(self.weights, self.gradients)
         for i, (parameters, flat) in enumerate(zip(self._updated, self._flat, strict=True)):

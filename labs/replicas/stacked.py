@@ -53,7 +53,8 @@ class Stacked:
                          for name, _ in modules[0].named_parameters()}  # fmt: skip
         self._buffers = {name: torch.stack([m.get_buffer(name) for m in modules]).to(device)
                          for name, _ in modules[0].named_buffers()}  # fmt: skip
-        self._batches = 0  # counted once here, instead of by an operation in each BatchNorm
+        # Counted once here, instead of by an operation in each BatchNorm; on a GPU in its memory, where a graph can count.
+        self._batches: int | Tensor = 0 if device.type == "cpu" else torch.zeros((), dtype=torch.int64, device=device)
         self._training = True
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -84,18 +85,23 @@ class Stacked:
                 setattr(layer, name, leaves[where] if where in leaves else self._buffers[where].view(-1))
         return list(leaves.values())
 
-    def in_order_of_leaves(self, views: dict[str, Tensor]) -> list[Tensor]:
-        """The parts of a buffer in the order and the shapes of the tensors that `bind` returned."""
-        return list(self._shaped(views).values())
+    def keep_gradients(self, gradients: tuple[Tensor, ...], buffer: Tensor, views: dict[str, Tensor]) -> None:
+        """Copy the gradients of the tensors that `bind` returned into a buffer, (S, P), by one call; `views` are its parts."""
+        torch.cat([gradient.reshape(len(buffer), -1) for gradient in gradients], 1, out=buffer)
+
+    @property
+    def capturable(self) -> bool:
+        """Whether a CUDA graph can hold a training step: not one that draws from several random streams."""
+        return not any(isinstance(layer, StackedDropout) and 0 < layer.p < 1 for layer in self._layers)
 
     def buffers_of(self, i: int) -> dict[str, Tensor]:
         """Replica i's buffers."""
-        return {name: values[i] + self._batches * _is_count(name) for name, values in self._buffers.items()}
+        return {name: values[i] + self._batches if _is_count(name) else values[i] for name, values in self._buffers.items()}
 
     def load_buffers_of(self, i: int, state: dict[str, Tensor]) -> None:
         """Restore buffers from `buffers_of`."""
         for name, values in self._buffers.items():
-            values[i] = state[name] - self._batches * _is_count(name)
+            values[i] = state[name].to(values.device) - self._batches if _is_count(name) else state[name]
 
     def buffer(self, name: str) -> Tensor:
         """A buffer of all replicas, (S, …), which is updated in place until `keep` is called."""

@@ -26,7 +26,7 @@ from labs.replicas.batches import gather_for
 from labs.replicas.replicas import Replicas, not_here
 from labs.replicas.updates import update_of
 from labs.training import results
-from labs.training.machine import DEFAULT_THREADS, keep_freed_memory, set_threads
+from labs.training.machine import DEFAULT_THREADS, exact_float32, keep_freed_memory, set_threads
 from labs.training.state import Run
 
 log = logging.getLogger(__name__)
@@ -96,6 +96,7 @@ def build_networks(cell: Cell, seeds: list[int], device: torch.device, engine: s
     (cell.directory / "summary.txt").write_text(summary.text, encoding="utf-8")
     threads = set_threads(cfg.trainer.num_threads, models[0])
     keep_freed_memory()
+    exact_float32()
     at_once = DEFAULT_THREADS if cfg.trainer.num_threads == "auto" else threads
     bf16 = cfg.trainer.precision == "bf16"
     replicas = Replicas(models, seeds, device=device, bf16=bf16, engine=engine, threads=at_once)

@@ -5,7 +5,6 @@ Shapes: S replicas still training, B images per batch, K classes.
 
 import math
 import time
-from itertools import islice
 
 import torch
 from omegaconf import DictConfig
@@ -18,6 +17,7 @@ from labs.loggers.console import EpochProgress
 from labs.replicas.replicas import Replicas
 from labs.training.saving import Saver
 from labs.training.state import Run
+from labs.training.steps import EagerSteps, GraphSteps
 
 
 def fit(
@@ -43,33 +43,26 @@ def fit(
     done = runs[0].epochs_run if runs else trainer.epochs
     saver = Saver(trainer, done)
 
+    stepping = steps_on(replicas, training, trainer)
     for epoch in range(done + 1, trainer.epochs + 1):
         started = time.perf_counter()
 
         # ── train ──────────────────────────────────────────────────────────────────────────────────────────────────────
         replicas.train()
         replicas.begin_epoch(epoch)
+        stepping.begin_epoch(runs, epoch)
         norms = LayerNorms(replicas)
-        loss_sums, counts, seen = [], [], 0
-        batches = training.epoch([run.seed for run in runs], epoch, trainer.batch_size)
-        for step, (images, labels) in enumerate(islice(batches, steps)):
-            losses, correct = replicas.step(images, labels)  # (S,) each
+        for step in range(steps):
+            stepping.backward()
             if step in sampled:
                 norms.before_step()
-            for run in runs:
-                run.update()
+            stepping.update()
             if step in sampled:
                 norms.after_step()
-            loss_sums.append(losses)
-            counts.append(correct)
-            seen += labels.shape[1]
             progress.step(epoch, step)
             if signals.pending() and saver.epoch == epoch - 1:
                 return  # the epoch before is on disk; otherwise this one, which is short, is finished first
-        metrics = {
-            "train_loss": torch.stack(loss_sums).double().sum(0) / seen,
-            "train_acc": torch.stack(counts).sum(0).double() * (100 / seen),
-        }
+        metrics = stepping.metrics()
 
         # ── validate ───────────────────────────────────────────────────────────────────────────────────────────────────
         metrics["val_loss"], metrics["val_acc"] = evaluate(replicas, validation)
@@ -110,6 +103,13 @@ def fit(
         runs = drop_finished(replicas, runs)
         if not runs or signals.pending():
             break
+
+
+def steps_on(replicas: Replicas, training: TrainingBatches, trainer: DictConfig) -> EagerSteps | GraphSteps:
+    """The steps for the device of these replicas."""
+    if replicas.device.type == "cuda":
+        return GraphSteps(replicas, training, trainer.batch_size, record=trainer.cuda_graphs)
+    return EagerSteps(replicas, training, trainer.batch_size)
 
 
 def drop_finished(replicas: Replicas, runs: list[Run]) -> list[Run]:

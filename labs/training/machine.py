@@ -46,6 +46,11 @@ def set_threads(num_threads: int | str, model: nn.Module) -> int:
     return int(num_threads)
 
 
+def exact_float32() -> None:
+    """Have convolutions on a GPU round as float32 does; by default cuDNN keeps only ten bits of the mantissa (TF32)."""
+    torch.backends.cudnn.allow_tf32 = False
+
+
 def keep_freed_memory() -> None:
     """Have glibc keep freed large arrays for the next step instead of returning them to the system.
 

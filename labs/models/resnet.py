@@ -1,0 +1,99 @@
+"""The residual networks of He et al. for CIFAR-10, and their plain twins."""
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from labs.errors import UserError
+from labs.models.blocks import Block, Layer, PreBlock, Subsample
+
+
+class ResNet(nn.Module):
+    """The CIFAR networks of He et al. 2016 (arXiv:1512.03385, section 4.2), of depth 6n+2 with three stages of n blocks.
+
+    A 3x3 convolution to `filters[0]` channels, a stage of n blocks of two 3x3 convolutions for each of `filters`, global
+    average pooling and a linear head. The first block of each stage but the first halves height and width. Convolutions have
+    no bias, since a BatchNorm follows each. Without `residual` the same layers, with the same initial weights, have no skips.
+
+        depth 20, filters 16 32 64: 19 convolutions and the head, 0.27 million parameters.
+
+    Args:
+        input_shape: (C, H, W) of an image.
+        num_classes: outputs of the head.
+        depth: layers with weights, from the first convolution to the head: 2 * stages * n + 2.
+        filters: channels of each stage.
+        residual: add the skips.
+        shortcut: where a stage changes the size, "identity" takes every second pixel and pads the missing channels with zeros
+            (option A of the paper) and "projection" a learned 1x1 convolution and BatchNorm (option B, extra parameters).
+        block: "post" adds the skip before the last ReLU; "pre" has BatchNorm and ReLU before each convolution and nothing
+            after the sum (He et al. 2016b, arXiv:1603.05027, figure 4e).
+
+    Raises:
+        UserError: if the depth does not fit the stages, or the image is too small for them.
+    """
+
+    def __init__(
+        self, input_shape: tuple[int, int, int], num_classes: int, *,
+        depth: int = 20, filters: list[int], residual: bool = True, shortcut: str = "identity", block: str = "post",
+        name: str = "resnet",
+    ) -> None:  # fmt: skip
+        super().__init__()
+        stages = len(filters)
+        count, odd = divmod(depth - 2, 2 * stages)
+        if count < 1 or odd:
+            first = [str(2 * stages * n + 2) for n in (1, 2, 3)]
+            raise UserError(
+                f"model.depth={depth}: must be {2 * stages}n+2 with {stages} stages (model.filters): {', '.join(first)}, …"
+            )
+        height, width = input_shape[1:]
+        if min(height, width) < 2 ** (stages - 1):
+            raise UserError(
+                f"model.filters={list(filters)}: {stages} stages leave nothing of an image of {height}x{width} pixels"
+            )
+        self.depth = depth
+        pre = block == "pre"
+        stem = nn.Conv2d(input_shape[0], filters[0], 3, padding=1, bias=False)
+        self.stem = stem if pre else nn.Sequential(Layer(stem, nn.BatchNorm2d(filters[0])), nn.ReLU())
+        sizes = [
+            (before if i == 0 else channels, channels, 2 if stage > 0 and i == 0 else 1)
+            for stage, (before, channels) in enumerate(pairwise([filters[0], *filters]))
+            for i in range(count)
+        ]
+        blocks = [_block(*size, pre=pre) for size in sizes]
+        self.blocks = nn.Sequential(*blocks)
+        self.last = nn.Sequential(nn.BatchNorm2d(filters[-1]), nn.ReLU()) if pre else nn.Identity()
+        self.head = nn.Linear(filters[-1], num_classes)
+        self.apply(_he)
+        if residual:
+            for part, size in zip(blocks, sizes, strict=True):
+                part.shortcut = _shortcut(*size, kind=shortcut)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (B, C, H, W) to logits (B, num_classes)."""
+        x = self.last(self.blocks(self.stem(x)))
+        return self.head(x.mean((2, 3)))
+
+
+def _block(in_channels: int, out_channels: int, stride: int, *, pre: bool) -> Block | PreBlock:
+    first = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
+    second = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+    if pre:
+        return PreBlock(first, second)
+    return Block(Layer(first, nn.BatchNorm2d(out_channels)), Layer(second, nn.BatchNorm2d(out_channels)))
+
+
+def _shortcut(in_channels: int, out_channels: int, stride: int, *, kind: str) -> nn.Module:
+    if in_channels == out_channels and stride == 1:
+        return nn.Identity()
+    if kind == "projection":
+        convolution = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
+        return nn.Sequential(convolution, nn.BatchNorm2d(out_channels)).apply(_he)
+    return Subsample(stride, out_channels - in_channels)
+
+
+def _he(module: nn.Module) -> None:
+    """The initialisation of He et al. 2015 (arXiv:1502.01852, equation 10): variance 2 / fan-in, biases 0."""
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
