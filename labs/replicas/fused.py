@@ -1,30 +1,21 @@
 """S small fully connected networks, a whole step of which is one call into C (`fused.c`).
 
-What it covers, it reads from the traced forward pass, as `stacked.py` does: linear layers, each followed by a BatchNorm, the
-addition of an earlier layer's output and a ReLU, or by some of these in this order. All else is done by stacked operations on
-the same weights and buffers.
+What it covers is in `parts.py`. All else is done by stacked operations on the same weights and buffers.
 """
 
 import ctypes
-import operator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from labs.replicas import compile
-from labs.replicas.stacked import Stacked, flattens, name_of, traced
+from labs.replicas.parts import REAL, Part, UnfusableError, examine
+from labs.replicas.stacked import Stacked
 
 LINE = 64  # bytes of a cache line, at the start of which every activation begins
 ROWS = 128  # images that are evaluated at a time, so that their activations stay in the cache
-REAL = torch.float32
-
-
-class UnfusableError(Exception):
-    """The compiled step does not cover this network, or there is none on this machine; the message says why."""
 
 
 class Layer(ctypes.Structure):
@@ -65,7 +56,7 @@ class Fused:
         self._stacked = Stacked(modules, device, graph)
         self._table = (Layer * len(parts))()
         for layer, part in zip(self._table, parts, strict=True):
-            part.describe(layer)
+            describe(layer, part)
         self._network = Network(count=len(parts), layers=ctypes.addressof(self._table))
         self._address = ctypes.addressof(self._network)
         self._rows = 0  # images of a batch for which there is room
@@ -99,6 +90,10 @@ class Fused:
         count, threads = len(weights), max(min(len(weights), self._threads), 1)
         self._shares = [(count * t // threads, count * (t + 1) // threads) for t in range(threads)]
         self._rows = 0
+
+    def covers(self, batch: int) -> bool:
+        """Whether `step` is for batches of so many images."""
+        return batch > 0
 
     def step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Images (S, B, C, h, w) and labels (S, B): the gradients, and sums of losses and of correct images, (S,) each."""
@@ -155,108 +150,9 @@ def up(number: int, unit: int) -> int:
     return -(-number // unit) * unit
 
 
-# ── the table of layers ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-PRODUCT, NORMED, SUM, RELU = range(4)  # how far the operations of a layer have got
-ADDITIONS = {operator.add, torch.add, "add"}
-RELUS = {F.relu, torch.relu, "relu"}
-
-
-def examine(network: nn.Module, device: torch.device, *, bf16: bool) -> tuple[fx.Graph, list["Part"]]:
-    """The graph of a network's forward pass and its layers, if a compiled step is for it.
-
-    Raises:
-        UnfusableError: if it is not; the message says why.
-        UnstackableError: if it cannot be traced.
-    """
-    if device.type != "cpu":
-        raise UnfusableError(f"device={device.type}")
-    if bf16:
-        raise UnfusableError("trainer.precision=bf16")
-    if odd := {p.dtype for p in network.parameters()} - {REAL}:
-        raise UnfusableError(f"{str(odd.pop()).removeprefix('torch.')} numbers")
-    graph = traced(network)
-    return graph, parts_of(graph, network)
-
-
-@dataclass
-class Part:
-    """A layer of the network: which modules it is made of, and which layers' outputs go into others."""
-
-    linear: str
-    module: nn.Linear
-    norm: str = ""
-    norm_module: nn.BatchNorm1d | None = None
-    relu: bool = False
-    skip: int = -1  # the layer whose output is added
-    into: int = -1  # the layer that adds this one's
-    stage: int = PRODUCT
-
-    def describe(self, layer: Layer) -> None:
-        """Fill in what does not change from step to step."""
-        layer.inputs, layer.out = self.module.in_features, self.module.out_features
-        layer.relu, layer.skip, layer.into = self.relu, self.skip, self.into
-        if self.norm_module is not None:
-            layer.norm, layer.eps, layer.momentum = True, self.norm_module.eps, self.norm_module.momentum
-
-    def parameters(self) -> dict[str, str]:
-        """Which parameter each offset of `Layer` is that of."""
-        own = {"weight": f"{self.linear}.weight", "bias": f"{self.linear}.bias"}
-        return own | ({"gamma": f"{self.norm}.weight", "beta": f"{self.norm}.bias"} if self.norm else {})
-
-
-def parts_of(graph: fx.Graph, network: nn.Module) -> list[Part]:
-    """The layers of a network from the images to the logits.
-
-    Raises:
-        UnfusableError: if there is anything else in it; the message names it.
-    """
-    parts: list[Part] = []
-    values: dict[fx.Node, tuple[int, int]] = {}  # which layer a value belongs to, and how far this had got; images: (-1, RELU)
-    images = next(iter(graph.nodes))
-
-    def advance(node: fx.Node, argument: Any, stage: int) -> Part:
-        """Take the last layer, whose latest value must be the argument, further."""
-        place, reached = values.get(argument, (-1, RELU))
-        if place < 0 or place != len(parts) - 1 or reached != parts[-1].stage or reached >= stage:
-            raise UnfusableError(f"{name_of(node, network)} at its place")
-        parts[-1].stage = stage
-        values[node] = (place, stage)
-        return parts[-1]
-
-    for node in graph.nodes:
-        module = network.get_submodule(str(node.target)) if node.op == "call_module" else None
-        first = node.args[0] if node.args else None
-        if node is images:
-            continue
-        if flattens(node, images, network):
-            values[node] = (-1, RELU)
-        elif type(module) is nn.Identity and first in values:
-            values[node] = values[first]
-        elif isinstance(module, nn.Linear) and type(module) is nn.Linear and first in values:
-            place, reached = values[first]
-            if place != len(parts) - 1 or (parts and reached != parts[-1].stage):
-                raise UnfusableError("Linear of an earlier layer's output")
-            parts.append(Part(str(node.target), module))
-            values[node] = (len(parts) - 1, PRODUCT)
-        elif isinstance(module, nn.BatchNorm1d) and type(module) is nn.BatchNorm1d and module.affine:
-            part = advance(node, first, NORMED)
-            part.norm, part.norm_module = str(node.target), module
-        elif type(module) is nn.ReLU or node.target in RELUS:
-            advance(node, first, RELU).relu = True
-        elif node.target in ADDITIONS and not node.kwargs and len(node.args) == 2:
-            mine, other = sorted(node.args, key=lambda value: -values.get(value, (-1, RELU))[0])
-            part = advance(node, mine, SUM)
-            place, reached = values.get(other, (-1, RELU))
-            if place < 0 or reached != parts[place].stage or parts[place].into >= 0:
-                raise UnfusableError("an addition of anything but an earlier layer's output")
-            if parts[place].module.out_features != part.module.out_features:
-                raise UnfusableError("an addition of another width")
-            part.skip, parts[place].into = place, len(parts) - 1
-        elif node.op == "output" and first in values:
-            place, reached = values[first]
-            if place != len(parts) - 1 or reached != PRODUCT:
-                raise UnfusableError("an output that is not that of a Linear")
-        else:
-            raise UnfusableError(name_of(node, network))
-    return parts
+def describe(layer: Layer, part: Part) -> None:
+    """Fill in what does not change from step to step."""
+    layer.inputs, layer.out = part.module.in_features, part.module.out_features
+    layer.relu, layer.skip, layer.into = part.relu, part.skip, part.into
+    if part.norm_module is not None:
+        layer.norm, layer.eps, layer.momentum = True, part.norm_module.eps, part.norm_module.momentum

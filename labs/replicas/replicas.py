@@ -13,8 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from labs.errors import UserError
-from labs.replicas.fused import Fused, UnfusableError, examine
+from labs.replicas.fused import Fused
+from labs.replicas.fused_gpu import FusedOnGpu
 from labs.replicas.looped import Looped
+from labs.replicas.parts import UnfusableError, examine
 from labs.replicas.stacked import Stacked, UnstackableError, trace
 from labs.seeding import stream_seed
 
@@ -52,7 +54,7 @@ class Replicas:
         layers = [name for name, m in modules[0].named_modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
         self.layers = [name for name in layers if "shortcut" not in name.split(".") and f"{name}.weight" in self._shapes]
 
-        self._network: Fused | Stacked | Looped
+        self._network: Fused | FusedOnGpu | Stacked | Looped
         self.engine, self._network, self.unsuitable = choose(engine, modules, self.device, bf16=bf16, threads=threads)
         size = sum(shape.numel() for shape in self._shapes.values())
         self.weights = torch.empty(len(modules), size, dtype=next(iter(trainable.values())).dtype, device=self.device)
@@ -94,7 +96,7 @@ class Replicas:
         Returns:
             The sum of the losses (nats) and the number of images that were right, over the batch, of each replica: (S,) each.
         """
-        if isinstance(self._network, Fused):
+        if isinstance(self._network, Fused | FusedOnGpu) and self._network.covers(labels.shape[1]):
             return self._network.step(images, labels)
         logits = self(images)  # (S, B, K)
         losses = cross_entropies(logits, labels)  # (S, B)
@@ -183,10 +185,16 @@ class Replicas:
         self._gradient_views = self.views(self.gradients)
         if isinstance(self._network, Fused):
             self._network.attach(self.weights, self.gradients)
+        if isinstance(self._network, FusedOnGpu):
+            self._network.attach(self.weights, self.gradients, self._offsets())
         for i, (parameters, flat) in enumerate(zip(self._updated, self._flat, strict=True)):
             values, gradients = self._values_of(weights, i, flat), self._values_of(self.gradients, i, flat)
             for parameter, value, gradient in zip(parameters, values, gradients, strict=False):
                 parameter.data, parameter.grad = value, gradient
+
+    def _offsets(self) -> dict[str, int]:
+        """Where each parameter begins in a row of the buffers."""
+        return {name: int(view.storage_offset()) for name, view in self.views(self.weights).items()}
 
     def _values_of(self, buffer: Tensor, i: int, flat: bool) -> list[Tensor]:
         return [buffer[i]] if flat else [values[i] for values in self.views(buffer).values()]
@@ -194,11 +202,13 @@ class Replicas:
 
 def choose(
     engine: str, modules: list[nn.Module], device: torch.device, *, bf16: bool, threads: int
-) -> tuple[str, Fused | Stacked | Looped, dict[str, str]]:
+) -> tuple[str, Fused | FusedOnGpu | Stacked | Looped, dict[str, str]]:
     """The name of the engine that covers the network, the engine, and why not those that were tried before it."""
     unsuitable: dict[str, str] = {}
     try:
         if engine in ("auto", "fused"):
+            if device.type == "cuda":
+                return "fused", FusedOnGpu(modules, device, bf16=bf16), unsuitable
             return "fused", Fused(modules, device, bf16=bf16, threads=threads), unsuitable
     except (UnfusableError, UnstackableError) as reason:
         unsuitable["fused"] = str(reason)

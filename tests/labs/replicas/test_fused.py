@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from labs.models.mlp import MLP
-from labs.replicas import compile, fused
+from labs.replicas import compile, fused, parts
 from labs.replicas.replicas import Replicas
 
 pytestmark = pytest.mark.skipif(isinstance(compile.library(), str), reason=f"no compiled step: {compile.library()}")
@@ -26,7 +26,8 @@ def double(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same source in double precision."""
     library = compile.load(compile.compiled(*compile.SOURCES, extra=("-DDOUBLE",)))
     monkeypatch.setattr(compile, "library", lambda: library)
-    monkeypatch.setattr(fused, "REAL", torch.float64)
+    for module in (fused, parts):
+        monkeypatch.setattr(module, "REAL", torch.float64)
 
 
 def widths(depth: int, *, odd: bool) -> list[int]:

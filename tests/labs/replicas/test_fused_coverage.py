@@ -49,5 +49,5 @@ def test_other_devices_and_precisions_are_not_covered() -> None:
     network = MLP((1, 1, 12), 5)
     assert reason_against("fused", network, CPU, bf16=False) == ""
     assert reason_against("fused", network, CPU, bf16=True) == "trainer.precision=bf16"
-    assert reason_against("fused", network, torch.device("cuda"), bf16=False) == "device=cuda"
+    assert reason_against("fused", network, torch.device("mps"), bf16=False) == "device=mps"
     assert Replicas([network], [0], bf16=True).engine == "stacked"

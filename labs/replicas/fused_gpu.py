@@ -1,0 +1,111 @@
+"""S small fully connected networks on a GPU, each layer of which is one kernel forward and one backward (`kernels.py`).
+
+It covers what the compiled step on a CPU covers (`fused.py`), as far as a layer's features fit in one program. All else is done
+by stacked operations on the same weights and buffers.
+"""
+
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor, nn
+
+from labs.replicas.parts import Part, UnfusableError, examine
+from labs.replicas.stacked import Stacked
+
+FIRST = 32  # features a program, where it has not
+ROWS = 256  # images of a batch, at most
+WARPS = 8
+
+
+class FusedOnGpu:
+    """S modules on a GPU; the same methods as `labs.replicas.stacked.Stacked`, and `attach` and `step`.
+
+    Raises:
+        UnfusableError: if the network has other parts, or if there is no Triton.
+        UnstackableError: if the stacked operations that do the rest do not cover it.
+    """
+
+    capturable = True
+
+    def __init__(self, modules: list[nn.Module], device: torch.device, *, bf16: bool = False) -> None:
+        graph, self._parts = examine(modules[0], device, bf16=bf16)
+        if not find_spec("triton"):
+            raise UnfusableError("Triton is not installed")
+        self._stacked = Stacked(modules, device, graph)
+        self.train, self.eval, self.begin_epoch = self._stacked.train, self._stacked.eval, self._stacked.begin_epoch
+        self.values, self.keep_gradients, self.bind = self._stacked.values, self._stacked.keep_gradients, self._stacked.bind
+        self.buffers_of, self.load_buffers_of = self._stacked.buffers_of, self._stacked.load_buffers_of
+        self.keep = self._stacked.keep
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Images (S, B, C, h, w) to logits (S, B, K), by stacked operations."""
+        return self._stacked(images)
+
+    def covers(self, batch: int) -> bool:
+        """Whether `step` is for batches of so many images."""
+        return batch <= ROWS
+
+    def attach(self, weights: Tensor, gradients: Tensor, offsets: dict[str, int]) -> None:
+        """Compute with these buffers, (S, P) each, in whose rows each parameter is at its offset."""
+        self._weights, self._gradients = weights, gradients
+        fields = ("weight", "bias", "gamma", "beta")
+        self._offsets = [[offsets.get(part.parameters().get(field, ""), -1) for field in fields] for part in self._parts]
+
+    def step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (S, B, C, h, w) and labels (S, B): the gradients, and sums of losses and of correct images, (S,) each."""
+        from labs.replicas import kernels
+
+        self._stacked.count_batch()
+        count, batch = labels.shape
+        rows = max(16, power(batch))
+        x, labels = images.reshape(count, batch, -1).contiguous(), labels.contiguous()
+        kept: list[dict[str, Tensor]] = []
+        nothing = self._weights  # in place of what a layer does not have
+        for part, offsets in zip(self._parts, self._offsets, strict=True):
+            inputs, outputs = part.module.in_features, part.module.out_features
+            made = {name: x.new_empty(count, batch, outputs) for name in ("z", "act")}
+            made |= {name: x.new_empty(count, outputs) for name in ("means", "inverses")}
+            norm = part.norm_module
+            running = [self._stacked.buffer(f"{part.norm}.running_{of}") if norm else nothing for of in ("mean", "var")]
+            features = self._features(part)
+            kernels.forward[count, -(-outputs // features)](
+                x, self._weights, kept[part.skip]["act"] if part.skip >= 0 else nothing, made["z"], made["act"], made["means"],
+                made["inverses"], *running, batch, inputs, outputs, self._weights.shape[1], *offsets, int(norm is not None),
+                int(part.relu), int(part.skip >= 0), norm.momentum if norm else 0.0, norm.eps if norm else 0.0,
+                ROWS=rows, FEATURES=features, INPUTS=32, num_warps=WARPS, enable_fp_fusion=True,
+            )  # fmt: skip
+            kept.append(made | {"x": x})
+            x = made["act"]
+
+        losses, correct = x.new_empty(count), labels.new_empty(count)
+        d = torch.empty_like(x)
+        kernels.cross_entropy[count,](
+            x, labels, losses, correct, d, batch, x.shape[2], ROWS=rows, CLASSES=power(x.shape[2]), enable_fp_fusion=True
+        )
+
+        sums: dict[int, Tensor] = {}  # gradients of the sums with skips, by layer
+        for place in reversed(range(len(self._parts))):
+            part, offsets, made = self._parts[place], self._offsets[place], kept[place]
+            inputs, outputs = part.module.in_features, part.module.out_features
+            d_x = torch.empty_like(made["x"]) if place else nothing
+            if part.skip >= 0:
+                sums[place] = torch.empty_like(made["act"])
+            features = self._features(part)
+            kernels.backward[count, -(-outputs // features)](
+                made["x"], self._weights, self._gradients, made["z"], made["act"], made["means"], made["inverses"], d,
+                sums.get(part.into, nothing), sums.get(place, nothing), d_x, batch, inputs, outputs, self._weights.shape[1],
+                *offsets, int(part.norm_module is not None), int(part.relu), int(part.into >= 0), int(part.skip >= 0),
+                int(place > 0), ROWS=rows, FEATURES=features, INPUTS=32, num_warps=WARPS, enable_fp_fusion=True,
+            )  # fmt: skip
+            d = d_x
+        return losses, correct
+
+    def _features(self, part: Part) -> int:
+        """Features that a program computes: all of a layer's, except of the first, which passes no gradients on."""
+        outputs = max(16, power(part.module.out_features))
+        return min(outputs, FIRST) if part is self._parts[0] else outputs
+
+
+def power(number: int) -> int:
+    """The next power of two."""
+    return 1 << max(number - 1, 0).bit_length()
