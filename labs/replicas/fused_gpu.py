@@ -9,12 +9,12 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor, nn
 
-from labs.replicas.parts import Part, UnfusableError, examine
+from labs.replicas.parts import UnfusableError, examine
 from labs.replicas.stacked import Stacked
 
-FIRST = 32  # features a program, where it has not
 ROWS = 256  # images of a batch, at most
-WARPS = 8
+# Of a program: features and inputs at a time, and threads in groups of 32. Tried on an H100.
+FEATURES, INPUTS, WARPS = 16, 32, 8
 
 
 class FusedOnGpu:
@@ -58,6 +58,7 @@ class FusedOnGpu:
         self._stacked.count_batch()
         count, batch = labels.shape
         rows = max(16, power(batch))
+        sizes = {"ROWS": rows, "FEATURES": FEATURES, "INPUTS": INPUTS, "num_warps": WARPS, "enable_fp_fusion": True}
         x, labels = images.reshape(count, batch, -1).contiguous(), labels.contiguous()
         kept: list[dict[str, Tensor]] = []
         nothing = self._weights  # in place of what a layer does not have
@@ -67,12 +68,11 @@ class FusedOnGpu:
             made |= {name: x.new_empty(count, outputs) for name in ("means", "inverses")}
             norm = part.norm_module
             running = [self._stacked.buffer(f"{part.norm}.running_{of}") if norm else nothing for of in ("mean", "var")]
-            features = self._features(part)
-            kernels.forward[count, -(-outputs // features)](
+            kernels.forward[count, parts_of(outputs, FEATURES)](
                 x, self._weights, kept[part.skip]["act"] if part.skip >= 0 else nothing, made["z"], made["act"], made["means"],
                 made["inverses"], *running, batch, inputs, outputs, self._weights.shape[1], *offsets, int(norm is not None),
                 int(part.relu), int(part.skip >= 0), norm.momentum if norm else 0.0, norm.eps if norm else 0.0,
-                ROWS=rows, FEATURES=features, INPUTS=32, num_warps=WARPS, enable_fp_fusion=True,
+                **sizes,
             )  # fmt: skip
             kept.append(made | {"x": x})
             x = made["act"]
@@ -90,20 +90,19 @@ class FusedOnGpu:
             d_x = torch.empty_like(made["x"]) if place else nothing
             if part.skip >= 0:
                 sums[place] = torch.empty_like(made["act"])
-            features = self._features(part)
-            kernels.backward[count, -(-outputs // features)](
+            kernels.backward[count, parts_of(outputs, FEATURES) + parts_of(inputs, INPUTS) * (place > 0)](
                 made["x"], self._weights, self._gradients, made["z"], made["act"], made["means"], made["inverses"], d,
                 sums.get(part.into, nothing), sums.get(place, nothing), d_x, batch, inputs, outputs, self._weights.shape[1],
                 *offsets, int(part.norm_module is not None), int(part.relu), int(part.into >= 0), int(part.skip >= 0),
-                int(place > 0), ROWS=rows, FEATURES=features, INPUTS=32, num_warps=WARPS, enable_fp_fusion=True,
+                ALL=max(16, power(outputs)), **(sizes | {"num_warps": 2 * WARPS if outputs > 64 else WARPS}),
             )  # fmt: skip
             d = d_x
         return losses, correct
 
-    def _features(self, part: Part) -> int:
-        """Features that a program computes: all of a layer's, except of the first, which passes no gradients on."""
-        outputs = max(16, power(part.module.out_features))
-        return min(outputs, FIRST) if part is self._parts[0] else outputs
+
+def parts_of(number: int, size: int) -> int:
+    """How many parts of a size cover a number."""
+    return -(-number // size)
 
 
 def power(number: int) -> int:

@@ -1,7 +1,7 @@
 """GPU kernels of a layer and of the loss, for S replicas at once (Triton). `fused_gpu.py` calls them.
 
-A program computes a block of features of one replica for the whole batch, so that the statistics of BatchNorm and their
-gradients never leave it. Products are in float32, without TF32.
+A program computes some features of one replica for the whole batch, so that the statistics of BatchNorm and their gradients
+never leave it. Products are in float32, without TF32.
 
 Shapes: S replicas, B images a batch, D inputs and N outputs of a layer. Parameters are at an offset in a row of P numbers.
 """
@@ -11,7 +11,7 @@ import triton.language as tl
 
 # Arguments that must not make kernels of their own, each of which would have to be compiled.
 NUMBERS = [
-    "B", "D", "N", "P", "K", "weight", "bias", "gamma", "beta", "norm", "relu", "add", "keep", "pass_on",
+    "B", "D", "N", "P", "K", "weight", "bias", "gamma", "beta", "norm", "relu", "add", "keep",
 ]  # fmt: skip
 
 
@@ -28,87 +28,103 @@ def forward(
     there = row[:, None] & column[None, :]
     x += s * B * D
     weights += s * P
-    total = tl.zeros((ROWS, FEATURES), tl.float32)
-    for start in range(0, D, INPUTS):
-        k = start + tl.arange(0, INPUTS)
+    places, features = s * B * N + m[:, None] * N + n[None, :], s * N + n
+    # All that is read is asked for here, so that it arrives during the product.
+    normed = n < N * norm
+    start = tl.load(weights + bias + n, n < N * tl.minimum(bias + 1, 1), 0.0)
+    scale, shift = tl.load(weights + gamma + n, normed, 0.0), tl.load(weights + beta + n, normed, 0.0)
+    old_mean, old_var = tl.load(running_mean + features, normed, 0.0), tl.load(running_var + features, normed, 0.0)
+    added = tl.load(skip + places, there & (n < N * add)[None, :], 0.0)
+    y = tl.zeros((ROWS, FEATURES), tl.float32)
+    for first in range(0, D, INPUTS):
+        k = first + tl.arange(0, INPUTS)
         images = tl.load(x + m[:, None] * D + k[None, :], row[:, None] & (k[None, :] < D), 0.0)
         kernel = tl.load(weights + weight + n[None, :] * D + k[:, None], column[None, :] & (k[:, None] < D), 0.0)
-        total = tl.dot(images, kernel, total, input_precision="ieee")
-    if bias >= 0:
-        total += tl.load(weights + bias + n, column, 0.0)[None, :]
-    places = s * B * N + m[:, None] * N + n[None, :]
-    y = total
-    if norm:
-        tl.store(z + places, total, there)
-        mean = tl.sum(tl.where(there, total, 0.0), 0) / B
-        centred = tl.where(there, total - mean[None, :], 0.0)
+        y = tl.dot(images, kernel, y, input_precision="ieee")
+    y += start[None, :]
+    if norm > 0:
+        tl.store(z + places, y, there)
+        mean = tl.sum(tl.where(there, y, 0.0), 0) / B
+        centred = tl.where(there, y - mean[None, :], 0.0)
         variance = tl.sum(centred * centred, 0) / B
         inverse = 1 / tl.sqrt(variance + eps)
-        tl.store(means + s * N + n, mean, column)
-        tl.store(inverses + s * N + n, inverse, column)
-        old = tl.load(running_mean + s * N + n, column, 0.0)
-        tl.store(running_mean + s * N + n, old + momentum * (mean - old), column)
-        old = tl.load(running_var + s * N + n, column, 0.0)
-        tl.store(running_var + s * N + n, old + momentum * (variance * (B / (B - 1)) - old), column)
-        scale = tl.load(weights + gamma + n, column, 0.0)
-        y = centred * (inverse * scale)[None, :] + tl.load(weights + beta + n, column, 0.0)[None, :]
-    if add:
-        y += tl.load(skip + places, there, 0.0)
-    if relu:
+        tl.store(means + features, mean, column)
+        tl.store(inverses + features, inverse, column)
+        tl.store(running_mean + features, old_mean + momentum * (mean - old_mean), column)
+        tl.store(running_var + features, old_var + momentum * (variance * (B / (B - 1)) - old_var), column)
+        y = centred * (inverse * scale)[None, :] + shift[None, :]
+    y += added
+    if relu > 0:
         y = tl.where(y <= 0, 0.0, y)  # NaN stays
     tl.store(act + places, y, there)
+
+
+@triton.jit
+def gradients_of(
+    weights, z, act, means, inverses, d_act, d_skip, s, m, n, B, N, gamma, norm, relu, add
+):  # fmt: skip
+    """Gradients of some features of a replica: of the sum, of z, of gamma and of beta; tiles (ROWS, n) and vectors (n,)."""
+    column = n < N
+    there = (m < B)[:, None] & column[None, :]
+    places, features = s * B * N + m[:, None] * N + n[None, :], s * N + n
+    normed = n < N * norm
+    scale = tl.load(weights + gamma + n, normed, 1.0)
+    mean, inverse = tl.load(means + features, normed, 0.0), tl.load(inverses + features, normed, 1.0)
+    d, skipped = tl.load(d_act + places, there, 0.0), tl.load(d_skip + places, there & (n < N * add)[None, :], 0.0)
+    output = tl.load(act + places, there & (n < N * relu)[None, :], 1.0)
+    centred = tl.load(z + places, there & normed[None, :], 0.0) - mean[None, :]
+    d = tl.where(output <= 0, 0.0, d + skipped)
+    normal = centred * inverse[None, :]
+    d_beta, d_gamma = tl.sum(d, 0), tl.sum(d * normal, 0)
+    share = tl.where(norm > 0, 1.0 / B, 0.0)
+    d_z = (scale * inverse)[None, :] * (d - (d_beta * share)[None, :] - normal * (d_gamma * share)[None, :])
+    return d, tl.where(there, d_z, 0.0), d_gamma, d_beta
 
 
 @triton.jit(do_not_specialize=NUMBERS)
 def backward(
     x, weights, gradients, z, act, means, inverses, d_act, d_skip, d_sum, d_x,
-    B, D, N, P, weight, bias, gamma, beta, norm, relu, add, keep, pass_on,
-    ROWS: tl.constexpr, FEATURES: tl.constexpr, INPUTS: tl.constexpr,
+    B, D, N, P, weight, bias, gamma, beta, norm, relu, add, keep,
+    ROWS: tl.constexpr, FEATURES: tl.constexpr, INPUTS: tl.constexpr, ALL: tl.constexpr,
 ):  # fmt: skip
-    """Gradients of a layer's parameters, and d_x of its inputs from d_act of its outputs; grid (S, N / FEATURES).
+    """Gradients of a layer's parameters, and d_x of its inputs from d_act of its outputs; grid (S, N / FEATURES + D / INPUTS).
 
-    `add` says to add d_skip, the gradient of a sum that act is part of; `keep` to write d_sum, that of this layer's own sum;
-    `pass_on` to write d_x, for which FEATURES must be at least N.
+    The first N / FEATURES programs of a replica each take some features, the others some inputs; the latter may be left out.
+    `add` says to add d_skip, the gradient of a sum that act is part of; `keep` to write d_sum, that of this layer's own sum.
+    ALL is at least N.
     """
     s = tl.program_id(0).to(tl.int64)
-    m, n = tl.arange(0, ROWS), tl.program_id(1) * FEATURES + tl.arange(0, FEATURES)
-    row, column = m < B, n < N
-    there = row[:, None] & column[None, :]
-    places = s * B * N + m[:, None] * N + n[None, :]
+    m, blocks = tl.arange(0, ROWS), tl.cdiv(N, FEATURES)
+    row = (m < B)[:, None]
     x += s * B * D
     weights += s * P
     gradients += s * P
-    d = tl.load(d_act + places, there, 0.0)
-    if add:
-        d += tl.load(d_skip + places, there, 0.0)
-    if relu:
-        d = tl.where(tl.load(act + places, there, 0.0) <= 0, 0.0, d)
-    if keep:
-        tl.store(d_sum + places, d, there)
-    if norm:
-        inverse = tl.load(inverses + s * N + n, column, 0.0)
-        mean = tl.load(means + s * N + n, column, 0.0)
-        normed = (tl.load(z + places, there, 0.0) - mean[None, :]) * inverse[None, :]
-        d_beta, d_gamma = tl.sum(d, 0), tl.sum(d * normed, 0)
-        tl.store(gradients + beta + n, d_beta, column)
-        tl.store(gradients + gamma + n, d_gamma, column)
-        scale = tl.load(weights + gamma + n, column, 0.0) * inverse
-        d = scale[None, :] * (d - (d_beta / B)[None, :] - normed * (d_gamma / B)[None, :])
-        d = tl.where(there, d, 0.0)
-    if bias >= 0:
-        tl.store(gradients + bias + n, tl.sum(d, 0), column)
-    turned = tl.trans(d)
-    for start in range(0, D, INPUTS):
-        k = start + tl.arange(0, INPUTS)
-        inside = k < D
-        images = tl.load(x + m[:, None] * D + k[None, :], row[:, None] & inside[None, :], 0.0)
-        where = weight + n[:, None] * D + k[None, :]
-        here = column[:, None] & inside[None, :]
-        tl.store(gradients + where, tl.dot(turned, images, input_precision="ieee"), here)
-        if pass_on:
-            kernel = tl.load(weights + where, here, 0.0)
-            passed = tl.dot(d, kernel, input_precision="ieee")
-            tl.store(d_x + s * B * D + m[:, None] * D + k[None, :], passed, row[:, None] & inside[None, :])
+    if tl.program_id(1) < blocks:
+        n = tl.program_id(1) * FEATURES + tl.arange(0, FEATURES)
+        column = n < N
+        d, d_z, d_gamma, d_beta = gradients_of(
+            weights, z, act, means, inverses, d_act, d_skip, s, m, n, B, N, gamma, norm, relu, add
+        )  # fmt: skip
+        tl.store(d_sum + s * B * N + m[:, None] * N + n[None, :], d, row & (n < N * keep)[None, :])
+        tl.store(gradients + gamma + n, d_gamma, n < N * norm)
+        tl.store(gradients + beta + n, d_beta, n < N * norm)
+        tl.store(gradients + bias + n, tl.sum(d_z, 0), n < N * tl.minimum(bias + 1, 1))
+        turned = tl.trans(d_z)
+        for first in range(0, D, INPUTS):
+            k = first + tl.arange(0, INPUTS)
+            images = tl.load(x + m[:, None] * D + k[None, :], row & (k[None, :] < D), 0.0)
+            product = tl.dot(turned, images, input_precision="ieee")
+            tl.store(gradients + weight + n[:, None] * D + k[None, :], product, column[:, None] & (k[None, :] < D))
+    else:
+        everything, inputs = tl.arange(0, ALL), (tl.program_id(1) - blocks) * INPUTS + tl.arange(0, INPUTS)
+        inside = (inputs < D)[None, :]
+        where = weights + weight + everything[:, None] * D + inputs[None, :]
+        kernel = tl.load(where, (everything < N)[:, None] & inside, 0.0)
+        _, d_products, _, _ = gradients_of(
+            weights, z, act, means, inverses, d_act, d_skip, s, m, everything, B, N, gamma, norm, relu, add
+        )  # fmt: skip
+        passed = tl.dot(d_products, kernel, input_precision="ieee")
+        tl.store(d_x + s * B * D + m[:, None] * D + inputs[None, :], passed, row & inside)
 
 
 @triton.jit(do_not_specialize=NUMBERS)

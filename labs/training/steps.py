@@ -169,6 +169,8 @@ def recorded(work: Callable[[], object], device: torch.device) -> torch.cuda.CUD
         log.debug("not recorded", exc_info=True)
         torch.cuda.set_stream(stream)
         torch.cuda.synchronize(device)
+        with torch.cuda.device(device), torch.cuda.graph(torch.cuda.CUDAGraph()):
+            torch.zeros(1, device=device)  # recording that ends well: the random generator still believes in the other
         return None
     return graph
 

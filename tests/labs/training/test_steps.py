@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from omegaconf import DictConfig
 from torch import Tensor, nn
 from trained import Make, cnn, mlp, noise, plain_mlp
@@ -57,13 +58,15 @@ class Stepped:
 
 
 def same(a: Stepped, b: Stepped, tolerance: float) -> None:
+    """Metrics of every epoch, weights and buffers agree."""
     for one, other in zip(a.metrics, b.metrics, strict=True):
         for name in ("train_loss", "train_acc"):
             assert one[name] == pytest.approx(other[name], rel=tolerance)
-    torch.testing.assert_close(a.replicas.weights, b.replicas.weights, rtol=tolerance, atol=tolerance)
+    close = {"rtol": tolerance, "atol": tolerance, "check_device": False}
+    torch.testing.assert_close(a.replicas.weights, b.replicas.weights, **close)
     for i in range(len(a.replicas)):
         for name, values in a.replicas.state_of(i).items():
-            torch.testing.assert_close(values, b.replicas.state_of(i)[name], rtol=tolerance, atol=tolerance)
+            torch.testing.assert_close(values, b.replicas.state_of(i)[name], **close)
 
 
 @pytest.mark.parametrize("make", [mlp, cnn])
@@ -113,6 +116,12 @@ def branching(seed: int) -> nn.Module:
 def dropping(seed: int) -> nn.Module:
     torch.manual_seed(seed)
     return nn.Sequential(nn.Flatten(), nn.Linear(36, 8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 4))
+
+
+@pytest.mark.gpu
+def test_dropout_goes_on_after_a_recording_that_failed() -> None:
+    Stepped(branching, GraphSteps, "cuda")
+    assert F.dropout(torch.ones(1000, device="cuda")).mean().item() == pytest.approx(1, abs=0.2)
 
 
 @pytest.mark.gpu
