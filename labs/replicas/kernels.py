@@ -108,7 +108,8 @@ def backward(
         tl.store(d_sum + s * B * N + m[:, None] * N + n[None, :], d, row & (n < N * keep)[None, :])
         tl.store(gradients + gamma + n, d_gamma, n < N * norm)
         tl.store(gradients + beta + n, d_beta, n < N * norm)
-        tl.store(gradients + bias + n, tl.sum(d_z, 0), n < N * tl.minimum(bias + 1, 1))
+        d_bias = tl.sum(d_z, 0) * (1 - norm)  # before a BatchNorm it is 0, and its sum rounding noise
+        tl.store(gradients + bias + n, d_bias, n < N * tl.minimum(bias + 1, 1))
         turned = tl.trans(d_z)
         for first in range(0, D, INPUTS):
             k = first + tl.arange(0, INPUTS)
