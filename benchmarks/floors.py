@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 import terminal
+from labs.provenance import processor
 
 
 def fastest(function: Callable[[], object], repeats: int = 7) -> float:
@@ -75,15 +76,13 @@ def convolution_milliseconds(replicas: int = 4, channels: int = 32, pixels: int 
 
 def machine() -> str:
     """Processor, cores, memory and versions, in one line."""
-    cpu = platform.processor() or platform.machine()
     path = Path("/proc/cpuinfo")
     info = path.read_text(encoding="utf-8") if path.exists() else ""
-    if names := [line.partition(":")[2].strip() for line in info.splitlines() if line.startswith("model name")]:
-        cpu = names[0]
     wide = "AVX-512" if "avx512" in info else torch.backends.cpu.get_cpu_capability()
     gbytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30 if hasattr(os, "sysconf") else 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{cpu} ({wide}), {cores} cores, {gbytes:.0f} GiB; Python {platform.python_version()}, torch {torch.__version__}"
+    versions = f"Python {platform.python_version()}, torch {torch.__version__}"
+    return f"{processor()} ({wide}), {cores} cores, {gbytes:.0f} GiB; {versions}"
 
 
 def measure() -> dict[str, object]:

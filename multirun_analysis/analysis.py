@@ -23,6 +23,8 @@ from multirun_analysis.axes import Axes
 from multirun_analysis.collect import Frames
 from multirun_analysis.wording import listed
 
+MACHINE = {"host": "", "processor": "processors", "gpu": "GPUs"}  # of what runs were made with, and what several are called
+
 MOST_PARAGRAPHS = 6  # of a finding, one per group
 
 
@@ -157,11 +159,14 @@ def notices(frames: Frames) -> list[str]:
         if configurations < number:
             told.append("the images they were trained or tested on")
         lines.append(f"{number} groups of runs, never averaged or paired with each other; they differ in {', '.join(told)}.")
-    different = [key for key in runs.columns if key.startswith("versions.") and runs.loc[runs["counted"], key].nunique() > 1]
-    if different:
-        lines.append(
-            f"Counted runs were made with several versions of {', '.join(key.removeprefix('versions.') for key in different)}."
-        )
+    counted = runs[runs["counted"]]
+    different = [
+        key.removeprefix("versions.") for key in runs.columns if key.startswith("versions.") and counted[key].nunique() > 1
+    ]
+    if packages := ["the code" if key == "commit" else key for key in different if key not in MACHINE]:
+        lines.append(f"Counted runs were made with several versions of {', '.join(packages)}.")
+    if machines := [MACHINE[key] for key in different if MACHINE.get(key)]:
+        lines.append(f"Counted runs were made on several {' and '.join(machines)}, which round differently.")
     if extra := int((groups.left_over(runs) & ~runs["mismatch"]).sum()):
         lines.append(f"Not in the plan of the last launch, and counted all the same where done: {extra}.")
     if wrong := int(runs["mismatch"].sum()):

@@ -136,12 +136,12 @@ def shared_configuration(runs: pd.DataFrame) -> Table:
 
 
 def versions(runs: pd.DataFrame) -> Table:
-    """Package versions, and how many runs were made with each."""
+    """Versions, processors and the like, and how many runs were made with each."""
     rows = []
     for key in (key for key in runs.columns if key.startswith("versions.")):
         for version, number_of_runs in runs[key].value_counts().sort_index().items():
             rows.append([words(key.removeprefix("versions.")), words(version), label(number_of_runs)])
-    return Table("Versions", ["Package", "Version", "Runs"], rows)
+    return Table("Made with", ["What", "Which", "Runs"], rows)
 
 
 def all_runs(runs: pd.DataFrame) -> Table:

@@ -19,7 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 import terminal
-from labs import cells, memory, signals
+from labs import cells, memory, provenance, signals
 from labs.cells import Cell
 from labs.errors import Interrupted, UserError, contained, culprit, disk_refuses, refusal
 from labs.files import write_json
@@ -158,6 +158,8 @@ def prepare(cell: Cell, seed: int) -> None:
     path.unlink(missing_ok=True)
     for part in directory.rglob(".*.part"):  # of a process killed while it wrote
         part.unlink(missing_ok=True)
+    if 0 < len(changes := provenance.changes()) <= provenance.LARGEST_DIFF:
+        (directory / "uncommitted.diff").write_text(changes, encoding="utf-8")
     hydra = HydraConfig.get()
     overrides = [*rerun.without_seed(rerun.typed(hydra.overrides.task)), f"seed={seed}"]
     if cell.cfg.replicas != 1:  # a file in conf/experiment/ may set it, and would again
@@ -171,6 +173,7 @@ def prepare(cell: Cell, seed: int) -> None:
             "seed": seed,
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "command": rerun.command(hydra, overrides, cell),
+            "made_by": provenance.made_by(),
             "config": cell.values | {"seed": seed, "replicas": 1},
         }),
     )  # fmt: skip

@@ -134,7 +134,8 @@ def check_engine(cfg: DictConfig, network: nn.Module, device: torch.device, *, h
     Raises:
         UserError: one line that says why.
     """
-    engine, compiled = cfg.trainer.engine, compiled_code.library() if here and cfg.trainer.engine == "fused" else None
+    engine = cfg.trainer.engine
+    compiled = compiled_code.library() if here and engine == "fused" and device.type == "cpu" else None
     reason = reason_against(engine, network, device, bf16=cfg.trainer.precision == "bf16")
     if reason or isinstance(compiled, str):
         raise UserError(not_here(engine, reason or str(compiled)))

@@ -97,6 +97,7 @@ def build_networks(cell: Cell, seeds: list[int], device: torch.device, engine: s
     threads = set_threads(cfg.trainer.num_threads, models[0])
     keep_freed_memory()
     exact_float32()
+    # Two threads with five replicas each were 1.2 to 1.8 times as fast as one with ten (benchmarks/results.md).
     at_once = DEFAULT_THREADS if cfg.trainer.num_threads == "auto" else threads
     bf16 = cfg.trainer.precision == "bf16"
     replicas = Replicas(models, seeds, device=device, bf16=bf16, engine=engine, threads=at_once)

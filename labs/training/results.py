@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from labs import provenance
 from labs.files import finite, parse_json, read_bytes, read_json, write_json
 from run_contract import COUNTS, ENDINGS, FIELDS, FINISHED, KINDS, METRICS, NUMBERS_WHERE_DONE, checksum
 from run_contract import RECORDS as RECORDS
@@ -137,12 +138,14 @@ def put_together(
     test_acc: float | None,
     test_acc_recalibrated: float | None,
     seconds: float,
+    gpu: str,
     **shared: Any,
 ) -> dict[str, Any]:
     """The content of result.json for a run that was trained and tested.
 
     Args:
         best: the best epoch's line of metrics.jsonl; None if no epoch counts.
+        gpu: the name of the GPU that trained it; empty for a CPU.
         test_acc_recalibrated: the test accuracy with BatchNorm's running statistics measured again on training images.
         shared: further fields, which are the same for all replicas of a process.
     """
@@ -158,12 +161,12 @@ def put_together(
         "test_acc_recalibrated": test_acc_recalibrated,
         "seconds": seconds,
         **shared,
-        "versions": versions(),
+        "versions": versions() | ({"gpu": gpu} if gpu else {}),
         "error": None,
     }
 
 
 def versions() -> dict[str, str]:
-    """Versions of what affects results."""
+    """What affects results: versions of the packages and the code, and the machine."""
     names = ("torch", "torchvision", "hydra-core", "numpy")
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+    return {"python": platform.python_version(), **{name: version(name) for name in names}, **provenance.made_by()}

@@ -37,6 +37,7 @@ def test_runs(cell: Cell, runs: list[Run], networks: Networks, data: Data) -> li
         "params": networks.summary.params, "mult_adds": networks.summary.mult_adds, "layers": replicas.layers,
         "num_classes": len(images.classes), "data": f"{data.split.fingerprint:08x}", "test_data": fingerprint,
         "num_threads": networks.threads, "engine": replicas.engine,
+        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else "",
     }  # fmt: skip
     tested = Replicas(networks.models[:1], [runs[0].seed], device=device, bf16=bf16, engine=replicas.engine)
     outcomes = []

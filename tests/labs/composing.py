@@ -30,7 +30,7 @@ def base_for(key: str) -> DictConfig:
     choices = [
         [],
         ["model=cnn", "optimizer=sgd", "scheduler=cosine", "dataset=imagefolder", FOLDER, "logger=all"],
-        ["scheduler=constant"],
+        ["model=resnet", "scheduler=constant"],
         ["scheduler=warmup_cosine"],
         ["dataset=any/target", "dataset._target_=a.B"],
     ]

@@ -23,7 +23,7 @@ IMAGES = ("dataset=imagefolder", "dataset.folder=pictures")
 
 DECIDES_NOTHING = {
     "study", "seed", "replicas", "device", "plan", "resume", "logger.tensorboard", "dataset.data_dir", "dataset.download",
-    "trainer.eval_batch_size", "trainer.save_every", "trainer.log_every", "trainer.num_threads",
+    "trainer.eval_batch_size", "trainer.save_every", "trainer.log_every", "trainer.num_threads", "trainer.cuda_graphs",
     "analysis.x", "analysis.hue", "analysis.facets", "analysis.metric",
 }  # fmt: skip
 

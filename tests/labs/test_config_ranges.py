@@ -60,6 +60,7 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
     "scheduler.eta_min": ([-1e-9, *NOT_FINITE], [0.0, 0.001]),
     "scheduler.warmup_epochs": ([-1, BIG + 1], [0, BIG]),
     "scheduler.start_factor": ([0.0, -0.5, 1.001, *NOT_FINITE], [1e-9, 1.0]),
+    "model.block": (["", "Pre", "both"], ["post", "pre"]),
     "trainer.epochs": ([-1, 1_000_001], [0, 1_000_000]),
     "trainer.steps_per_epoch": ([0, -1, BIG + 1], [None, 1, BIG]),
     "trainer.batch_size": ([0, -1, BIG + 1], [2, BIG]),
@@ -131,7 +132,7 @@ def test_a_value_of_an_untyped_node_is_held_to_the_same_rule() -> None:
 # ── types ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 GROUP_OF = {
-    config.MLP: "model", config.CNN: "model", config.Dataset: "dataset", config.ImageFolder: "dataset",
+    config.MLP: "model", config.CNN: "model", config.ResNet: "model", config.Dataset: "dataset", config.ImageFolder: "dataset",
     config.OwnDataset: "dataset",
     config.Adam: "optimizer", config.SGD: "optimizer", config.ReduceLR: "scheduler", config.Cosine: "scheduler",
     config.Muon: "optimizer", config.WarmupCosine: "scheduler",

@@ -13,7 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 from one_job import result
 
-from labs import cells
+from labs import cells, provenance
 from labs.cells import Cell
 from labs.files import read_json
 from labs.jobs import job
@@ -130,7 +130,8 @@ def test_a_run_notes_what_it_is_before_it_trains(start: Start, cell: Path, monke
     job.run(cfg)
     assert [note["seed"] for note in seen] == [4, 5]
     note = seen[1]
-    assert set(note) == {"format", "hash", "study", "seed", "started", "command", "config", "checksum"}
+    assert set(note) == {"format", "hash", "study", "seed", "started", "command", "made_by", "config", "checksum"}
+    assert note["made_by"] == provenance.made_by()
     assert (note["hash"], note["study"]) == (cells.config_hash(cfg), "s")
     assert before <= datetime.fromisoformat(note["started"]) <= datetime.now(UTC)
     assert note["config"] == cells.resolved(cfg) | {"seed": 5, "replicas": 1}
