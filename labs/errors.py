@@ -154,6 +154,9 @@ def refusal(error: OSError) -> str:
     return f"cannot be {'written' if error.errno in NO_ROOM else 'used'} ({error.strerror})"
 
 
+NEAR = 0.8  # how alike two names are, from 0 to 1, for one to be a misspelling of the other
+
+
 def explain(error: Exception) -> str:
     """One line for an error, with the closest existing name if a name was wrong."""
     chain: list[Exception] = []
@@ -183,7 +186,9 @@ def explain(error: Exception) -> str:
             if key and "Cannot merge" in said and isinstance(link.parent_node, DictConfig) and name not in options:
                 return f"{key}: takes keys, {key}.…=…, and no list"
             if key and isinstance(link.parent_node, DictConfig) and name not in options:
-                return f"{key}: no such key{_closest(name, options)}; there is {', '.join(options)}"
+                near = _closest(name, options, NEAR) or _elsewhere(name, link.parent_node, NEAR)
+                meant = _elsewhere(name, link.parent_node) or near or _closest(name, options)
+                return f"{key}: no such key{meant}; there is {', '.join(options)}"
             if "is not Optional" in said:
                 return f"{key}=null: this key needs a value"
             if "does not support deletion" in said:
@@ -227,8 +232,18 @@ def _local(error: Exception, name: str, attribute: str) -> Any:
     return next((variable for variable in variables if hasattr(variable, attribute)), None)
 
 
-def _closest(name: str, options: Sequence[str]) -> str:
-    matches = get_close_matches(name, options, n=1, cutoff=0.5)
+def _elsewhere(name: str, node: DictConfig, cutoff: float = 1.0) -> str:
+    """The keys of the whole configuration, in any group, whose last part is this name, or close to it."""
+    whole = node._get_root()
+    keys = [f"{group}.{leaf}" for group in whole if group != "hydra" and isinstance(whole._get_node(group), DictConfig)
+            for leaf in whole._get_node(group)]  # fmt: skip
+    names = get_close_matches(name, dict.fromkeys(key.partition(".")[2] for key in keys), n=1, cutoff=cutoff)
+    found = [key for key in keys if key.partition(".")[2] in names]
+    return f", did you mean {' or '.join(found)}?" if found else ""
+
+
+def _closest(name: str, options: Sequence[str], cutoff: float = 0.5) -> str:
+    matches = get_close_matches(name, options, n=1, cutoff=cutoff)
     return f", did you mean {matches[0]}?" if matches else ""
 
 

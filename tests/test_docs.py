@@ -109,6 +109,11 @@ SLOW = ("docs/configuration.md",)  # Hydra takes a tenth of a second to compose 
 def commands(prefix: str, pages: tuple[str, ...] = FOLLOWED) -> list[list[str]]:
     """The arguments of such command lines in the pages' blocks of code, apart from those that stand for others."""
     blocks = [block for page in pages for block in FENCE.findall((ROOT / page).read_text(encoding="utf-8"))]
+    return commands_in(blocks, prefix)
+
+
+def commands_in(blocks: list[str], prefix: str) -> list[list[str]]:
+    """The arguments of such command lines in blocks of code."""
     lines = {line for block in blocks for line in block.splitlines() if line.startswith(prefix) and "my_package" not in line}
     return [shlex.split(line.removeprefix(prefix), comments=True) for line in sorted(lines)]
 
@@ -119,7 +124,15 @@ def test_the_pages_have_commands() -> None:
     assert len(commands("python -m multirun_analysis")) > 2
 
 
+HELP = str(OmegaConf.load(ROOT / "conf" / "config.yaml").hydra.help.footer)  # the last lines of --help
+
+
+def test_help_ends_with_examples() -> None:
+    assert len(commands_in([HELP], "python train.py")) == 4
+
+
 TRAIN = [
+    *commands_in([HELP], "python train.py"),
     *commands("python train.py"),
     *(pytest.param(line, marks=pytest.mark.slow) for line in commands("python train.py", SLOW)),
 ]
@@ -137,7 +150,10 @@ def test_what_is_typed_to_train_composes(compose_config: Callable[..., DictConfi
         config.check(cfg)
 
 
-@pytest.mark.parametrize("arguments", commands("python -m multirun_analysis "), ids=" ".join)
+ANALYSE = [*commands("python -m multirun_analysis "), *commands_in([HELP], "python -m multirun_analysis ")]
+
+
+@pytest.mark.parametrize("arguments", ANALYSE, ids=" ".join)
 def test_what_is_typed_to_analyse_is_understood(arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 1  # there are no such folders here; wrong usage exits with 2

@@ -47,7 +47,7 @@ def test_cfg_job_prints_the_whole_configuration(tmp_path: Path) -> None:
 
 ALONE = [
     (["model.depth=0"], "model.depth=0: must be an integer from 1 to 10000"),
-    (["model=mpl"], "model=mpl: no such option, did you mean mlp?; there is cnn, mlp"),
+    (["model=mpl"], "model=mpl: no such option, did you mean mlp?; there is cnn, mlp, resnet"),
     (["model.depth"], "model.depth: not of the form key=value (Error parsing override 'model.depth')"),
     (["model.widths=[8,8]", "model.depth=3"], "model.depth=3: changes nothing beside model.widths; give one of the two"),
     (["trainer.diagnostics_every=5"], "trainer.diagnostics_every=5: changes nothing without trainer.diagnostics=every_n"),
@@ -60,7 +60,8 @@ SWEPT = [  # with a good job before the bad one
                                "cifar10, cifar100, digits, fashion_mnist, imagefolder, mnist"),
     (["model.depth=1,2", "+trainer.foo=1"],
      "trainer.foo: nothing reads this key; there is epochs, steps_per_epoch, batch_size, eval_batch_size, patience, "
-     "save_every, log_every, precision, engine, num_threads, diagnostics, diagnostics_every"),
+     "save_every, log_every, precision, engine, num_threads, cuda_graphs, "
+     "diagnostics, diagnostics_every"),
     (["experiment=headline_cifar10_mlp", "++model.depth=3,4", "dataset=digits"],
      "model.depth=3: changes nothing beside model.widths; give one of the two"),
     (["model.depth=1,2", "study=a,b"], "study=a,b: a sweep has one name; start one for each"),

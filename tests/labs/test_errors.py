@@ -30,7 +30,7 @@ TOP_KEYS = "hydra, model, dataset, optimizer, scheduler, trainer, logger, study,
     ("override", "line"),
     [
         # options
-        ("model=mpl", "model=mpl: no such option, did you mean mlp?; there is cnn, mlp"),
+        ("model=mpl", "model=mpl: no such option, did you mean mlp?; there is cnn, mlp, resnet"),
         ("dataset=cifar", "dataset=cifar: no such option, did you mean cifar10?; there is "
                           "cifar10, cifar100, digits, fashion_mnist, imagefolder, mnist"),
         ("trainer=quick", "trainer=quick: no such option; there is default, smoke"),
@@ -39,6 +39,10 @@ TOP_KEYS = "hydra, model, dataset, optimizer, scheduler, trainer, logger, study,
         # keys
         ("model.dpeth=3", f"model.dpeth: no such key, did you mean depth?; there is {MLP_KEYS}"),
         ("model.kernel_size=3", f"model.kernel_size: no such key; there is {MLP_KEYS}"),
+        ("lr=3", f"lr: no such key, did you mean optimizer.lr?; there is {TOP_KEYS}"),
+        ("patience=3", f"patience: no such key, did you mean scheduler.patience or trainer.patience?; there is {TOP_KEYS}"),
+        ("batchsize=3", f"batchsize: no such key, did you mean trainer.batch_size?; there is {TOP_KEYS}"),
+        ("model.lr=3", f"model.lr: no such key, did you mean optimizer.lr?; there is {MLP_KEYS}"),
         ("sed=1", f"sed: no such key, did you mean seed?; there is {TOP_KEYS}"),
         # types
         ("model.depth=many", "model.depth: Value 'many' of type 'str' could not be converted to Integer"),
@@ -49,7 +53,7 @@ TOP_KEYS = "hydra, model, dataset, optimizer, scheduler, trainer, logger, study,
         ("model.widths=256", "model.widths: Invalid value assigned: int is not a ListConfig, list or tuple."),
         ("logger=null", "logger=null: no such option; there is all, none, tensorboard, wandb"),
         ("trainer=3", "trainer=3: no such option; there is default, smoke"),
-        ("model=", "model=: no such option; there is cnn, mlp"),
+        ("model=", "model=: no such option; there is cnn, mlp, resnet"),
         ("trainer=default,", "trainer=default,: a value is missing beside a comma; there is default, smoke"),
         ("trainer=,smoke", "trainer=,smoke: a value is missing beside a comma; there is default, smoke"),
         ("seed=1,,2", "seed=1,,2: a value is missing beside a comma"),
@@ -191,7 +195,7 @@ def test_a_user_error_ends_with_its_line_and_status_1() -> None:
 def test_an_error_of_hydra_ends_with_one_line(compose_config: Compose) -> None:
     with pytest.raises(SystemExit) as caught, one_line_errors():
         compose_config("model=mpl")
-    assert caught.value.code == "error: model=mpl: no such option, did you mean mlp?; there is cnn, mlp"
+    assert caught.value.code == "error: model=mpl: no such option, did you mean mlp?; there is cnn, mlp, resnet"
 
 
 @pytest.mark.parametrize(("error", "reason"), [
