@@ -8,6 +8,8 @@ from multirun_analysis.table import Entry, Table
 
 WRITTEN = "% Written by python -m multirun_analysis --latex"  # how a file of ours begins
 NEEDS = r"\usepackage{booktabs}"
+FITTED = r"\usepackage{booktabs,graphicx}"
+FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"  # a table as wide as the text, if it is wider
 SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "_": r"\_", "%": r"\%",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
@@ -41,11 +43,11 @@ def escape(text: str) -> str:
 
 
 def _file(table: Table, name: str, *, bare: bool) -> str:
-    begin = [f"{WRITTEN}; needs {NEEDS}"]
+    begin = [f"{WRITTEN}; needs {NEEDS if bare else FITTED}"]
     end = []
     if not bare:
-        begin += [r"\begin{table}", r"\centering", rf"\caption{{{escape(table.title)}}}", rf"\label{{tab:{name}}}"]
-        end = [rf"\par\smallskip\footnotesize {escape(table.note)}"] if table.note else []
+        begin += [r"\begin{table}", r"\centering", rf"\caption{{{escape(table.title)}}}", rf"\label{{tab:{name}}}", FIT]
+        end = ["}", rf"\par\smallskip\footnotesize {escape(table.note)}"] if table.note else ["}"]
         end.append(r"\end{table}")
     return "\n".join([*begin, *_tabular(table), *end]) + "\n"
 

@@ -23,11 +23,12 @@ def test_a_table_with_its_caption_and_note():
     (name, text), *_ = latex.files([TABLE]).items()
     assert name == "residual-minus-plain.tex"
     assert text.splitlines() == [
-        r"% Written by python -m multirun_analysis --latex; needs \usepackage{booktabs}",
+        r"% Written by python -m multirun_analysis --latex; needs \usepackage{booktabs,graphicx}",
         r"\begin{table}",
         r"\centering",
         r"\caption{Residual minus plain}",
         r"\label{tab:residual-minus-plain}",
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         r"\begin{tabular}{rrp{0.5\linewidth}}",
         r"\toprule",
         r"Depth & 95 \% interval & Why \\",
@@ -36,6 +37,7 @@ def test_a_table_with_its_caption_and_note():
         r"\textbf{$-$7} & — & -{}-{}x \\",
         r"\bottomrule",
         r"\end{tabular}",
+        "}",
         r"\par\smallskip\footnotesize p \textless{} 0.05",
         r"\end{table}",
     ]
