@@ -106,13 +106,15 @@ def _analyse(frames: Frames, out: Path, options: argparse.Namespace, output: Out
         frames = along(frames, Choices(options.x, options.hue, tuple(options.facet), options.metric))
     except ValueError as error:
         return _fail(str(error))
+    if drawing.without_font(words := gallery.words(frames)):
+        drawing.find_new_fonts()
     try:
         archive.prepare(out)
         analysis = analyse(frames, options.margin or MARGIN)
         archive.write(analysis, out, output)
     except OSError as error:
         return _fail(f"cannot write to {out}: {_line(error, out)}; --out DIR writes elsewhere")
-    if boxes := drawing.without_font(gallery.words(frames)):
+    if boxes := drawing.without_font(words):
         some = " ".join(boxes[:20]) + (f" and {len(boxes) - 20} more" if len(boxes) > 20 else "")
         print(f"warning: no font here has {one_line(some)}: figures show boxes instead", file=sys.stderr)
     overview = tables.overview(analysis.summary, analysis.differences, analysis.axes)

@@ -8,7 +8,7 @@ import math
 import textwrap
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ import seaborn as sns
 from matplotlib import rc_context
 from matplotlib.axes import Axes as Axis
 from matplotlib.figure import Figure
-from matplotlib.font_manager import fontManager, get_font
+from matplotlib.font_manager import findSystemFonts, fontManager, get_font
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
@@ -71,6 +71,15 @@ def fonts() -> list[str]:
     """Those of `FONTS` that are here."""
     here = {font.name for font in fontManager.ttflist}
     return [name for name in FONTS if name in here]
+
+
+def find_new_fonts() -> None:
+    """Have Matplotlib use fonts that were installed since it last looked for them, which it keeps a list of."""
+    known = {font.fname for font in fontManager.ttflist}
+    for path in findSystemFonts():
+        if path not in known:
+            with suppress(Exception):  # a file that is no font, or none that Matplotlib reads
+                fontManager.addfont(path)
 
 
 def without_font(texts: Iterable[str]) -> list[str]:

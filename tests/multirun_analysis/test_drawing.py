@@ -1,6 +1,7 @@
 """The parts of which figures are made."""
 
 import io
+from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -20,6 +21,17 @@ def test_evenly_spaced_depths_are_on_a_linear_axis():
 def test_characters_that_no_font_here_has_are_told():
     assert drawing.without_font(["depth study", "Größe", "λ(B)", "лр"]) == []
     assert drawing.without_font(["b\U00100001", "a\U00100000 \U00100001"]) == ["\U00100000", "\U00100001"]
+
+
+def test_a_font_installed_since_matplotlib_looked_is_found(monkeypatch, tmp_path):
+    new, broken = tmp_path / "new.ttf", tmp_path / "broken.ttf"
+    new.write_bytes(Path(drawing.fontManager.findfont("DejaVu Sans")).read_bytes())
+    broken.write_bytes(b"no font")
+    monkeypatch.setattr(drawing.fontManager, "ttflist", [])
+    monkeypatch.setattr(drawing, "findSystemFonts", lambda: [str(broken), str(new)])
+    assert drawing.fonts() == []
+    drawing.find_new_fonts()
+    assert drawing.fonts() == ["DejaVu Sans"]
 
 
 def test_a_character_that_the_first_font_lacks_comes_from_the_next(monkeypatch):
