@@ -77,9 +77,10 @@ def test_the_depth_study_page_has_the_numbers_of_its_runs():
         assert f"| {cell.index[0][0]} | {' | '.join(means)} | {gap} | {p_value(p).text} |\n" in page
 
 
-def test_the_table_of_two_runs_follows_from_them():
+@pytest.mark.parametrize("names", [("runs_xeon.csv", "runs.csv"), ("runs.csv", "runs_fused.csv"), ("runs.csv", "runs_gpu.csv")])
+def test_the_table_of_two_runs_follows_from_them(names):
     folder, repeat = RESULTS / "depth_study_mnist", script_of(RESULTS / "repeat.py")
-    first, second = (pd.read_csv(folder / name) for name in ("runs_xeon.csv", "runs.csv"))
+    first, second = (pd.read_csv(folder / name) for name in names)
     table = repeat.table(first, second)
     assert markdown(table) in (folder / "README.md").read_text()
     assert len(table.rows) == 12
