@@ -110,6 +110,25 @@ def test_one_width_or_a_list_of_widths() -> None:
     assert refusal(composed("model.width=9", "model.widths=[8,8]")) == refused
 
 
+def test_one_image_a_batch_is_enough_for_other_norms() -> None:
+    for norm in ("layer", "none"):
+        config.check(composed(f"model.norm={norm}", "trainer.batch_size=1"))
+
+
+def test_a_scale_needs_skips_and_a_bias_needs_norms() -> None:
+    line = "multiplies what a block adds to a skip; add model.residual=true"
+    for model, scale in (("mlp", "0.5"), ("cnn", "depth"), ("mlp", "learned"), ("mlp", "0")):
+        overrides = (f"model={model}", f"model.branch_scale={scale}")
+        shown = "0.0" if scale == "0" else scale
+        assert refusal(composed(*overrides)) == f"model.branch_scale={shown}: {line}"
+        config.check(composed(*overrides, "model.residual=true"))
+    config.check(composed("model.branch_scale=1.0"))
+    assert refusal(composed("model.norm=none", "model.norm_bias=1")) == (
+        "model.norm_bias=1.0: is the bias of each norm, and model.norm=none has none; set model.norm to batch or layer"
+    )
+    config.check(composed("model.norm=layer", "model.norm_bias=1"))
+
+
 def test_nesterov_needs_momentum() -> None:
     overrides = ("optimizer=sgd", "optimizer.nesterov=true")
     assert refusal(composed(*overrides, "optimizer.momentum=0")) == "optimizer.nesterov=true: needs optimizer.momentum above 0"
@@ -120,6 +139,14 @@ def test_an_optimizer_with_a_momentum_of_its_own_needs_no_key_for_it() -> None:
     cfg = copy.deepcopy(composed())
     cfg.optimizer = OmegaConf.create({"_target_": "torch.optim.Muon", "lr": 0.02, "nesterov": True})
     config.check(cfg)
+
+
+@pytest.mark.parametrize("remedy", sorted(path.stem for path in (CONF / "remedy").glob("*.yaml")))
+def test_every_remedy_is_one_of_each_network_and_goes_by_its_name(remedy: str) -> None:
+    for model in ("mlp", "cnn", "resnet"):
+        cfg = composed(f"model={model}", f"remedy={remedy}")
+        config.check(cfg)
+        assert cfg.model.name == remedy
 
 
 # ── conf/ ────────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -38,6 +38,12 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
     "model.hidden": ([0, 1_000_001], [1, 1_000_000]),
     "model.dropout": ([-0.1, 1.0, *NOT_FINITE], [0.0, 0.999]),
     "model.shortcut": (["", "none", "Identity"], ["identity", "projection"]),
+    "model.block": (["", "Pre", "both"], ["post", "pre"]),
+    "model.branch_scale": (["", "Depth", "1", -0.1, *NOT_FINITE], [0, 0.5, 1, 3, "depth", "learned"]),
+    "model.norm": (["", "Batch", "group"], ["batch", "layer", "none"]),
+    "model.norm_bias": (NOT_FINITE, [-3.0, 0.0, 1e6]),
+    "model.activation": (["", "ReLU", "sigmoid"], ["relu", "leaky_relu", "elu", "gelu", "silu", "tanh"]),
+    "model.init": (["", "He", "xavier"], ["torch", "he", "orthogonal"]),
     "dataset.val_size": ([0, -1, 0.0, 1.0, 1.5, -0.5, BIG + 1, *NOT_FINITE], [1, 5000, 1e-9, 0.999]),
     "dataset.split_seed": ([-1, BIG + 1], [0, BIG]),
     "dataset.image_size": ([0, 10_001], [None, 1, 10_000]),
@@ -131,7 +137,7 @@ def test_a_value_of_an_untyped_node_is_held_to_the_same_rule() -> None:
 # ── types ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 GROUP_OF = {
-    config.MLP: "model", config.CNN: "model", config.Dataset: "dataset", config.ImageFolder: "dataset",
+    config.MLP: "model", config.CNN: "model", config.ResNet: "model", config.Dataset: "dataset", config.ImageFolder: "dataset",
     config.OwnDataset: "dataset",
     config.Adam: "optimizer", config.SGD: "optimizer", config.ReduceLR: "scheduler", config.Cosine: "scheduler",
     config.Muon: "optimizer", config.WarmupCosine: "scheduler",
@@ -163,7 +169,7 @@ WRONG = {
     int: [True, 1.5, "many", [1], None], float: [True, "much", [0.5], None], bool: ["maybe", [True], None],
     int | None: [True, 1.5, "many", [1]], list[int] | None: [3, "wide", [1.5], ["a"], [True], [[1]]],
     list[int]: [3, [1.5], [True]], list[float]: [0.9, ["a"], [True, 0.9]], int | float: [True, "half", None, [1]],
-    int | str: [True, 1.5, None, [1]], int | str | None: [True, 1.5, [1]],
+    int | str: [True, 1.5, None, [1]], int | float | str: [True, None, [1]], int | str | None: [True, 1.5, [1]],
     config.Text: [True, 1.5, 20261125, float("inf"), [1], ["a"]],
     list[config.Text]: [3, "depth", [1.5], [True], [["a"]], [None], None],
 }  # fmt: skip
