@@ -1,5 +1,7 @@
 """The metric over two numbers at once, one map per arm: where networks train, as colour."""
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 from matplotlib.colors import Normalize
@@ -22,7 +24,7 @@ DESCRIPTION = (
 FEWEST = 2  # values of each number
 NORM_BIAS = "model.norm_bias"
 EDGE = (
-    "line: depth 16/ln(lambda(B, b)), near which training of plain networks ends by Yang et al. 2019 (arXiv:1902.08129)\n"
+    "line: depth 16/ln(lambda(B, b)), near which training of plain networks ends by Yang et al. 2019 (arXiv:1902.08129); "
     "the 16 is their empirical fit (SGD, width 384), lambda at batch size B and bias b an approximation"
 )
 
@@ -68,7 +70,7 @@ def draw(frames: Frames) -> Figure | None:
             if arm == "plain" and (edge := _edge(own, axes, y, xs, ys)) is not None:
                 ax.plot(*edge, color="white", linewidth=3)
                 ax.plot(*edge, color="black", linewidth=1.4, label="predicted edge")
-                caption = f"{CAPTION}\n{EDGE}"
+                caption = "\n".join([CAPTION, *textwrap.wrap(EDGE, int(16 * figure.get_figwidth()))])
         row[0].set_ylabel(label(y))
     if mesh is not None:
         figure.colorbar(mesh, ax=list(panels.flat), label=label(axes.metric), fraction=0.04, pad=0.02)

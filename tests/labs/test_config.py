@@ -141,14 +141,6 @@ def test_an_optimizer_with_a_momentum_of_its_own_needs_no_key_for_it() -> None:
     config.check(cfg)
 
 
-@pytest.mark.parametrize("remedy", sorted(path.stem for path in (CONF / "remedy").glob("*.yaml")))
-def test_every_remedy_is_one_of_each_network_and_goes_by_its_name(remedy: str) -> None:
-    for model in ("mlp", "cnn", "resnet"):
-        cfg = composed(f"model={model}", f"remedy={remedy}")
-        config.check(cfg)
-        assert cfg.model.name == remedy
-
-
 # ── conf/ ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -161,6 +153,19 @@ def test_every_file_of_conf_passes(choice: int) -> None:
     names = {group: options(group)[choice % len(options(group))] for group in config.GROUPS}
     overrides = [f"{group}={name}" for group, name in names.items()]
     config.check(composed(*overrides, *([FOLDER] if names["dataset"] == "imagefolder" else [])))
+
+
+def test_the_experiment_of_remedies_has_all_of_them() -> None:
+    params = OmegaConf.load(CONF / "experiment" / "remedies.yaml").hydra.sweeper.params
+    assert sorted(params.remedy.split(",")) == options("remedy")
+
+
+@pytest.mark.parametrize("remedy", options("remedy"))
+def test_every_remedy_is_one_of_each_network_and_goes_by_its_name(remedy: str) -> None:
+    for model in ("mlp", "cnn", "resnet"):
+        cfg = composed(f"model={model}", f"remedy={remedy}")
+        config.check(cfg)
+        assert cfg.model.name == remedy
 
 
 @pytest.mark.parametrize("experiment", options("experiment"))

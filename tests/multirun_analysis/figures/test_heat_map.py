@@ -58,7 +58,7 @@ def test_over_depth_and_bias_the_plain_map_has_the_predicted_edge(tmp_path):
                 write_run(tmp_path / "s", depth, residual, model__norm_bias=bias, trainer__batch_size=64)
     figure = heat_map.draw(collect([tmp_path]))
     plain, residual = figure.axes[:2]
-    assert (plain.get_ylabel(), len(residual.lines)) == ("initial bias of BatchNorm", 0)
+    assert (plain.get_ylabel(), len(residual.lines)) == ("initial norm bias", 0)
     (line,) = {tuple(map(tuple, line.get_xydata())) for line in plain.lines}
     (first, start), (last, end) = line[0], line[-1]
     assert (first, start) == pytest.approx((0.5 + (theory.trainable_depth_with_bias(64, 0) - 10) / 40, 0.5))
@@ -66,8 +66,10 @@ def test_over_depth_and_bias_the_plain_map_has_the_predicted_edge(tmp_path):
     bias = 0.5 + (end - 1.5) / 2
     assert theory.trainable_depth_with_bias(64, bias) == pytest.approx(100, rel=0.01)
     assert plain.get_xlim() == (0, 3)
-    assert "16/ln(lambda(B, b))" in figure.get_supxlabel()
-    assert "empirical fit" in figure.get_supxlabel()
+    caption = figure.get_supxlabel().split("\n")
+    assert caption[0] == heat_map.CAPTION
+    assert " ".join(caption[1:]) == heat_map.EDGE
+    assert "16 is their empirical fit" in heat_map.EDGE
 
 
 @pytest.mark.parametrize("change", [{"trainer__batch_size": 3}, {"model__activation": "tanh"}, {"model__norm": "layer"},
