@@ -18,6 +18,13 @@ NOT_IN_HASH = (
 
 # Keys that were added later, with the values that earlier runs were trained with. These values leave the hash as it was.
 ADDED = {"scheduler.monitor": "val_loss", "trainer.engine": "auto"}
+_OF_NETWORKS = {"model.norm": "batch", "model.norm_bias": 0, "model.activation": "relu", "model.branch_scale": 1}
+# Those of our networks, by `_target_`; another network may have had keys of the same names, as the ResNet has had `block`.
+ADDED_TO_NETWORKS: dict[str, dict[str, Any]] = {
+    "labs.models.mlp.MLP": _OF_NETWORKS | {"model.init": "torch", "model.block": "post"},
+    "labs.models.cnn.CNN": _OF_NETWORKS | {"model.init": "torch", "model.block": "post"},
+    "labs.models.resnet.ResNet": _OF_NETWORKS | {"model.init": "he"},
+}
 
 # ── result.json ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -65,7 +72,14 @@ def _state(path: Path, digest: object) -> str:
 
 # ── what people read ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
+# Keys whose values say little without them.
+NAMED = ("model.norm", "model.init", "model.block", "model.branch_scale")
 IN_NAMES = ("model.name", "dataset.name", "model.filters")  # keys that the name of a cell tells in a form of its own
+
+
+def added(network: object) -> dict[str, Any]:
+    """The keys that were added later to a configuration with this `model._target_`, with the values that change nothing."""
+    return ADDED | ADDED_TO_NETWORKS.get(str(network), {})
 
 
 def decides(key: str) -> bool:
@@ -86,7 +100,7 @@ def short(key: str, value: str) -> str:
     """A value as people write it: a class by its own name, `weight_decay=0` for a bare number, true or false."""
     if key.endswith("_target_"):
         return value.rpartition(".")[2]
-    if re.fullmatch(r"[-+0-9.e]+|true|false|null", value):
+    if key in NAMED or re.fullmatch(r"[-+0-9.e]+|true|false|null", value):
         return f"{key.rpartition('.')[2]}={value}"
     return value
 

@@ -16,7 +16,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from labs.files import user_path
-from run_contract import ADDED, NOT_IN_HASH
+from run_contract import NOT_IN_HASH, added
 
 
 def resolved(cfg: DictConfig) -> dict[str, Any]:
@@ -32,6 +32,8 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
     dataset = container.get("dataset")
     if isinstance(dataset, dict) and isinstance(dataset.get("folder"), str):
         dataset["folder"] = folder_name(dataset["folder"])
+    if _target(container).startswith("labs.") and type(container["model"].get("branch_scale")) is int:
+        container["model"]["branch_scale"] = float(container["model"]["branch_scale"])  # 2 and 2.0 are one configuration
     return {str(key): value for key, value in container.items()}
 
 
@@ -45,6 +47,12 @@ def folder_name(text: str) -> str:
     except ValueError:  # no system has a folder of this name; reading it will say so
         return text
     return (folder.relative_to(start) if folder.is_relative_to(start) else folder).as_posix()
+
+
+def _target(configuration: dict[Any, Any]) -> str:
+    """The class of the network, empty where none is known."""
+    model = configuration.get("model")
+    return str(model.get("_target_", "")) if isinstance(model, dict) else ""
 
 
 def literal(node: Any) -> Any:
@@ -64,12 +72,13 @@ def config_hash(cfg: DictConfig) -> str:
 def digest(configuration: dict[str, Any]) -> str:
     """`config_hash` of a configuration in plain Python, such as the one in config.json, taken as is."""
     decisive: dict[str, Any] = json.loads(json.dumps(configuration))
-    for key in (*NOT_IN_HASH, *ADDED):
+    later = added(_target(decisive))
+    for key in (*NOT_IN_HASH, *later):
         *groups, leaf = key.split(".")
         node: Any = decisive
         for group in groups:
             node = node.get(group, {})
-        if key not in ADDED or node.get(leaf) == ADDED[key]:
+        if key not in later or node.get(leaf) == later[key]:
             node.pop(leaf, None)
     canonical = json.dumps(decisive, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:10]

@@ -27,6 +27,12 @@ FACTOR = real(0, PART, above=True, allowed="a number above 0 and at most 1")
 BELOW_1 = real(0, 1, allowed="a number from 0 to below 1")
 WIDTH = integer(1, 1_000_000)
 SHORTCUT = one_of("identity", "projection")
+NORM = one_of("batch", "layer", "none")
+NORM_BIAS = real(-math.inf, allowed="a finite number")
+ACTIVATION = one_of("relu", "leaky_relu", "elu", "gelu", "silu", "tanh")  # labs.models.layers.ACTIVATIONS
+INIT = one_of("torch", "he", "orthogonal")
+BLOCK = one_of("post", "pre")
+BRANCH_SCALE = Range(lambda v: v in ("depth", "learned") or AT_LEAST_0.test(v), f"{AT_LEAST_0.allowed}, depth or learned")
 SEED = integer(0)
 KEY = text(r"[A-Za-z_]\w*(\.\w+)*", "the name of a key, such as optimizer.lr")
 KEYS = Range(lambda v: isinstance(v, list | ListConfig) and all(map(KEY.test, v)), "a list of keys, such as [dataset.name]")
@@ -45,6 +51,12 @@ class MLP:
     widths: list[int] | None = setting(optional(each(WIDTH, "a list of integers from 1 to 1000000, such as [256,256]")))
     residual: bool = MISSING
     shortcut: str = setting(SHORTCUT)
+    block: str = setting(BLOCK)
+    branch_scale: int | float | str = setting(BRANCH_SCALE)
+    norm: str = setting(NORM)
+    norm_bias: float = setting(NORM_BIAS)
+    activation: str = setting(ACTIVATION)
+    init: str = setting(INIT)
 
 
 @dataclass
@@ -58,6 +70,12 @@ class CNN:
     dropout: float = setting(BELOW_1)
     residual: bool = MISSING
     shortcut: str = setting(SHORTCUT)
+    block: str = setting(BLOCK)
+    branch_scale: int | float | str = setting(BRANCH_SCALE)
+    norm: str = setting(NORM)
+    norm_bias: float = setting(NORM_BIAS)
+    activation: str = setting(ACTIVATION)
+    init: str = setting(INIT)
 
 
 @dataclass
@@ -68,7 +86,12 @@ class ResNet:
     filters: list[int] = setting(each(integer(1, 100_000), "a list of integers from 1 to 100000, such as [16,32,64]"))
     residual: bool = MISSING
     shortcut: str = setting(SHORTCUT)
-    block: str = setting(one_of("post", "pre"))
+    block: str = setting(BLOCK)
+    branch_scale: int | float | str = setting(BRANCH_SCALE)
+    norm: str = setting(NORM)
+    norm_bias: float = setting(NORM_BIAS)
+    activation: str = setting(ACTIVATION)
+    init: str = setting(INIT)
 
 
 @dataclass
@@ -344,7 +367,7 @@ def _check_text(key: str, value: Any) -> None:
 
 
 def _check_network(model: dict[str, Any], trainer: dict[str, Any]) -> None:
-    if trainer["batch_size"] < 2:
+    if trainer["batch_size"] < 2 and model.get("norm", "batch") == "batch":
         raise UserError("trainer.batch_size=1: BatchNorm needs at least 2 images a batch")
     if (
         "filters" in model
@@ -359,6 +382,15 @@ def _check_network(model: dict[str, Any], trainer: dict[str, Any]) -> None:
     if model.get("width") is not None and model.get("widths") is not None:
         raise UserError(
             f"model.width={model['width']}: model.widths={_show(model['widths'])} is given too; one of them must be null"
+        )
+    if model.get("norm") == "none" and model.get("norm_bias"):
+        raise UserError(
+            f"model.norm_bias={model['norm_bias']}: is the bias of each norm, and model.norm=none has none; "
+            "set model.norm to batch or layer"
+        )
+    if model.get("branch_scale", 1) != 1 and not model.get("residual"):
+        raise UserError(
+            f"model.branch_scale={model['branch_scale']}: multiplies what a block adds to a skip; add model.residual=true"
         )
 
 

@@ -30,6 +30,8 @@ NAMES = {
     "optimizer.weight_decay": "weight decay", "optimizer.momentum": "momentum", "trainer.epochs": "epochs",
     "dataset.name": "dataset", "model.name": "model", "model.shortcut": "shortcut", "optimizer._target_": "optimizer",
     "scheduler._target_": "scheduler", "model.dropout": "dropout", "dataset.val_size": "validation images",
+    "model.norm_bias": "initial norm bias", "model.branch_scale": "scale of the branches", "model.norm": "norm",
+    "model.activation": "activation", "model.init": "initial weights", "model.block": "block",
 }  # fmt: skip
 METRICS = {
     "test_acc": "test accuracy (%)", "val_acc": "validation accuracy (%)", "train_acc": "training accuracy (%)",

@@ -13,7 +13,7 @@ import pandas as pd
 
 from multirun_analysis import axes as axis
 from multirun_analysis.axes import ABSENT, DEPTH_STUDY, Axes, deciding_columns, natural
-from run_contract import ADDED
+from run_contract import ADDED, ADDED_TO_NETWORKS, typed
 
 Key = tuple[tuple[str, str], ...]  # the configuration keys in which runs differ, with their values
 
@@ -133,6 +133,10 @@ def fill_in_defaults(runs: pd.DataFrame) -> None:
         if key in runs.columns and target in runs.columns:
             lacks = runs[key].isna() & runs[target].isin(runs.loc[runs[key].notna(), target])
             runs.loc[lacks, key] = default
+    for network, defaults in ADDED_TO_NETWORKS.items():
+        for name, default in defaults.items():
+            if (key := f"config.{name}") in runs.columns and "config.model._target_" in runs.columns:
+                runs.loc[runs[key].isna() & (runs["config.model._target_"] == network), key] = typed(default)
 
 
 def _ambiguous(rows: pd.DataFrame, depth_keys: list[str]) -> list[str]:

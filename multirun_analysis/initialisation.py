@@ -14,11 +14,15 @@ import pandas as pd
 from multirun_analysis import theory
 from multirun_analysis.collect import Frames
 from multirun_analysis.inference import t_interval
+from run_contract import ADDED_TO_NETWORKS, typed
 
 FIRST_LAYER = 4
 FEWEST_LAYERS = 10
 BATCH_SIZE = "config.trainer.batch_size"
 WIDTHS = "config.model.widths"
+# What the theory is of, beside depth and widths; He initialisation differs from torch's by a factor, which BatchNorm undoes.
+LAYERS = {f"config.{key}": {typed(value)} for key, value in ADDED_TO_NETWORKS["labs.models.mlp.MLP"].items()}
+LAYERS["config.model.init"] |= {"he"}
 COLUMNS = ["group", "depth", "residual", "epoch", "n", "slope", "sd", "low", "high", "predicted", "ratio"]
 
 
@@ -29,8 +33,9 @@ def slopes(frames: Frames) -> pd.DataFrame:
         One row per group, depth, arm and recorded epoch, where epoch 0 is at initialisation. `n` is the number of seeds;
         `slope`, `sd`, `low` and `high` are the mean, the standard deviation and the 95 % t-interval over seeds, per layer.
         `predicted` is -ln(lambda(B))/2 for plain MLPs at initialisation and missing elsewhere, since the theory does not cover
-        skips, convolutions, training, widths that keep changing or batches of fewer than four images. `ratio` is measured over
-        predicted. Networks with fewer than ten layers to fit have no row.
+        skips, convolutions, training, widths that keep changing, batches of fewer than four images, or biases, norms,
+        activations and blocks other than the usual ones. `ratio` is measured over predicted. Networks with fewer
+        than ten layers to fit have no row.
     """
     runs = frames.runs[frames.runs["counted"]]
     layers = frames.layers.loc[frames.layers["run"].isin(runs["run"]), ["run", "epoch", "layer", "grad_norm"]]
@@ -82,12 +87,14 @@ def _slope_of_each(layers: pd.DataFrame) -> pd.DataFrame:
 
 
 def _present(runs: pd.DataFrame) -> list[str]:
-    return [column for column in (BATCH_SIZE, WIDTHS) if column in runs]
+    return [column for column in (BATCH_SIZE, WIDTHS, *LAYERS) if column in runs]
 
 
 def _is_covered(cell: pd.DataFrame) -> bool:
-    """Whether the theory covers these runs: MLPs, equal widths where the line is fitted, four images per batch or more."""
+    """Whether the theory covers these runs: MLPs of the usual layers, equal widths where the line is fitted, large batches."""
     if set(cell["model"]) != {"mlp"} or BATCH_SIZE not in cell or int(cell[BATCH_SIZE].iloc[0]) < theory.SMALLEST_BATCH:
+        return False
+    if any(key in cell and pd.notna(cell[key].iloc[0]) and cell[key].iloc[0] not in usual for key, usual in LAYERS.items()):
         return False
     widths = json.loads(cell[WIDTHS].iloc[0]) if WIDTHS in cell and pd.notna(cell[WIDTHS].iloc[0]) else None
     return widths is None or len(set(widths[fitted_layers(len(widths) + 1)])) == 1

@@ -15,6 +15,7 @@ from scipy import stats
 from multirun_analysis.axes import ABSENT
 from multirun_analysis.inference import LEVEL
 from multirun_analysis.outcomes import ACCURACIES
+from run_contract import ADDED_TO_NETWORKS, typed
 
 REFERENCE = Path(__file__).parent / "reference"
 COLUMNS = ["table", "group", "depth", "residual", "metric", "n", "ours", "low", "high", "theirs", "their_n", "difference",
@@ -53,7 +54,9 @@ def compare(runs: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
     for group, cells in summary[summary["n"] > 0].groupby("group", sort=False):
         config = _configuration(runs[(runs["group"] == group) & runs["counted"]])
         if (config.get("model.name"), config.get("dataset.name")) == DEPTH_TABLE:
-            different = _different(config, known["depth_table"]["protocol"])
+            own = ADDED_TO_NETWORKS.get(config.get("model._target_", ""), {})  # which the original did not change
+            later = {key: typed(value) for key, value in own.items() if key in config}
+            different = _different(config, known["depth_table"]["protocol"] | later)
             theirs = depth_table().set_index(["depth", "residual"])
             for _, cell in cells[cells["depth"].notna() & cells["residual"].notna()].iterrows():
                 key = (int(cell["depth"]), bool(cell["residual"]))

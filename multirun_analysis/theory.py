@@ -28,6 +28,7 @@ and together lambda(B) = (B - 2 + J0 + J1) / ((B - 3)(1 - J1)), with the limit p
 import math
 
 SMALLEST_BATCH = 4
+LARGEST_BIAS = 10.0  # beyond, Var[relu(z + b)] is lost in rounding
 
 
 def growth_per_layer(batch_size: int) -> float:
@@ -66,3 +67,40 @@ def trainable_depth(slope: float) -> float:
 def _arc_cosine_kernels(correlation: float) -> tuple[float, float]:
     angle = math.pi - math.acos(correlation)
     return angle / math.pi, (math.sqrt(1 - correlation**2) + angle * correlation) / math.pi
+
+
+# ── another initial bias ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def growth_with_bias(batch_size: int, bias: float) -> float:
+    """lambda(B, b), the same factor where every BatchNorm's bias starts at b: an approximation.
+
+    lambda(B, b) = Phi(b) / Var[relu(z + b)] * (B - 2) / (B - 3), with z standard normal and
+
+        E[relu(z + b)] = b Phi(b) + phi(b),      E[relu(z + b)^2] = (b^2 + 1) Phi(b) + b phi(b)
+
+    For large B the first factor alone is what the derivation above gives: P keeps almost all of a gradient, D the share Phi(b)
+    of its entries, and the variance of the outputs takes the place of (1 - J1)/2. For b = 0 it is pi/(pi - 1). Yang et al. show
+    that a larger bias lowers the growth (figure 4b). The factor (B - 2)/(B - 3) is an approximation that is not in their paper:
+    it is exact for a linear activation, which a large bias comes close to, and 0.14 % too low for b = 0 and B = 64.
+
+    Args:
+        batch_size: B, at least 4.
+        bias: b, the initial bias of every BatchNorm, from -10 to 10.
+
+    Raises:
+        ValueError: if the batch has fewer images, or for another bias.
+    """
+    if batch_size < SMALLEST_BATCH:
+        raise ValueError(f"batch_size={batch_size}: the growth is finite from {SMALLEST_BATCH} images per batch")
+    if abs(bias) > LARGEST_BIAS:
+        raise ValueError(f"bias={bias}: the growth is computed for biases from {-LARGEST_BIAS:g} to {LARGEST_BIAS:g}")
+    passing, density = math.erfc(-bias / math.sqrt(2)) / 2, math.exp(-(bias**2) / 2) / math.sqrt(2 * math.pi)
+    mean = bias * passing + density
+    variance = (bias**2 + 1) * passing + bias * density - mean**2
+    return passing / variance * (batch_size - 2) / (batch_size - 3)
+
+
+def trainable_depth_with_bias(batch_size: int, bias: float) -> float:
+    """16 / ln(lambda(B, b)): as `trainable_depth`, with its empirical 16, and with the approximation of lambda."""
+    return 16 / math.log(growth_with_bias(batch_size, bias))

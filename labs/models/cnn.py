@@ -2,11 +2,21 @@
 
 from itertools import pairwise
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from labs.errors import UserError
-from labs.models.blocks import Block, PadChannels, conv_layer, linear_layer
+from labs.models.blocks import (
+    Block,
+    Layer,
+    PadChannels,
+    PreBlock,
+    add_skips,
+    conv_layer,
+    convolution,
+    linear_layer,
+    projection,
+)
+from labs.models.layers import Style
 
 
 class CNN(nn.Module):
@@ -27,7 +37,11 @@ class CNN(nn.Module):
         dropout: probability of zeroing one of them in training.
         residual: add the skips.
         shortcut: where a block changes the channels, "identity" pads the missing ones with zeros and "projection" maps them
-            by a learned 1x1 convolution and BatchNorm (extra parameters).
+            by a learned 1x1 convolution and norm (extra parameters).
+        block: "post" adds the skip before the last activation; "pre" has norm and activation before each convolution but the
+            stem, nothing after the sum, and norm and activation after the last stage (He et al. 2016b, arXiv:1603.05027).
+        branch_scale: see `add_skips`.
+        norm, norm_bias, activation, init: see `Style`.
 
     Raises:
         UserError: if there are more pools than the image's pixels allow.
@@ -36,7 +50,8 @@ class CNN(nn.Module):
     def __init__(
         self, input_shape: tuple[int, int, int], num_classes: int, *,
         filters: list[int], blocks_per_stage: int = 1, kernel_size: int = 3, hidden: int = 256, dropout: float = 0.5,
-        residual: bool = False, shortcut: str = "identity", name: str = "cnn",
+        residual: bool = False, shortcut: str = "identity", block: str = "post", branch_scale: float | str = 1,
+        norm: str = "batch", norm_bias: float = 0.0, activation: str = "relu", init: str = "torch", name: str = "cnn",
     ) -> None:  # fmt: skip
         super().__init__()
         channels, height, width = input_shape
@@ -49,38 +64,55 @@ class CNN(nn.Module):
                 f"give at most {at_most} filter counts"
             )
         self.depth = 1 + 2 * blocks_per_stage * pools
+        style = Style(norm, norm_bias, activation, init)
+        self.activation = style.activation
+        pre = block == "pre"
 
-        self.stem = conv_layer(channels, filters[0], kernel_size)
-        stages = []
+        stem = conv_layer(channels, filters[0], kernel_size, style)
+        self.stem = stem.linear if pre else stem
+        stages: list[nn.Module] = []
+        blocks: list[Block | PreBlock] = []
+        sizes: list[tuple[int, int]] = []
         for in_channels, out_channels in pairwise(filters):
-            starts = [in_channels, *[out_channels] * (blocks_per_stage - 1)]
-            blocks = [
-                Block(conv_layer(start, out_channels, kernel_size), conv_layer(out_channels, out_channels, kernel_size))
-                for start in starts
-            ]
-            stages.append(nn.Sequential(*blocks, nn.MaxPool2d(2)))
+            own = [(in_channels, out_channels), *[(out_channels, out_channels)] * (blocks_per_stage - 1)]
+            stage = [_block(*size, kernel_size, style, pre=pre) for size in own]
+            stages.append(nn.Sequential(*stage, nn.MaxPool2d(2)))
+            blocks += stage
+            sizes += own
         self.stages = nn.Sequential(*stages)
+        self.last_norm = style.norm_of(stem.linear, filters[-1]) if pre else None  # of the convolutions
         # BatchNorm here too: without it Adam's first steps kill most units (measured: 239 of 256 after 100 steps on CIFAR-10).
-        self.hidden = linear_layer(filters[-1] * pixels, hidden)
+        self.hidden = linear_layer(filters[-1] * pixels, hidden, style)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(hidden, num_classes)
+        self.apply(style.initialise)
 
         if residual:
-            for block in self.modules():
-                if isinstance(block, Block):
-                    block.shortcut = _shortcut(block.first.linear.weight.shape[1], block.first.linear.weight.shape[0], shortcut)
+            add_skips(blocks, [_shortcut(*size, shortcut, style) for size in sizes], branch_scale)
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (B, C, H, W) to logits (B, num_classes)."""
-        x = F.relu(self.stem(x))
+        x = self.stem(x)
+        if isinstance(self.stem, Layer):
+            x = self.activation(x)
         x = self.stages(x)
-        x = F.relu(self.hidden(x.flatten(1)))
+        if self.last_norm is not None:
+            x = self.activation(self.last_norm(x))
+        x = self.activation(self.hidden(x.flatten(1)))
         return self.head(self.dropout(x))
 
 
-def _shortcut(in_channels: int, out_channels: int, kind: str) -> nn.Module:
+def _block(in_channels: int, out_channels: int, kernel_size: int, style: Style, *, pre: bool) -> Block | PreBlock:
+    if pre:
+        first, second = (convolution(size, out_channels, kernel_size) for size in (in_channels, out_channels))
+        return PreBlock(first, second, style)
+    one, other = (conv_layer(size, out_channels, kernel_size, style) for size in (in_channels, out_channels))
+    return Block(one, other, style.activation)
+
+
+def _shortcut(in_channels: int, out_channels: int, kind: str, style: Style) -> nn.Module:
     if in_channels == out_channels:
         return nn.Identity()
     if kind == "projection":
-        return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels))
+        return projection(nn.Conv2d(in_channels, out_channels, 1, bias=False), style)
     return PadChannels(out_channels - in_channels)

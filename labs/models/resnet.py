@@ -5,7 +5,8 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from labs.errors import UserError
-from labs.models.blocks import Block, Layer, PreBlock, Subsample
+from labs.models.blocks import Block, Layer, PreBlock, Subsample, add_skips, projection
+from labs.models.layers import Style
 
 
 class ResNet(nn.Module):
@@ -13,7 +14,7 @@ class ResNet(nn.Module):
 
     A 3x3 convolution to `filters[0]` channels, a stage of n blocks of two 3x3 convolutions for each of `filters`, global
     average pooling and a linear head. The first block of each stage but the first halves height and width. Convolutions have
-    no bias, since a BatchNorm follows each. Without `residual` the same layers, with the same initial weights, have no skips.
+    no bias where a norm follows each. Without `residual` the same layers, with the same initial weights, have no skips.
 
         depth 20, filters 16 32 64: 19 convolutions and the head, 0.27 million parameters.
 
@@ -24,9 +25,11 @@ class ResNet(nn.Module):
         filters: channels of each stage.
         residual: add the skips.
         shortcut: where a stage changes the size, "identity" takes every second pixel and pads the missing channels with zeros
-            (option A of the paper) and "projection" a learned 1x1 convolution and BatchNorm (option B, extra parameters).
-        block: "post" adds the skip before the last ReLU; "pre" has BatchNorm and ReLU before each convolution and nothing
-            after the sum (He et al. 2016b, arXiv:1603.05027, figure 4e).
+            (option A of the paper) and "projection" a learned 1x1 convolution and norm (option B, extra parameters).
+        block: "post" adds the skip before the last activation; "pre" has norm and activation before each convolution and
+            nothing after the sum (He et al. 2016b, arXiv:1603.05027, figure 4e).
+        branch_scale: see `add_skips`.
+        norm, norm_bias, activation, init: see `Style`.
 
     Raises:
         UserError: if the depth does not fit the stages, or the image is too small for them.
@@ -35,7 +38,8 @@ class ResNet(nn.Module):
     def __init__(
         self, input_shape: tuple[int, int, int], num_classes: int, *,
         depth: int = 20, filters: list[int], residual: bool = True, shortcut: str = "identity", block: str = "post",
-        name: str = "resnet",
+        branch_scale: float | str = 1, norm: str = "batch", norm_bias: float = 0.0, activation: str = "relu",
+        init: str = "he", name: str = "resnet",
     ) -> None:  # fmt: skip
         super().__init__()
         stages = len(filters)
@@ -52,48 +56,45 @@ class ResNet(nn.Module):
             )
         self.depth = depth
         pre = block == "pre"
-        stem = nn.Conv2d(input_shape[0], filters[0], 3, padding=1, bias=False)
-        self.stem = stem if pre else nn.Sequential(Layer(stem, nn.BatchNorm2d(filters[0])), nn.ReLU())
+        style = Style(norm, norm_bias, activation, init)
+        self.activation = style.activation
+        stem = nn.Conv2d(input_shape[0], filters[0], 3, padding=1, bias=norm == "none")
+        self.stem = stem if pre else nn.Sequential(Layer(stem, style.norm_of(stem, filters[0])))  # named as in checkpoints
         sizes = [
             (before if i == 0 else channels, channels, 2 if stage > 0 and i == 0 else 1)
             for stage, (before, channels) in enumerate(pairwise([filters[0], *filters]))
             for i in range(count)
         ]
-        blocks = [_block(*size, pre=pre) for size in sizes]
+        blocks = [_block(*size, style, pre=pre) for size in sizes]
         self.blocks = nn.Sequential(*blocks)
-        self.last = nn.Sequential(nn.BatchNorm2d(filters[-1]), nn.ReLU()) if pre else nn.Identity()
+        self.last = nn.Sequential(style.norm_of(stem, filters[-1])) if pre else nn.Identity()
         self.head = nn.Linear(filters[-1], num_classes)
-        self.apply(_he)
+        self.apply(style.initialise)
         if residual:
-            for part, size in zip(blocks, sizes, strict=True):
-                part.shortcut = _shortcut(*size, kind=shortcut)
+            add_skips(blocks, [_shortcut(*size, style, kind=shortcut) for size in sizes], branch_scale)
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (B, C, H, W) to logits (B, num_classes)."""
-        x = self.last(self.blocks(self.stem(x)))
+        x = self.stem(x)
+        x = self.blocks(self.activation(x) if isinstance(self.stem, nn.Sequential) else x)
+        if isinstance(self.last, nn.Sequential):
+            x = self.activation(self.last(x))
         return self.head(x.mean((2, 3)))
 
 
-def _block(in_channels: int, out_channels: int, stride: int, *, pre: bool) -> Block | PreBlock:
-    first = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
-    second = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+def _block(in_channels: int, out_channels: int, stride: int, style: Style, *, pre: bool) -> Block | PreBlock:
+    bias = style.norm == "none"
+    first = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=bias)
+    second = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=bias)
     if pre:
-        return PreBlock(first, second)
-    return Block(Layer(first, nn.BatchNorm2d(out_channels)), Layer(second, nn.BatchNorm2d(out_channels)))
+        return PreBlock(first, second, style)
+    one, other = (Layer(conv, style.norm_of(conv, out_channels)) for conv in (first, second))
+    return Block(one, other, style.activation)
 
 
-def _shortcut(in_channels: int, out_channels: int, stride: int, *, kind: str) -> nn.Module:
+def _shortcut(in_channels: int, out_channels: int, stride: int, style: Style, *, kind: str) -> nn.Module:
     if in_channels == out_channels and stride == 1:
         return nn.Identity()
     if kind == "projection":
-        convolution = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
-        return nn.Sequential(convolution, nn.BatchNorm2d(out_channels)).apply(_he)
+        return projection(nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), style)
     return Subsample(stride, out_channels - in_channels)
-
-
-def _he(module: nn.Module) -> None:
-    """The initialisation of He et al. 2015 (arXiv:1502.01852, equation 10): variance 2 / fan-in, biases 0."""
-    if isinstance(module, nn.Conv2d | nn.Linear):
-        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)

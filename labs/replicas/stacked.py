@@ -42,8 +42,8 @@ class Stacked:
         graph: the graph of the forward pass, if it has been traced already; it is modified.
 
     Raises:
-        UnstackableError: if the network consists of more than linear layers, BatchNorm, dropout and elementwise functions of
-            flattened images.
+        UnstackableError: if the network consists of more than linear layers, BatchNorm, LayerNorm, dropout and elementwise
+            functions of flattened images.
     """
 
     def __init__(self, modules: list[nn.Module], device: torch.device, graph: fx.Graph | None = None) -> None:
@@ -184,6 +184,29 @@ class StackedBatchNorm(Layer):
         return values[0] if len(values) == 1 else values
 
 
+class StackedLayerNorm(Layer):
+    """LayerNorm over the features: (S, features, B) to the same."""
+
+    weight: Tensor | None = None  # (S, features, 1)
+    bias: Tensor | None = None
+
+    def __init__(self, module: nn.LayerNorm, path: str) -> None:
+        super().__init__(module, path)
+        if len(module.normalized_shape) > 1:
+            raise UnstackableError("LayerNorm over several dimensions")
+        self.eps = module.eps
+
+    def __call__(self, x: Tensor) -> Tensor:
+        var, mean = torch.var_mean(x, 1, correction=0, keepdim=True)
+        y = (x - mean) * (var + self.eps).rsqrt()
+        if self.weight is not None:
+            y = y * self.weight
+        return y if self.bias is None else y + self.bias
+
+    def shaped(self, values: Tensor) -> Tensor:
+        return values.unsqueeze(2)
+
+
 class StackedDropout(Layer):
     """Dropout of (S, features, B), each replica with its own random stream."""
 
@@ -229,7 +252,7 @@ class StackedParameter(Layer):
 
 
 KINDS: dict[type[nn.Module], Callable[[Any, str], Layer]] = {
-    nn.Linear: StackedLinear, nn.BatchNorm1d: StackedBatchNorm, nn.Dropout: StackedDropout,
+    nn.Linear: StackedLinear, nn.BatchNorm1d: StackedBatchNorm, nn.LayerNorm: StackedLayerNorm, nn.Dropout: StackedDropout,
     **dict.fromkeys(ELEMENTWISE_MODULES, Elementwise),
 }  # fmt: skip
 

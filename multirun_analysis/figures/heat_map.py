@@ -1,14 +1,17 @@
 """The metric over two numbers at once, one map per arm: where networks train, as colour."""
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from multirun_analysis import axes as axis
-from multirun_analysis import drawing, selection
-from multirun_analysis.axes import label, name
+from multirun_analysis import drawing, selection, theory
+from multirun_analysis.axes import Axes, label, name
 from multirun_analysis.collect import Frames
+from multirun_analysis.initialisation import BATCH_SIZE, LAYERS
 from multirun_analysis.outcomes import ACCURACIES, ended
 from multirun_analysis.wording import capitalized
 
@@ -19,6 +22,11 @@ DESCRIPTION = (
     "in the table of all cells."
 )
 FEWEST = 2  # values of each number
+NORM_BIAS = "model.norm_bias"
+EDGE = (
+    "line: depth 16/ln(lambda(B, b)), near which training of plain networks ends by Yang et al. 2019 (arXiv:1902.08129); "
+    "the 16 is their empirical fit (SGD, width 384), lambda at batch size B and bias b an approximation"
+)
 
 
 def draw(frames: Frames) -> Figure | None:
@@ -43,7 +51,7 @@ def draw(frames: Frames) -> Figure | None:
     values = runs.groupby(["rest", "arm", axes.x, "y"])[axes.metric].mean()
     scale = Normalize(values.min(), values.max()) if len(values) else None
     colours = "viridis" if axes.metric in ACCURACIES else "viridis_r"
-    mesh = None
+    mesh, caption = None, CAPTION
     for row, group in zip(panels, groups, strict=False):
         for ax, arm in zip(row, arms, strict=True):
             own = runs[(runs["rest"] == group) & (runs["arm"] == arm)]
@@ -59,10 +67,14 @@ def draw(frames: Frames) -> Figure | None:
             ax.set_xticks(np.arange(len(xs)) + 0.5, [f"{x:g}" for x in xs])
             ax.set_yticks(np.arange(len(ys)) + 0.5, [f"{value:g}" for value in ys])
             _write(ax, mean, count, scale, dark_is_high=colours == "viridis_r", decimals=1 if axes.metric in ACCURACIES else 3)
+            if arm == "plain" and (edge := _edge(own, axes, y, xs, ys)) is not None:
+                ax.plot(*edge, color="white", linewidth=3)
+                ax.plot(*edge, color="black", linewidth=1.4, label="predicted edge")
+                caption = "\n".join([CAPTION, *textwrap.wrap(EDGE, int(16 * figure.get_figwidth()))])
         row[0].set_ylabel(label(y))
     if mesh is not None:
         figure.colorbar(mesh, ax=list(panels.flat), label=label(axes.metric), fraction=0.04, pad=0.02)
-    return drawing.finish(figure, CAPTION, groups)
+    return drawing.finish(figure, caption, groups)
 
 
 def _write(ax: object, mean: pd.DataFrame, count: pd.DataFrame, scale: Normalize, *, dark_is_high: bool, decimals: int) -> None:
@@ -74,3 +86,26 @@ def _write(ax: object, mean: pd.DataFrame, count: pd.DataFrame, scale: Normalize
         text = f"{value:.{decimals}f}"
         ax.text(j + 0.5, i + 0.5, text if same else f"{text}\n({n:.0f})", ha="center", va="center", fontsize=6.5,  # type: ignore[attr-defined]
                 color="black" if is_light else "white")  # fmt: skip
+
+
+def _edge(runs: pd.DataFrame, axes: Axes, y: str, xs: list[float], ys: list[float]) -> tuple[np.ndarray, np.ndarray] | None:
+    """The predicted edge of trainability on a map over depth and initial bias, from field to field; None on any other map.
+
+    It is for plain MLPs of the usual layers, trained with one batch size of at least four images.
+    """
+    if {axes.x, y} != {axis.DEPTH, NORM_BIAS} or not axes.is_residual or set(runs["model"]) != {"mlp"}:
+        return None
+    others = {key: values for key, values in LAYERS.items() if key in runs and key != f"config.{NORM_BIAS}"}
+    sizes = set(runs[BATCH_SIZE].dropna()) if BATCH_SIZE in runs else set()
+    if not all(runs[key].dropna().isin(values).all() for key, values in others.items()):
+        return None
+    if len(sizes) != 1 or (size := int(sizes.pop())) < theory.SMALLEST_BATCH:
+        return None
+    depths, biases = (xs, ys) if axes.x == axis.DEPTH else (ys, xs)
+    b = np.linspace(min(biases), max(biases), 400)
+    b = b[np.abs(b) <= theory.LARGEST_BIAS]
+    depth = np.array([theory.trainable_depth_with_bias(size, bias) for bias in b])
+    inside = (depth >= depths[0]) & (depth <= depths[-1])
+    on_map = [np.interp(values[inside], ticks, np.arange(len(ticks)) + 0.5) for values, ticks in ((depth, depths), (b, biases))]
+    across, up = on_map if axes.x == axis.DEPTH else reversed(on_map)
+    return (across, up) if len(across) else None

@@ -28,7 +28,7 @@ def composed(*overrides: str) -> DictConfig:
 def base_for(key: str) -> DictConfig:
     """A good configuration that holds `key`."""
     choices = [
-        [],
+        ["model.residual=true"] if key == "model.branch_scale" else [],
         ["model=cnn", "optimizer=sgd", "scheduler=cosine", "dataset=imagefolder", FOLDER, "logger=all"],
         ["model=resnet", "scheduler=constant"],
         ["scheduler=warmup_cosine"],

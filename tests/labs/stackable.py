@@ -33,6 +33,9 @@ NETWORKS = {
     "residual": mlp(depth=6, residual=True),
     "projection": mlp(widths=[7, 6, 5, 4], residual=True, shortcut="projection"),
     "sequential": lambda: nn.Sequential(nn.Flatten(), nn.Linear(36, 6), nn.BatchNorm1d(6), nn.SiLU(), nn.Linear(6, 4)),
+    "layer norm": mlp(widths=[7, 6, 6, 6], residual=True, norm="layer", norm_bias=0.5, branch_scale="learned"),
+    "pre-activation": mlp(widths=[7, 6, 6, 6], residual=True, block="pre", activation="tanh", branch_scale="depth"),
+    "bare norm": lambda: nn.Sequential(nn.Flatten(), nn.Linear(36, 6), nn.LayerNorm(6, bias=False), nn.Linear(6, 4)),
     "own": Scaled,
 }
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from composing import composed
 from hydra import compose
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -81,6 +82,35 @@ def test_runs_from_before_there_was_a_choice_of_axes_are_the_same_cells(compose_
     assert cells.config_hash(chosen) == cells.digest(before)
     del before["analysis"]
     assert cells.config_hash(chosen) == cells.digest(before)
+
+
+# Of runs from before these networks had keys for norm, activation, initial weights, blocks and scales.
+EARLIER = {
+    ("model.depth=7",): "9f8e9fd76f",
+    ("model=cnn",): "04715037ba",
+    ("model=resnet", "dataset=cifar10"): "883126274f",
+    ("model=resnet", "dataset=cifar10", "model.block=pre", "model.residual=false"): "aa3d6a7758",
+}
+OTHER_LAYERS = ("block=pre", "branch_scale=0.5", "norm=layer", "norm_bias=0.5", "activation=tanh", "init=orthogonal")
+
+
+@pytest.mark.parametrize("overrides", EARLIER)
+def test_the_usual_layers_leave_the_hash_as_it_was_and_others_decide(overrides: tuple[str, ...]) -> None:
+    assert cells.config_hash(composed(*overrides)) == EARLIER[overrides]
+    changes = [f"model.{change}" for change in OTHER_LAYERS if f"model.{change}" not in overrides]
+    hashes = {cells.config_hash(composed(*overrides, change)) for change in changes}
+    assert len(hashes | {EARLIER[overrides]}) == len(changes) + 1
+
+
+def test_a_scale_is_one_number_however_it_is_typed() -> None:
+    whole, real, half = (cells.config_hash(composed(f"model.branch_scale={text}")) for text in ("2", "2.0", "0.5"))
+    assert whole == real != half
+
+
+def test_keys_of_another_network_decide_also_where_ours_has_them_later() -> None:
+    nodes = [{"model": {"_target_": "my.Net", "norm": norm, "block": "post"}} for norm in ("batch", "layer")]
+    nodes.append({"model": {"_target_": "my.Net", "block": "post"}})
+    assert len({cells.config_hash(OmegaConf.create(node)) for node in nodes}) == 3
 
 
 def folder_hash(compose_config: Compose, folder: str) -> tuple[str, str]:

@@ -20,7 +20,7 @@ from labs import config
         ("+analysis.foo=1", "analysis.foo: nothing reads this key; there is x, hue, facets, metric"),
         ("+trainer.foo=1", "trainer.foo: nothing reads this key; there is epochs, steps_per_epoch, batch_size, "
                            "eval_batch_size, patience, save_every, log_every, precision, engine, num_threads, "
-                           "diagnostics, diagnostics_every"),
+                           "cuda_graphs, diagnostics, diagnostics_every"),
         ("+dataset.folder=here", "dataset.folder: nothing reads this key; there is name, data_dir, download, val_size, "
                                  "split_seed, image_size, normalize, augment, crop_padding, horizontal_flip"),
         ("dataset=imagefolder", "dataset.folder has no value: give it one, dataset.folder=…"),
@@ -110,6 +110,25 @@ def test_one_width_or_a_list_of_widths() -> None:
     assert refusal(composed("model.width=9", "model.widths=[8,8]")) == refused
 
 
+def test_one_image_a_batch_is_enough_for_other_norms() -> None:
+    for norm in ("layer", "none"):
+        config.check(composed(f"model.norm={norm}", "trainer.batch_size=1"))
+
+
+def test_a_scale_needs_skips_and_a_bias_needs_norms() -> None:
+    line = "multiplies what a block adds to a skip; add model.residual=true"
+    for model, scale in (("mlp", "0.5"), ("cnn", "depth"), ("mlp", "learned"), ("mlp", "0")):
+        overrides = (f"model={model}", f"model.branch_scale={scale}")
+        shown = "0.0" if scale == "0" else scale
+        assert refusal(composed(*overrides)) == f"model.branch_scale={shown}: {line}"
+        config.check(composed(*overrides, "model.residual=true"))
+    config.check(composed("model.branch_scale=1.0"))
+    assert refusal(composed("model.norm=none", "model.norm_bias=1")) == (
+        "model.norm_bias=1.0: is the bias of each norm, and model.norm=none has none; set model.norm to batch or layer"
+    )
+    config.check(composed("model.norm=layer", "model.norm_bias=1"))
+
+
 def test_nesterov_needs_momentum() -> None:
     overrides = ("optimizer=sgd", "optimizer.nesterov=true")
     assert refusal(composed(*overrides, "optimizer.momentum=0")) == "optimizer.nesterov=true: needs optimizer.momentum above 0"
@@ -134,6 +153,19 @@ def test_every_file_of_conf_passes(choice: int) -> None:
     names = {group: options(group)[choice % len(options(group))] for group in config.GROUPS}
     overrides = [f"{group}={name}" for group, name in names.items()]
     config.check(composed(*overrides, *([FOLDER] if names["dataset"] == "imagefolder" else [])))
+
+
+def test_the_experiment_of_remedies_has_all_of_them() -> None:
+    params = OmegaConf.load(CONF / "experiment" / "remedies.yaml").hydra.sweeper.params
+    assert sorted(params.remedy.split(",")) == options("remedy")
+
+
+@pytest.mark.parametrize("remedy", options("remedy"))
+def test_every_remedy_is_one_of_each_network_and_goes_by_its_name(remedy: str) -> None:
+    for model in ("mlp", "cnn", "resnet"):
+        cfg = composed(f"model={model}", f"remedy={remedy}")
+        config.check(cfg)
+        assert cfg.model.name == remedy
 
 
 @pytest.mark.parametrize("experiment", options("experiment"))

@@ -49,6 +49,17 @@ def test_runs_older_than_a_key_are_of_one_group_with_those_that_have_its_default
     assert set(groups.differences(runs)["scheduler.monitor"].dropna()) == {"val_acc", "val_loss"}
 
 
+def test_networks_older_than_their_keys_are_of_one_group_with_the_usual_ones(tmp_path):
+    now = {"model__norm_bias": 0.0, "model__norm": "batch", "model__branch_scale": 1.0, "model__init": "torch"}
+    write_run(tmp_path / "s", 5, seed=0)
+    write_run(tmp_path / "s", 5, seed=1, **now)
+    runs = collect([tmp_path]).runs
+    assert (runs["group"].nunique(), summarize(runs)["n"].tolist()) == (1, [2])
+    write_run(tmp_path / "s", 5, seed=0, **now | {"model__norm_bias": 0.5})
+    runs = collect([tmp_path]).by_depth().runs
+    assert sorted(runs["group"].unique()) == ["model.norm_bias=0", "model.norm_bias=0.5"]
+
+
 @pytest.mark.parametrize(
     "changes", [{"device": "cuda"}, {"dataset__data_dir": "/elsewhere"}, {"logger__tensorboard": True}, {"replicas": 5}]
 )

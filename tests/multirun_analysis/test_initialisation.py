@@ -43,7 +43,10 @@ def test_a_zero_gradient_has_no_logarithm(tmp_path):
 @pytest.mark.parametrize(("changes", "covered"), [
     ({"trainer__batch_size": 3}, False), ({"trainer__batch_size": 4}, True),
     ({"model__widths": [64, *[32] * 19]}, True), ({"model__widths": [512 - 20 * i for i in range(20)]}, False),
+    ({"model__norm_bias": 0.0, "model__norm": "batch", "model__init": "torch", "model__block": "post"}, True),
+    ({"model__init": "he"}, True), ({"model__init": "orthogonal"}, False), ({"model__norm_bias": 0.5}, False),
+    ({"model__norm": "layer"}, False), ({"model__activation": "tanh"}, False), ({"model__block": "pre"}, False),
 ])  # fmt: skip
-def test_the_theory_speaks_of_equal_widths_and_four_images_or_more(tmp_path, changes, covered):
+def test_the_theory_speaks_of_the_usual_layers_equal_widths_and_four_images_or_more(tmp_path, changes, covered):
     falling(tmp_path, 20, False, 0, -0.2, **changes)
     assert initialisation.slopes(collect([tmp_path]))["predicted"].notna().tolist() == [covered, False]

@@ -104,3 +104,13 @@ def test_other_widths_are_another_protocol(tmp_path):
     runs = collect([tmp_path]).runs
     rows = published.compare(runs, summarize(runs)).query("table == 'depth_table'")
     assert rows["protocol"].str.contains("model.width").all()
+
+
+def test_other_layers_are_another_protocol(tmp_path):
+    usual = {"dataset__name": "mnist", "model__norm": "batch"}
+    for name, bias in (("usual", 0.0), ("biased", 2.0)):
+        write_study(tmp_path / name, depths=[5], seeds=range(2), model__norm_bias=bias, **usual)
+        runs = collect([tmp_path / name]).runs
+        rows = published.compare(runs, summarize(runs)).query("table == 'depth_table'")
+        assert "model.norm:" not in rows["protocol"].iloc[0]
+        assert ("model.norm_bias: 2 here, 0 there" in rows["protocol"].iloc[0]) == (bias == 2)

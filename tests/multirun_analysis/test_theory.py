@@ -1,6 +1,7 @@
 """The predicted growth of gradients against published values, a limit, and a simulation that knows none of the formulas."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ def test_growth_has_the_values_of_the_theorem(batch_size: int, growth: float) ->
 
 def test_growth_falls_to_its_limit_with_the_batch() -> None:
     growths = [theory.growth_per_layer(2**k) for k in range(2, 25)]
-    assert growths == sorted(growths, reverse=True)
+    assert all(after <= before * (1 + 1e-12) for before, after in pairwise(growths))  # flat, to rounding, at both ends
     assert growths[-1] == pytest.approx(math.pi / (math.pi - 1), abs=1e-6)
 
 
@@ -30,6 +31,37 @@ def test_slope_and_trainable_depth_follow_from_the_growth() -> None:
 def test_batches_without_a_finite_growth_are_refused() -> None:
     with pytest.raises(ValueError, match="batch_size=3: the growth is finite from 4"):
         theory.growth_per_layer(3)
+
+
+def test_growth_with_a_bias_has_its_limits() -> None:
+    assert theory.growth_with_bias(10**9, 0) == pytest.approx(math.pi / (math.pi - 1), abs=1e-8)
+    assert theory.growth_with_bias(10**9, 10) == pytest.approx(1, abs=1e-8)  # linear, where gradients do not grow
+    assert theory.growth_with_bias(64, 10) == pytest.approx(62 / 61, abs=1e-8)
+    assert theory.growth_with_bias(64, 0) / theory.growth_per_layer(64) == pytest.approx(1 - 0.0014, abs=5e-5)
+
+
+def test_growth_falls_with_the_bias() -> None:
+    growths = [theory.growth_with_bias(64, bias) for bias in np.linspace(-10, 10, 81)]
+    assert all(after <= before * (1 + 1e-12) for before, after in pairwise(growths))  # flat, to rounding, at both ends
+
+
+@pytest.mark.parametrize(("bias", "depth"), [(0, 40), (0.5, 67), (1, 123), (2, 472)])
+def test_the_depth_that_trains_grows_with_the_bias(bias: float, depth: int) -> None:
+    assert round(theory.trainable_depth_with_bias(64, bias)) == depth
+
+
+@pytest.mark.parametrize("bias", [-1.0, 0.0, 0.7, 2.0])
+def test_its_moments_are_those_of_relu(bias: float) -> None:
+    z = np.random.default_rng(0).standard_normal(1_000_000) + bias
+    assert theory.growth_with_bias(10**9, bias) == pytest.approx((z > 0).mean() / z.clip(0).var(), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "bias", "words"), [(3, 0.0, "batch_size=3"), (64, 10.5, "bias=10.5"), (64, -11, "bias")]
+)
+def test_what_the_approximation_is_not_for_is_refused(batch_size: int, bias: float, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        theory.growth_with_bias(batch_size, bias)
 
 
 @pytest.mark.one_in(2)

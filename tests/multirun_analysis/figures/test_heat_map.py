@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from synthetic import write_run
 
+from multirun_analysis import theory
 from multirun_analysis.collect import collect
 from multirun_analysis.figures import heat_map
 
@@ -48,3 +49,44 @@ def test_one_number_is_no_map(tmp_path):
     for depth in (5, 20):
         write_run(tmp_path / "s", depth)
     assert heat_map.draw(collect([tmp_path])) is None
+
+
+def test_over_depth_and_bias_the_plain_map_has_the_predicted_edge(tmp_path):
+    for depth in (10, 50, 100):
+        for residual in (False, True):
+            for bias in (0.0, 0.5, 1.0):
+                write_run(tmp_path / "s", depth, residual, model__norm_bias=bias, trainer__batch_size=64)
+    figure = heat_map.draw(collect([tmp_path]))
+    plain, residual = figure.axes[:2]
+    assert (plain.get_ylabel(), len(residual.lines)) == ("initial norm bias", 0)
+    (line,) = {tuple(map(tuple, line.get_xydata())) for line in plain.lines}
+    (first, start), (last, end) = line[0], line[-1]
+    assert (first, start) == pytest.approx((0.5 + (theory.trainable_depth_with_bias(64, 0) - 10) / 40, 0.5))
+    assert last == pytest.approx(2.5, abs=0.01)  # where it leaves the map, at depth 100
+    bias = 0.5 + (end - 1.5) / 2
+    assert theory.trainable_depth_with_bias(64, bias) == pytest.approx(100, rel=0.01)
+    assert plain.get_xlim() == (0, 3)
+    caption = figure.get_supxlabel().split("\n")
+    assert caption[0] == heat_map.CAPTION
+    assert " ".join(caption[1:]) == heat_map.EDGE
+    assert "16 is their empirical fit" in heat_map.EDGE
+
+
+@pytest.mark.parametrize("change", [{"trainer__batch_size": 3}, {"model__activation": "tanh"}, {"model__norm": "layer"},
+                                    {"model__name": "own"}])  # fmt: skip
+def test_there_is_no_edge_where_the_theory_does_not_speak(tmp_path, change):
+    for depth in (10, 100):
+        for bias in (0.0, 0.5, 1.0):
+            write_run(tmp_path / "s", depth, model__norm_bias=bias, **change)
+    figure = heat_map.draw(collect([tmp_path]))
+    assert not figure.axes[0].lines
+    assert figure.get_supxlabel() == heat_map.CAPTION
+
+
+def test_along_the_bias_the_edge_is_turned(tmp_path):
+    for depth in (10, 50, 100):
+        for bias in (0.0, 0.5, 1.0):
+            write_run(tmp_path / "s", depth, model__norm_bias=bias, trainer__batch_size=64)
+    frames = collect([tmp_path])
+    upright, turned = (heat_map.draw(each).axes[0].lines[0].get_xydata() for each in (frames, frames.along("model.norm_bias")))
+    assert turned[:, ::-1] == pytest.approx(upright)
