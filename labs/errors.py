@@ -236,7 +236,7 @@ def _elsewhere(name: str, node: DictConfig, cutoff: float = 1.0) -> str:
     """The keys of the whole configuration, in any group, whose last part is this name, or close to it."""
     whole = node._get_root()
     groups = {str(group): whole._get_node(group) for group in whole if group != "hydra"}
-    keys = [f"{group}.{leaf}" for group, found in groups.items() if isinstance(found, DictConfig) for leaf in found]
+    keys = [f"{group}.{leaf!s}" for group, found in groups.items() if isinstance(found, DictConfig) for leaf in found]
     names = get_close_matches(name, dict.fromkeys(key.partition(".")[2] for key in keys), n=1, cutoff=cutoff)
     found = [key for key in keys if key.partition(".")[2] in names]
     return f", did you mean {' or '.join(found)}?" if found else ""
