@@ -59,7 +59,7 @@ def check(node: DictConfig, network: nn.Module) -> None:
     """
     if not elementwise(node):
         shapes = [p.shape for p in network.parameters() if p.requires_grad]
-        build(node, [nn.Parameter(torch.zeros(1).expand(shape)) for shape in shapes])
+        build(node, [nn.Parameter(torch.zeros(()).expand(shape)) for shape in shapes])
 
 
 def try_step(node: DictConfig, *, on_cpu: bool) -> Optimizer:

@@ -197,8 +197,7 @@ class StackedLayerNorm(Layer):
         self.eps = module.eps
 
     def __call__(self, x: Tensor) -> Tensor:
-        var, mean = torch.var_mean(x, 1, correction=0, keepdim=True)
-        y = (x - mean) * (var + self.eps).rsqrt()
+        y = F.layer_norm(x.transpose(1, 2), x.shape[1:2], eps=self.eps).transpose(1, 2)
         if self.weight is not None:
             y = y * self.weight
         return y if self.bias is None else y + self.bias

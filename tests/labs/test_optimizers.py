@@ -11,9 +11,10 @@ from breaking_off import SHORT, refusal, resumes
 from omegaconf import DictConfig, OmegaConf
 
 from labs import optimizers
+from labs.cells import Cell
 from labs.errors import UserError
 from labs.jobs import preflight
-from labs.training import saving
+from labs.training import run, saving
 
 Compose = Callable[..., DictConfig]
 OFFERED = sorted(
@@ -133,3 +134,20 @@ def test_what_contradicts_training_is_refused(compose_config: Compose, key: str)
 def test_which_optimizers_take_one_vector() -> None:
     assert optimizers.elementwise(OmegaConf.create({"_target_": "torch.optim.Adam"}))
     assert not optimizers.elementwise(OmegaConf.create({"_target_": "labs.muon.MuonWithAdamW"}))
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adam"])
+def test_a_parameter_of_one_number_is_trained(compose_config: Compose, tmp_path: Path, optimizer: str) -> None:
+    cfg = compose_config(f"optimizer={optimizer}", "model.residual=true", "model.branch_scale=learned", *SHORT)
+    preflight.check_networks([cfg])
+    (result,) = run.train(Cell.of(cfg, tmp_path), [0], show_progress=False)
+    weights = torch.load(tmp_path / "seed=0" / "checkpoints" / "last.pt", weights_only=True)
+    assert result["status"] == "done"
+    assert any(name.endswith(".scale") and value != 0 for name, value in flat(weights).items())
+
+
+def flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    """The leaves of nested dictionaries, by their paths."""
+    if not isinstance(node, dict):
+        return {prefix: node}
+    return {name: leaf for key, value in node.items() for name, leaf in flat(value, f"{prefix}/{key}").items()}
