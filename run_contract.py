@@ -17,7 +17,10 @@ NOT_IN_HASH = (
 )  # fmt: skip
 
 # Keys that were added later, with the values that earlier runs were trained with. These values leave the hash as it was.
-ADDED = {"scheduler.monitor": "val_loss", "trainer.engine": "auto"}
+ADDED = {
+    "scheduler.monitor": "val_loss", "scheduler.interval": "epoch",
+    "trainer.engine": "auto", "trainer.steps": None,
+}  # fmt: skip
 
 # ── result.json ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 

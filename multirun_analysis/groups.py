@@ -14,6 +14,7 @@ import pandas as pd
 from multirun_analysis import axes as axis
 from multirun_analysis.axes import ABSENT, DEPTH_STUDY, Axes, deciding_columns, natural
 from run_contract import ADDED
+from run_contract import typed as as_typed
 
 Key = tuple[tuple[str, str], ...]  # the configuration keys in which runs differ, with their values
 
@@ -127,12 +128,15 @@ def sorted_order(runs: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> np.ndarray:
 
 
 def fill_in_defaults(runs: pd.DataFrame) -> None:
-    """Give runs that lack a key its default, if the key was added later and applies to the `_target_` of that branch."""
+    """Give runs that lack a key its default, if the key was added later and applies to the branch's `_target_`, if any."""
+    known = axis.known(runs)
     for name, default in ADDED.items():
         key, target = f"config.{name}", f"config.{name.rpartition('.')[0]}._target_"
-        if key in runs.columns and target in runs.columns:
-            lacks = runs[key].isna() & runs[target].isin(runs.loc[runs[key].notna(), target])
-            runs.loc[lacks, key] = default
+        if key in runs.columns:
+            lacks = runs[key].isna() & known
+            if target in runs.columns:
+                lacks &= runs[target].isin(runs.loc[runs[key].notna(), target])
+            runs.loc[lacks, key] = as_typed(default)
 
 
 def _ambiguous(rows: pd.DataFrame, depth_keys: list[str]) -> list[str]:

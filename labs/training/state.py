@@ -26,6 +26,7 @@ class Run:
     update: Callable[[], object]  # takes an optimizer step
     scheduler: LRScheduler
     monitor: str = "val_loss"  # the metric that a plateau schedule watches
+    moves_each_step: bool = False  # the schedule: after every optimizer step, not after every epoch
     best: dict[str, Any] | None = None
     weights: dict[str, Tensor] = field(default_factory=dict)
     epochs_run: int = 0

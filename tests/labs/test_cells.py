@@ -24,7 +24,7 @@ IMAGES = ("dataset=imagefolder", "dataset.folder=pictures")
 DECIDES_NOTHING = {
     "study", "seed", "replicas", "device", "plan", "resume", "logger.tensorboard", "dataset.data_dir", "dataset.download",
     "trainer.eval_batch_size", "trainer.save_every", "trainer.log_every", "trainer.num_threads",
-    "analysis.x", "analysis.hue", "analysis.facets", "analysis.metric",
+    "trainer.cuda_graphs", "analysis.x", "analysis.hue", "analysis.facets", "analysis.metric",
 }  # fmt: skip
 
 
@@ -48,6 +48,7 @@ OTHER = {
     "study": "x",
     "model.width": 3,
     "model.widths": [3],
+    "trainer.steps": 9,
     "trainer.steps_per_epoch": 2,
     "dataset.image_size": 4,
     "trainer.num_threads": 7,

@@ -37,6 +37,7 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
     "model.kernel_size": ([-1, 0, 2, 4, 100, 101], [1, 3, 99]),
     "model.hidden": ([0, 1_000_001], [1, 1_000_000]),
     "model.dropout": ([-0.1, 1.0, *NOT_FINITE], [0.0, 0.999]),
+    "model.block": (["", "Post", "bottleneck"], ["post", "pre"]),
     "model.shortcut": (["", "none", "Identity"], ["identity", "projection"]),
     "dataset.val_size": ([0, -1, 0.0, 1.0, 1.5, -0.5, BIG + 1, *NOT_FINITE], [1, 5000, 1e-9, 0.999]),
     "dataset.split_seed": ([-1, BIG + 1], [0, BIG]),
@@ -60,7 +61,13 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
     "scheduler.eta_min": ([-1e-9, *NOT_FINITE], [0.0, 0.001]),
     "scheduler.warmup_epochs": ([-1, BIG + 1], [0, BIG]),
     "scheduler.start_factor": ([0.0, -0.5, 1.001, *NOT_FINITE], [1e-9, 1.0]),
+    "scheduler.interval": (["", "batch", "Step"], ["epoch", "step"]),
+    "scheduler.milestones": ([[], [0], [8, -1], [BIG + 1]], [[1], [8, BIG]]),
+    "scheduler.gamma": ([0.0, -0.5, 1.001, *NOT_FINITE], [1e-9, 1.0]),
+    "scheduler.warmup_steps": ([-1, BIG + 1], [0, BIG]),
+    "scheduler.warmup_factor": ([0.0, -0.5, 1.001, *NOT_FINITE], [1e-9, 1.0]),
     "trainer.epochs": ([-1, 1_000_001], [0, 1_000_000]),
+    "trainer.steps": ([0, -1, BIG + 1], [1, BIG]),
     "trainer.steps_per_epoch": ([0, -1, BIG + 1], [None, 1, BIG]),
     "trainer.batch_size": ([0, -1, BIG + 1], [2, BIG]),
     "trainer.eval_batch_size": ([0, -1, BIG + 1], [1, BIG]),
@@ -131,10 +138,10 @@ def test_a_value_of_an_untyped_node_is_held_to_the_same_rule() -> None:
 # ── types ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 GROUP_OF = {
-    config.MLP: "model", config.CNN: "model", config.Dataset: "dataset", config.ImageFolder: "dataset",
+    config.MLP: "model", config.CNN: "model", config.ResNet: "model", config.Dataset: "dataset", config.ImageFolder: "dataset",
     config.OwnDataset: "dataset",
     config.Adam: "optimizer", config.SGD: "optimizer", config.ReduceLR: "scheduler", config.Cosine: "scheduler",
-    config.Muon: "optimizer", config.WarmupCosine: "scheduler",
+    config.Muon: "optimizer", config.WarmupCosine: "scheduler", config.MultiStep: "scheduler",
     config.Constant: "scheduler", config.Trainer: "trainer", config.Analysis: "analysis", config.Logger: "logger",
     config.WandbLogger: "logger", config.Config: "",
 }  # fmt: skip
