@@ -187,6 +187,7 @@ class Trainer:
     batch_size: int = setting(integer(1))
     eval_batch_size: int = setting(integer(1))
     patience: int | None = setting(optional(integer(1)))
+    test_weights: str = setting(one_of("best", "last"))
     save_every: int | str | None = setting(
         Range(lambda v: v in (None, "auto") or integer(1).test(v), f"auto, null or an integer from 1 to {LARGEST}")
     )
@@ -358,6 +359,11 @@ def _check_length(scheduler: dict[str, Any], trainer: dict[str, Any]) -> None:
     if scheduler.get("_target_") == WARMUP_COSINE and (epochs is None or scheduler.get("interval") == "step"):
         key = "scheduler.interval=step" if scheduler.get("interval") == "step" else f"trainer.steps={steps}"
         raise UserError(f"{key}: scheduler=warmup_cosine counts epochs; scheduler=multistep_steps counts steps")
+    if trainer.get("test_weights") == "last" and trainer["patience"] is not None:
+        raise UserError(
+            f"trainer.test_weights=last: trainer.patience={trainer['patience']} waits for a best epoch; "
+            "set trainer.patience=null"
+        )
 
 
 def _is_known(node: dict[str, Any]) -> bool:

@@ -17,6 +17,7 @@ from multirun_analysis import (
     shortfall,
     statistics,
     status,
+    tested,
     trend,
 )
 from multirun_analysis.axes import Axes
@@ -162,6 +163,8 @@ def notices(frames: Frames) -> list[str]:
         lines.append(
             f"Counted runs were made with several versions of {', '.join(key.removeprefix('versions.') for key in different)}."
         )
+    if line := tested.note(runs):
+        lines.append(line)
     if extra := int((groups.left_over(runs) & ~runs["mismatch"]).sum()):
         lines.append(f"Not in the plan of the last launch, and counted all the same where done: {extra}.")
     if wrong := int(runs["mismatch"].sum()):

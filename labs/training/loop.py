@@ -33,8 +33,8 @@ def fit(
 
     Args:
         replicas: the networks, in the order of `runs`; those that stop are dropped from it.
-        runs: updated in place; afterwards `best` and `weights` hold each one's best epoch. Resumed runs start after their
-            `epochs_run`, which is the same for all that have not finished.
+        runs: updated in place; afterwards `best` and `weights` hold the epoch of each that is tested. Resumed runs start after
+            their `epochs_run`, which is the same for all that have not finished.
         trainer: the `trainer` node of the configuration.
     """
     runs = drop_finished(replicas, runs)
@@ -93,11 +93,11 @@ def fit(
             rows.append(row)
         progress.epoch(rows)
 
-        # ── keep the best, schedule ───────────────────────────────────────────────────────────────────────────────────
+        # ── keep what may be tested, schedule ──────────────────────────────────────────────────────────────────────────
         for i, (run, row) in enumerate(zip(runs, rows, strict=True)):
             if run.diverged:
                 continue
-            if run.best is None or row["val_acc"] > run.best["val_acc"]:
+            if trainer.test_weights == "last" or run.best is None or row["val_acc"] > run.best["val_acc"]:
                 run.best, run.weights = row, replicas.state_of(i)
             schedules.step(run.scheduler, row, run.monitor)
 

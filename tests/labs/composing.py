@@ -16,6 +16,7 @@ CONF = Path(__file__).parents[2] / "conf"
 FOLDER = "dataset.folder=pictures"
 NEEDED = {  # by keys that contradict the defaults
     "trainer.steps": ["trainer.epochs=null", "trainer.steps=1"],
+    "trainer.test_weights": ["trainer.patience=null"],
 }
 
 

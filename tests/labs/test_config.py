@@ -19,7 +19,7 @@ from labs import config
                    "replicas, device, resume, plan, analysis"),
         ("+analysis.foo=1", "analysis.foo: nothing reads this key; there is x, hue, facets, metric"),
         ("+trainer.foo=1", "trainer.foo: nothing reads this key; there is epochs, steps, steps_per_epoch, batch_size, "
-                           "eval_batch_size, patience, save_every, log_every, precision, engine, num_threads, "
+                           "eval_batch_size, patience, test_weights, save_every, log_every, precision, engine, num_threads, "
                            "cuda_graphs, diagnostics, diagnostics_every"),
         ("+dataset.folder=here", "dataset.folder: nothing reads this key; there is name, data_dir, download, val_size, "
                                  "split_seed, image_size, normalize, augment, crop_padding, horizontal_flip"),
@@ -103,6 +103,8 @@ STEPS = ("trainer.epochs=null", "trainer.steps=100")
          "trainer.steps=100: scheduler=warmup_cosine counts epochs; scheduler=multistep_steps counts steps"),
         (["scheduler=warmup_cosine", "+scheduler.interval=step"],
          "scheduler.interval=step: scheduler=warmup_cosine counts epochs; scheduler=multistep_steps counts steps"),
+        (["trainer.test_weights=last"],
+         "trainer.test_weights=last: trainer.patience=10 waits for a best epoch; set trainer.patience=null"),
     ],
 )  # fmt: skip
 def test_a_run_is_as_long_as_one_setting_says(overrides: list[str], text: str) -> None:

@@ -68,6 +68,7 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
     "scheduler.warmup_factor": ([0.0, -0.5, 1.001, *NOT_FINITE], [1e-9, 1.0]),
     "trainer.epochs": ([-1, 1_000_001], [0, 1_000_000]),
     "trainer.steps": ([0, -1, BIG + 1], [1, BIG]),
+    "trainer.test_weights": (["", "Last", "first"], ["best", "last"]),
     "trainer.steps_per_epoch": ([0, -1, BIG + 1], [None, 1, BIG]),
     "trainer.batch_size": ([0, -1, BIG + 1], [2, BIG]),
     "trainer.eval_batch_size": ([0, -1, BIG + 1], [1, BIG]),

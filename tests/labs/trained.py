@@ -59,6 +59,7 @@ def settings(**changes: Any) -> DictConfig:
         "batch_size": 16,
         "steps_per_epoch": None,
         "patience": None,
+        "test_weights": "best",
         "save_every": None,
         "diagnostics": "epoch",
         "diagnostics_every": 1,

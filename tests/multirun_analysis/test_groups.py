@@ -50,7 +50,7 @@ def test_runs_older_than_a_key_are_of_one_group_with_those_that_have_its_default
 
 
 @pytest.mark.parametrize(("key", "default", "other"), [
-    ("trainer__engine", "auto", "looped"), ("trainer__steps", None, 9),
+    ("trainer__engine", "auto", "looped"), ("trainer__steps", None, 9), ("trainer__test_weights", "best", "last"),
 ])  # fmt: skip
 def test_a_key_of_a_branch_without_a_target_has_its_default_in_older_runs_too(tmp_path, key, default, other):
     write_run(tmp_path / "s", 5, seed=0)

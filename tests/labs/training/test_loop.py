@@ -96,6 +96,15 @@ def test_the_best_weights_are_kept_and_not_the_last(tmp_path: Path) -> None:
     assert any(not torch.equal(tensor, trained.last()[name]) for name, tensor in run.weights.items())
 
 
+def test_the_last_weights_are_kept_where_they_are_to_be_tested(tmp_path: Path) -> None:
+    trained = Trained(tmp_path, epochs=12, lr=0.05, test_weights="last")
+    run, rows = trained.runs[0], trained.rows()
+    assert run.best is not None
+    assert (run.best["epoch"], run.best["val_acc"]) == (12, rows[-1]["val_acc"])
+    assert rows[-1]["val_acc"] < max(row["val_acc"] for row in rows)
+    assert all(torch.equal(tensor, trained.last()[name]) for name, tensor in run.weights.items())
+
+
 def test_early_stopping_waits_for_its_patience(tmp_path: Path) -> None:
     trained = Trained(tmp_path, epochs=60, lr=0.05, patience=3)
     run = trained.runs[0]
