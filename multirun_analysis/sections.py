@@ -90,7 +90,8 @@ SECTIONS = (
     )),
     Section("published", "Published numbers", (
         Part(_noted(lambda a: comparisons.published(a.comparison)),
-             empty="None for these runs: the published tables are of MLPs and CNNs on MNIST and CIFAR-10."),
+             empty="None for these runs: the published tables are of MLPs and CNNs on MNIST and CIFAR-10, and of residual "
+                   "networks with the protocol of He et al. 2016."),
     )),
     Section("exclusions", "Failures and exclusions", (
         Part(lambda a: [tables.exclusions(a.frames.runs)], empty="Every run that started is done and counted.", headed=False),

@@ -99,6 +99,15 @@ BY_STEP: dict[str, dict[str, Any]] = {
 }
 
 
+def test_the_schedule_of_the_paper(compose_config: Compose) -> None:
+    found = rates(compose_config("experiment=he2016"), 64_000)
+    assert [found[step] for step in (0, 31_999, 32_000, 47_999, 48_000, 63_999)] == pytest.approx(
+        [0.1, 0.1, 0.01, 0.01, 0.001, 0.001], rel=1e-12
+    )
+    deep = rates(compose_config("experiment=he2016", "scheduler.warmup_steps=400"), 500)
+    assert [deep[step] for step in (0, 399, 400, 499)] == pytest.approx([0.01, 0.01, 0.1, 0.1], rel=1e-12)
+
+
 def test_without_a_warm_up_it_is_torchs_schedule(compose_config: Compose) -> None:
     ours = rates(compose_config("scheduler=multistep_steps", "scheduler.milestones=[5,2]", "scheduler.gamma=0.5"), 8)
     assert ours == pytest.approx(rates(scheduled(compose_config, "MultiStepLR", milestones=[2, 5], gamma=0.5), 8), rel=1e-12)

@@ -1,9 +1,12 @@
 """How many steps and epochs a run has."""
 
+from collections.abc import Callable
+
 import pytest
+from omegaconf import DictConfig
 from trained import settings
 
-from labs.training.length import Length, length_of
+from labs.training.length import Length, length_of, planned, training_images
 
 
 def test_whole_epochs_are_as_they_were() -> None:
@@ -26,3 +29,10 @@ def test_steps_fill_epochs_and_a_shorter_last_one(steps: int, expected: Length) 
 
 def test_epochs_of_fewer_steps_are_filled_too() -> None:
     assert length_of(90, settings(epochs=None, steps=5, steps_per_epoch=2)) == Length(3, 2, 1)
+
+
+def test_the_64000_steps_of_the_paper(compose_config: Callable[..., DictConfig]) -> None:
+    cfg = compose_config("experiment=he2016")
+    assert training_images(cfg.dataset) == 49_900
+    assert planned(cfg) == Length(165, 390, 40)
+    assert planned(compose_config("experiment=he2016_small")) == Length(10, 352, 352)
