@@ -17,7 +17,10 @@ NOT_IN_HASH = (
 )  # fmt: skip
 
 # Keys that were added later, with the values that earlier runs were trained with. These values leave the hash as it was.
-ADDED = {"scheduler.monitor": "val_loss", "trainer.engine": "auto"}
+ADDED = {
+    "scheduler.monitor": "val_loss", "scheduler.interval": "epoch",
+    "trainer.engine": "auto", "trainer.steps": None, "trainer.test_weights": "best",
+}  # fmt: skip
 _OF_NETWORKS = {"model.norm": "batch", "model.norm_bias": 0, "model.activation": "relu", "model.branch_scale": 1}
 # Those of our networks, by `_target_`; another network may have had keys of the same names, as the ResNet has had `block`.
 ADDED_TO_NETWORKS: dict[str, dict[str, Any]] = {
@@ -32,8 +35,10 @@ FINISHED = ("done", "diverged")
 ENDINGS = (*FINISHED, "failed", "interrupted")
 METRICS = ("train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc", "test_acc_recalibrated")
 COUNTS = ("depth", "params", "mult_adds", "num_classes", "best_epoch", "epochs_run")
-KINDS: dict[str, type] = {"residual": bool, "layers": list, "versions": dict, "error": dict, "records": dict}
-LATER = ("num_classes", "records", "test_acc_recalibrated")  # which early results lack
+KINDS: dict[str, type] = {
+    "residual": bool, "layers": list, "versions": dict, "error": dict, "records": dict, "test_weights": str,
+}  # fmt: skip
+LATER = ("num_classes", "records", "test_acc_recalibrated", "test_weights")  # which early results lack
 # The fields of every finished run; some may be null.
 FIELDS = tuple(key for key in ("seed", "hash", *METRICS, "seconds", *COUNTS, *KINDS) if key not in LATER)
 NUMBERS_WHERE_DONE = ("val_acc", "test_acc", "seconds", "params", "best_epoch", "epochs_run")

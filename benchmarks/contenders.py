@@ -35,7 +35,8 @@ from labs.loggers.console import EpochProgress
 from labs.models.build import build_model
 from labs.replicas.replicas import Replicas
 from labs.seeding import stream
-from labs.training import loop, machine, run
+from labs.training import machine, run
+from labs.training.length import length_of
 
 
 def composed(overrides: list[str]) -> DictConfig:
@@ -106,7 +107,7 @@ def loaders(cfg: DictConfig, workers: int, *, persistent: bool = False) -> tuple
         augmented = [transforms.RandomCrop(size, padding), transforms.RandomHorizontalFlip(), *plain]
     sets_of = [kind(cfg.dataset.data_dir, train=True, transform=transforms.Compose(t)) for t in (augmented, plain)]
     parts: list[Dataset[Any]] = [Subset(s, i.tolist()) for s, i in zip(sets_of, (training, validation), strict=True)]
-    steps = loop.steps_per_epoch(len(training), cfg.trainer)
+    steps = length_of(len(training), cfg.trainer).steps_per_epoch
     options: dict[str, Any] = {"num_workers": workers, "persistent_workers": persistent}
     order = Order(len(training), steps * cfg.trainer.batch_size, cfg.seed)
     return (

@@ -34,9 +34,11 @@ INIT = one_of("torch", "he", "orthogonal")
 BLOCK = one_of("post", "pre")
 BRANCH_SCALE = Range(lambda v: v in ("depth", "learned") or AT_LEAST_0.test(v), f"{AT_LEAST_0.allowed}, depth or learned")
 SEED = integer(0)
+T_MAX = integer(0, allowed=f"an integer from 1 to {LARGEST}, or 0 with trainer.epochs=0")
 KEY = text(r"[A-Za-z_]\w*(\.\w+)*", "the name of a key, such as optimizer.lr")
 KEYS = Range(lambda v: isinstance(v, list | ListConfig) and all(map(KEY.test, v)), "a list of keys, such as [dataset.name]")
 METRICS = ("test_acc", "val_acc", "train_acc", "test_loss", "val_loss", "train_loss")  # multirun_analysis.axes.METRICS
+WARMUP_COSINE = "labs.schedules.warmup_cosine"
 
 
 # ── schemas ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -171,7 +173,7 @@ class ReduceLR:
 @dataclass
 class Cosine:
     _target_: str = MISSING
-    T_max: int = setting(integer(0, allowed=f"an integer from 1 to {LARGEST}, or 0 with trainer.epochs=0"))
+    T_max: int | None = setting(optional(T_MAX, T_MAX.allowed))  # null with trainer.steps, which another check refuses
     eta_min: float = setting(AT_LEAST_0)
 
 
@@ -180,8 +182,18 @@ class WarmupCosine:
     _target_: str = MISSING
     warmup_epochs: int = setting(integer(0))
     start_factor: float = setting(FACTOR)
-    epochs: int = MISSING
+    epochs: int | None = MISSING
     eta_min: float = setting(AT_LEAST_0)
+
+
+@dataclass
+class MultiStep:
+    _target_: str = MISSING
+    interval: str = setting(one_of("epoch", "step"))
+    milestones: list[int] = setting(each(integer(1), f"a list of integers from 1 to {LARGEST}, such as [32000,48000]"))
+    gamma: float = setting(FACTOR)
+    warmup_steps: int = setting(integer(0))
+    warmup_factor: float = setting(FACTOR)
 
 
 @dataclass
@@ -192,11 +204,13 @@ class Constant:
 
 @dataclass
 class Trainer:
-    epochs: int = setting(integer(0, 1_000_000, "an integer from 0 (measure only) to 1000000"))
+    epochs: int | None = setting(optional(integer(0, 1_000_000, "an integer from 0 (measure only) to 1000000")))
+    steps: int | None = setting(optional(integer(1)))
     steps_per_epoch: int | None = setting(optional(integer(1)))
     batch_size: int = setting(integer(1))
     eval_batch_size: int = setting(integer(1))
     patience: int | None = setting(optional(integer(1)))
+    test_weights: str = setting(one_of("best", "last"))
     save_every: int | str | None = setting(
         Range(lambda v: v in (None, "auto") or integer(1).test(v), f"auto, null or an integer from 1 to {LARGEST}")
     )
@@ -271,7 +285,7 @@ SCHEMAS: dict[tuple[str, str], type] = {
     ("model", "mlp"): MLP, ("model", "cnn"): CNN, ("model", "resnet"): ResNet,
     ("optimizer", "adam"): Adam, ("optimizer", "sgd"): SGD, ("optimizer", "muon"): Muon,
     ("scheduler", "reduce_lr"): ReduceLR, ("scheduler", "cosine"): Cosine, ("scheduler", "warmup_cosine"): WarmupCosine,
-    ("scheduler", "constant"): Constant,
+    ("scheduler", "multistep"): MultiStep, ("scheduler", "constant"): Constant,
 }  # fmt: skip
 GROUPS = ("model", "dataset", "optimizer", "scheduler", "trainer", "logger")
 FREE_TEXT = ("study", "model.name", "dataset.name", "dataset.data_dir", "dataset.folder", "logger.project")
@@ -345,9 +359,34 @@ def check_values(values: dict[str, Any]) -> None:
         if group in known and leaf in nodes[group] and not allowed.test(value := nodes[group][leaf]):
             raise UserError(f"{key}={_show(value)}: must be {allowed.allowed}")
 
+    _check_length(values["scheduler"], values["trainer"])
     if "model" in known:
         _check_network(values["model"], values["trainer"])
     _check_training(**{group: values[group] for group in ("optimizer", "scheduler", "trainer", "logger")})
+
+
+def _check_length(scheduler: dict[str, Any], trainer: dict[str, Any]) -> None:
+    """Refuse a length that is given twice or not at all, and what needs the other one."""
+    epochs, steps = trainer["epochs"], trainer.get("steps")  # which earlier runs lack
+    if epochs is None and steps is None:
+        raise UserError("trainer.epochs=null: give trainer.steps in its place, or a number of epochs")
+    if epochs is not None and steps is not None:
+        raise UserError(f"trainer.steps={steps}: takes the place of trainer.epochs ({epochs}); set trainer.epochs=null")
+    if str(scheduler.get("_target_")).endswith(".CosineAnnealingLR") and scheduler.get("T_max", 0) is None:
+        if epochs is not None:
+            raise UserError(f"scheduler.T_max=null: must be {T_MAX.allowed}")
+        raise UserError(
+            f"scheduler.T_max=null: is trainer.epochs, which trainer.steps={steps} replaces; "
+            "set '+scheduler.interval=step' 'scheduler.T_max=${trainer.steps}'"
+        )
+    if scheduler.get("_target_") == WARMUP_COSINE and (epochs is None or scheduler.get("interval") == "step"):
+        key = "scheduler.interval=step" if scheduler.get("interval") == "step" else f"trainer.steps={steps}"
+        raise UserError(f"{key}: scheduler=warmup_cosine counts epochs; scheduler=multistep_steps counts steps")
+    if trainer.get("test_weights") == "last" and trainer["patience"] is not None:
+        raise UserError(
+            f"trainer.test_weights=last: trainer.patience={trainer['patience']} waits for a best epoch; "
+            "set trainer.patience=null"
+        )
 
 
 def _is_known(node: dict[str, Any]) -> bool:
@@ -403,11 +442,11 @@ def _check_training(
             raise UserError(f"scheduler.{key}={scheduler[key]}: must be at most optimizer.lr ({lr})")
     if str(scheduler.get("_target_")).endswith(".ReduceLROnPlateau") and scheduler.get("factor") == 1:
         raise UserError("scheduler.factor=1.0: must be below 1 to reduce anything; scheduler=constant keeps the rate")
-    if scheduler.get("T_max") == 0 and trainer["epochs"] > 0:
-        raise UserError(f"scheduler.T_max=0: must be {RANGES['scheduler.T_max'].allowed}")
+    if scheduler.get("T_max") == 0 and trainer["epochs"] != 0:
+        raise UserError(f"scheduler.T_max=0: must be {T_MAX.allowed}")
     if str(scheduler.get("_target_")).endswith(".ConstantLR") and scheduler.get("factor") != 1:
         raise UserError(f"scheduler.factor={scheduler.get('factor')}: must be 1 to keep the rate; set optimizer.lr instead")
-    if scheduler.get("_target_") == "labs.schedules.warmup_cosine" and scheduler["epochs"] != trainer["epochs"]:
+    if scheduler.get("_target_") == WARMUP_COSINE and scheduler["epochs"] != trainer["epochs"]:
         raise UserError(f"scheduler.epochs={scheduler['epochs']}: must be trainer.epochs ({trainer['epochs']}); leave it out")
     for key in ("maximize", "differentiable"):
         if optimizer.get(key):

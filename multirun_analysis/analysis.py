@@ -17,6 +17,7 @@ from multirun_analysis import (
     shortfall,
     statistics,
     status,
+    tested,
     trend,
 )
 from multirun_analysis.axes import Axes
@@ -167,6 +168,8 @@ def notices(frames: Frames) -> list[str]:
         lines.append(f"Counted runs were made with several versions of {', '.join(packages)}.")
     if machines := [MACHINE[key] for key in different if MACHINE.get(key)]:
         lines.append(f"Counted runs were made on several {' and '.join(machines)}, which round differently.")
+    if line := tested.note(runs):
+        lines.append(line)
     if extra := int((groups.left_over(runs) & ~runs["mismatch"]).sum()):
         lines.append(f"Not in the plan of the last launch, and counted all the same where done: {extra}.")
     if wrong := int(runs["mismatch"].sum()):

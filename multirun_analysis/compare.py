@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from multirun_analysis import images, table
+from multirun_analysis import images, table, tested
 from multirun_analysis.axes import DEPTH, FIRST, RESIDUAL, RESIDUAL_KEY, deciding_columns, is_under, short
 from multirun_analysis.collect import UNSTARTED, Frames, collect, nothing_found
 from multirun_analysis.markup import markdown, one_line
@@ -99,6 +99,8 @@ def remarks(frames: Frames) -> list[str]:
     lines = []
     if not differences(frames).rows:
         lines.append("Their configurations do not differ.")
+    if last := [names[run["run"]] for _, run in frames.runs.iterrows() if run.get(tested.KEY) == "last"]:
+        lines.append(f"Tested with the weights of the last epoch (trainer.test_weights=last): {', '.join(last)}.")
     if untold := [name for run, name in names.items() if run not in set(frames.correct["run"])]:
         lines.append(f"Which test images they got right is not known of {', '.join(untold)}.")
     if other := [name for run, name in names.items() if run in set(frames.correct["run"]) - set(told["run"])]:

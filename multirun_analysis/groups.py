@@ -127,12 +127,15 @@ def sorted_order(runs: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> np.ndarray:
 
 
 def fill_in_defaults(runs: pd.DataFrame) -> None:
-    """Give runs that lack a key its default, if the key was added later and applies to the `_target_` of that branch."""
+    """Give runs that lack a key its default, if the key was added later and applies to the branch's `_target_`, if any."""
+    known = axis.known(runs)
     for name, default in ADDED.items():
         key, target = f"config.{name}", f"config.{name.rpartition('.')[0]}._target_"
-        if key in runs.columns and target in runs.columns:
-            lacks = runs[key].isna() & runs[target].isin(runs.loc[runs[key].notna(), target])
-            runs.loc[lacks, key] = default
+        if key in runs.columns:
+            lacks = runs[key].isna() & known
+            if target in runs.columns:
+                lacks &= runs[target].isin(runs.loc[runs[key].notna(), target])
+            runs.loc[lacks, key] = typed(default)
     for network, defaults in ADDED_TO_NETWORKS.items():
         for name, default in defaults.items():
             if (key := f"config.{name}") in runs.columns and "config.model._target_" in runs.columns:

@@ -1,7 +1,8 @@
 """Compare our numbers with the published ones in `reference/`.
 
 A row of the published depth table is compared with the MLP on MNIST of the same depth and arm, and a row of the headline table
-with the same dataset, model and arm. Each comparison says how the protocols differ.
+with the same dataset, model and arm. Each comparison says how the protocols differ. The tables of He et al. stand beside runs
+with their very protocol only.
 """
 
 import json
@@ -21,6 +22,8 @@ REFERENCE = Path(__file__).parent / "reference"
 COLUMNS = ["table", "group", "depth", "residual", "metric", "n", "ours", "low", "high", "theirs", "their_n", "difference",
            "inside", "p_lower", "protocol"]  # fmt: skip
 DEPTH_TABLE = ("mlp", "mnist")  # model and dataset
+PAPERS = ("he2016", "he2016b")
+ROW_KEYS = ("scheduler.warmup_steps", "model.block")  # their columns that belong to the protocol of a row; empty: not told
 METRICS = ("test_acc", "val_acc", "train_acc", "val_loss", "train_loss", "epochs_run")
 
 
@@ -32,6 +35,11 @@ def depth_table() -> pd.DataFrame:
 def headline_table() -> pd.DataFrame:
     """The headline table of the original study: best validation accuracy in percent, by dataset, model and arm."""
     return pd.read_csv(REFERENCE / "headline_table.csv")
+
+
+def paper_table(name: str) -> pd.DataFrame:
+    """A table of `PAPERS`: test accuracies in percent by depth and arm."""
+    return pd.read_csv(REFERENCE / f"{name}.csv", dtype=dict.fromkeys(ROW_KEYS, "str"))
 
 
 def protocols() -> dict[str, Any]:
@@ -70,6 +78,9 @@ def compare(runs: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
             if len(arm):
                 best = arm.iloc[int(arm["val_acc_mean"].to_numpy(dtype=float).argmax())]
                 rows.append(_row("headline_table", best, "val_acc", their, ""))
+        for paper in PAPERS:
+            if not _different(config, known[paper]["protocol"]):
+                rows += _as_published(paper, cells, config)
     frame = pd.DataFrame([row for row in rows if pd.notna(row["ours"])], columns=COLUMNS)
     return frame.astype({"depth": "Int64", "residual": "boolean", "inside": "boolean"})
 
@@ -104,6 +115,17 @@ def _configuration(runs: pd.DataFrame) -> dict[str, str]:
     """The keys and values that all runs of a group have in common."""
     keys = [key for key in runs.columns if key.startswith("config.") and runs[key].nunique(dropna=False) == 1]
     return {key.removeprefix("config."): value for key in keys if isinstance(value := runs[key].iloc[0], str)}
+
+
+def _as_published(paper: str, cells: pd.DataFrame, config: dict[str, str]) -> list[dict[str, Any]]:
+    """The cells of a group with the protocol of a paper, beside the rows of its table."""
+    rows = []
+    for _, their in paper_table(paper).iterrows():
+        own = {key: str(their[key]) for key in ROW_KEYS if pd.notna(their.get(key))}
+        if not _different(config, own):
+            same = (cells["depth"] == their["depth"]) & (cells["residual"] == their["residual"])
+            rows += [_row(paper, cell, "test_acc", their, "") for _, cell in cells[same.fillna(False)].iterrows()]
+    return rows
 
 
 def _different(ours: dict[str, str], theirs: dict[str, str]) -> str:

@@ -6,7 +6,7 @@ To add a table, write the function that builds it (in `tables`) and add a `Part`
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from multirun_analysis import cell_tables, comparisons, image_tables, status, tables
+from multirun_analysis import cell_tables, comparisons, image_tables, status, tables, tested
 from multirun_analysis.analysis import Analysis
 from multirun_analysis.table import Table
 
@@ -51,30 +51,47 @@ def _status(analysis: Analysis) -> list[Table]:
     return [replace(status.table(analysis.frames), title="Status by cell", code=("Cell",))]
 
 
+def _noted(build: Callable[[Analysis], Sequence[Table]]) -> Callable[[Analysis], Sequence[Table]]:
+    """The same tables, with a line beneath each if other weights were tested than those of the best epoch."""
+
+    def noted(analysis: Analysis) -> list[Table]:
+        line = tested.note(analysis.frames.runs)
+        return [replace(each, note=f"{each.note} {line}".strip()) for each in build(analysis)]
+
+    return noted
+
+
 SECTIONS = (
     Section("results", "Results", (
-        Part(lambda a: tables.results(a.summary, a.axes), empty="No run can be placed in a table yet."),
-        Part(cell_tables.best, empty=""),
-        Part(cell_tables.every, empty=""),
+        Part(_noted(lambda a: tables.results(a.summary, a.axes, tested.epoch(a.frames.runs))),
+             empty="No run can be placed in a table yet."),
+        Part(_noted(cell_tables.best), empty=""),
+        Part(_noted(cell_tables.every), empty=""),
     )),
     Section("figures", "Figures"),
     Section("tests", "Tests over seeds", (
-        Part(lambda a: [comparisons.differences(a.differences, a.axes)], empty="No two arms have ended at the same x."),
-        Part(lambda a: [comparisons.sensitivity(a.differences, a.axes)], empty="It takes two runs of each arm at the same x."),
-        Part(lambda a: [comparisons.shortfalls(a.shortfall)], empty="Depth is not varied, or no plain network trains."),
-        Part(lambda a: [comparisons.trained(a.shares, a.axes)], empty="The number of classes, and so chance, is not known."),
-        Part(lambda a: [comparisons.pairing(a.differences, a.axes)], empty="It takes three seeds of both arms at the same x."),
+        Part(_noted(lambda a: [comparisons.differences(a.differences, a.axes)]),
+             empty="No two arms have ended at the same x."),
+        Part(_noted(lambda a: [comparisons.sensitivity(a.differences, a.axes)]),
+             empty="It takes two runs of each arm at the same x."),
+        Part(_noted(lambda a: [comparisons.shortfalls(a.shortfall)]),
+             empty="Depth is not varied, or no plain network trains."),
+        Part(_noted(lambda a: [comparisons.trained(a.shares, a.axes)]),
+             empty="The number of classes, and so chance, is not known."),
+        Part(_noted(lambda a: [comparisons.pairing(a.differences, a.axes)]),
+             empty="It takes three seeds of both arms at the same x."),
     )),
     Section("images", "Image by image", (
-        Part(image_tables.shown, empty="The runs do not tell which test images they got right."),
+        Part(_noted(image_tables.shown), empty="The runs do not tell which test images they got right."),
     )),
     Section("slopes", "Gradients and theory", (
         Part(lambda a: [comparisons.slopes(a.slopes)], headed=False,
              empty="No layer gradients of networks with at least fifteen layers are recorded."),
     )),
     Section("published", "Published numbers", (
-        Part(lambda a: comparisons.published(a.comparison),
-             empty="None for these runs: the published tables are of MLPs and CNNs on MNIST and CIFAR-10."),
+        Part(_noted(lambda a: comparisons.published(a.comparison)),
+             empty="None for these runs: the published tables are of MLPs and CNNs on MNIST and CIFAR-10, and of residual "
+                   "networks with the protocol of He et al. 2016."),
     )),
     Section("exclusions", "Failures and exclusions", (
         Part(lambda a: [tables.exclusions(a.frames.runs)], empty="Every run that started is done and counted.", headed=False),
@@ -87,7 +104,7 @@ SECTIONS = (
         Part(lambda a: [tables.versions(a.frames.runs)], empty="No run has written any.", in_summary=False),
     )),
     Section("runs", "All runs", (
-        Part(lambda a: [tables.all_runs(a.frames.runs)], empty="", headed=False, in_summary=False),
+        Part(_noted(lambda a: [tables.all_runs(a.frames.runs)]), empty="", headed=False, in_summary=False),
     ), intro="“Again” is the command that runs it again: finished runs are skipped, so remove the run's folder first to repeat "
              "one."),
 )  # fmt: skip

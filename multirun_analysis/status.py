@@ -75,7 +75,7 @@ def _progress(own: pd.DataFrame, epochs: pd.DataFrame) -> str:
     for _, run in own[own["state"] == "running"].iterrows():
         reached = epochs.loc[epochs["run"] == run["run"], "epoch"].max()
         total = run.get("config.trainer.epochs")
-        of = f" of {total}" if isinstance(total, str) else ""
+        of = f" of {total}" if isinstance(total, str) and total != "null" else ""  # null: the length is given in steps
         parts.append(f"seed {run['seed']}: epoch {0 if pd.isna(reached) else reached}{of}")
     return ", ".join(parts)
 

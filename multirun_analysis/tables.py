@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from multirun_analysis import groups
+from multirun_analysis import groups, tested
 from multirun_analysis.axes import ABSENT, DEPTH_STUDY, Axes, heading
 from multirun_analysis.outcomes import ended
 from multirun_analysis.result import WITHOUT_CHECKPOINTS
@@ -40,7 +40,7 @@ TITLES = {
 }  # fmt: skip
 
 RESULTS_NOTE = (
-    "Means over the n runs that have ended, at the epoch with the highest validation accuracy; the test data is read once, "
+    "Means over the n runs that have ended, at {epoch}; the test data is read once, "
     "with that epoch's weights. Runs that failed or are unfinished are in no mean: they stand under “Not counted”. The "
     "interval is Student's t at 95 % on the logit scale, which keeps it between 0 and 100 %. Losses in nats, accuracies in "
     "percent; the best mean of a column is bold."
@@ -57,8 +57,14 @@ DIVERGED_NOTE = (
 )
 
 
-def results(summary: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> list[Table]:
-    """The original study's columns, then n, standard deviation, interval and size: one table per group."""
+def results(summary: pd.DataFrame, axes: Axes = DEPTH_STUDY, epoch: str = tested.BEST) -> list[Table]:
+    """The original study's columns, then n, standard deviation, interval and size: one table per group.
+
+    Args:
+        summary: see `statistics.summarize`.
+        axes: of the study.
+        epoch: the epoch that the numbers belong to, in words.
+    """
     tables = []
     lost = bool(summary["at_chance"].sum())
     told = summary[summary["test_acc_recalibrated_n"] == summary["test_acc_n"]]
@@ -92,7 +98,7 @@ def results(summary: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> list[Table]:
                    "Test 95 % interval", "Params", "Mult-adds",
                    "Not counted"]  # fmt: skip
         tables.append(Table(f"Results: {group}", columns, rows))
-    note = RESULTS_NOTE + (DIVERGED_NOTE if lost else "") + (RECALIBRATED_NOTE if again else "")
+    note = RESULTS_NOTE.format(epoch=epoch) + (DIVERGED_NOTE if lost else "") + (RECALIBRATED_NOTE if again else "")
     note += UNTRAINED_NOTE if summary["epochs_run_mean"].eq(0).any() else ""
     return [*tables[:-1], *(replace(table, note=note) for table in tables[-1:])]
 

@@ -18,6 +18,7 @@ from labs.jobs.plan import Job
 from labs.models.build import build_model
 from labs.replicas.replicas import Replicas
 from labs.training import checkpoint
+from labs.training.length import planned
 from labs.training.saving import epochs_between
 
 LINE, NUMBER = 250, 22  # bytes per line of metrics.jsonl and per number in layers.jsonl
@@ -70,19 +71,21 @@ def of_run(cfg: DictConfig, *, in_sweep: bool) -> Disk:
     weights = replica.state_of(0)
     best = written({"model": weights})
     finished = written({"model": weights, "best_model": replica.state_of(0)}) + REST
-    if cfg.trainer.epochs == 0:  # saves no weights
-        return Disk(lines_of(cfg, replica), lines_of(cfg, replica))
+    epochs = planned(cfg).epochs if cfg.trainer.epochs is None else cfg.trainer.epochs
+    lines = lines_of(cfg, replica, epochs)
+    if epochs == 0:  # saves no weights
+        return Disk(lines, lines)
     every = epochs_between(cfg.trainer.save_every, in_sweep=in_sweep)
-    kept = best + finished + lines_of(cfg, replica) + (best * (cfg.trainer.epochs // every) if every else 0)
+    kept = best + finished + lines + (best * (epochs // every) if every else 0)
     training = written({"model": weights, "best_model": replica.state_of(0), "optimizer": optimizer_state(cfg, replica)})
     training += REST
     return Disk(kept, kept - finished + 3 * training)  # last.pt, previous.pt, and the next one half written
 
 
-def lines_of(cfg: DictConfig, replica: Replicas) -> int:
+def lines_of(cfg: DictConfig, replica: Replicas, epochs: int) -> int:
     """Bytes of metrics.jsonl and layers.jsonl, including the record of the initial weights."""
     numbers = (cfg.trainer.diagnostics != "off") * len(QUANTITIES) * len(replica.layers)
-    return cfg.trainer.epochs * LINE + (cfg.trainer.epochs + 1) * numbers * NUMBER
+    return epochs * LINE + (epochs + 1) * numbers * NUMBER
 
 
 def optimizer_state(cfg: DictConfig, replica: Replicas) -> object:

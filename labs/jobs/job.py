@@ -103,7 +103,8 @@ def failures_recorded(cell: Cell, seeds: list[int]) -> Iterator[None]:
         yield
     except KeyboardInterrupt as interrupted:
         for seed in unfinished(cell, seeds):
-            message = f"{interrupted} after epoch {epochs_run(cell.run_directory(seed))} of {cell.cfg.trainer.epochs}".strip()
+            of = "" if cell.cfg.trainer.epochs is None else f" of {cell.cfg.trainer.epochs}"
+            message = f"{interrupted} after epoch {epochs_run(cell.run_directory(seed))}{of}".strip()
             log.info("seed %d: interrupted %s", seed, message)
             with suppress(OSError):
                 write_failure(cell, seed, "interrupted", {"type": "Interrupted", "message": message, "traceback": ""})

@@ -13,7 +13,6 @@ from torch import nn
 from labs import optimizers, schedules
 from labs.data import datasets
 from labs.data.batches import batch_bounds
-from labs.data.images import validation_size
 from labs.errors import UserError, one_line
 from labs.jobs.plan import Job
 from labs.models import custom
@@ -21,7 +20,7 @@ from labs.models.build import build_model
 from labs.replicas import compile as compiled_code
 from labs.replicas.replicas import Replicas, not_here, reason_against
 from labs.replicas.updates import update_of
-from labs.training.loop import steps_per_epoch
+from labs.training.length import length_of, planned, training_images
 from labs.training.machine import DEFAULT_THREADS, choose_device, keep_freed_memory, set_threads
 from labs.training.steps import EAGER_FIRST, recorded
 
@@ -68,9 +67,9 @@ def check_networks(configs: list[DictConfig], *, here: bool = True) -> None:
                     notes[tried] = try_network(cfg, network, task, device, here=here)
             optimizers.check(cfg.optimizer, network)
             check_engine(cfg, network, device, here=here)
-            trains = str((on_cpu, cfg.optimizer, cfg.scheduler, cfg.trainer))
+            trains = str((on_cpu, cfg.optimizer, cfg.scheduler, cfg.trainer, moves := moves_of(cfg)))
             if trains not in notes:
-                notes[trains] = try_optimizer(cfg, on_cpu=on_cpu)
+                notes[trains] = try_optimizer(cfg, moves, on_cpu=on_cpu)
     for note in dict.fromkeys(filter(None, notes.values())):
         log.warning(note)
 
@@ -117,10 +116,9 @@ def try_network(cfg: DictConfig, network: nn.Module, task: custom.Task, device: 
 def task_of(cfg: DictConfig) -> custom.Task:
     """What the job requires of its network: the image shape, the classes, and every batch size that occurs."""
     shape, classes = datasets.image_shape(cfg.dataset), datasets.num_classes(cfg.dataset)
-    count, tested = datasets.num_images(cfg.dataset)
-    held_out = min(max(validation_size(count, cfg.dataset.val_size), 1), count - 1)  # others are refused with the data
-    steps = steps_per_epoch(count - held_out, cfg.trainer) if cfg.trainer.epochs else 1
-    bounds = batch_bounds(count - held_out, cfg.trainer.batch_size)[:steps]
+    (count, tested), trained = datasets.num_images(cfg.dataset), training_images(cfg.dataset)
+    held_out, length = count - trained, length_of(trained, cfg.trainer)
+    bounds = batch_bounds(trained, cfg.trainer.batch_size)[: length.steps_of(1) if length.epochs else 1]
     training = {stop - start for start, stop in bounds}
     size = cfg.trainer.eval_batch_size
     evaluation = {min(size, part - start) for part in (held_out, tested) for start in {0, (part - 1) // size * size}}
@@ -141,11 +139,18 @@ def check_engine(cfg: DictConfig, network: nn.Module, device: torch.device, *, h
         raise UserError(not_here(engine, reason or str(compiled)))
 
 
-def try_optimizer(cfg: DictConfig, *, on_cpu: bool) -> str | None:
-    """Take an optimizer step, and step its schedule through the epochs.
+def moves_of(cfg: DictConfig) -> int:
+    """How often the job's schedule moves; by epoch, that is known without the dataset."""
+    interval, epochs = schedules.interval(cfg), cfg.trainer.epochs
+    return int(epochs) if interval == "epoch" and epochs is not None else planned(cfg).moves(interval)
+
+
+def try_optimizer(cfg: DictConfig, moves: int, *, on_cpu: bool) -> str | None:
+    """Take an optimizer step, and step its schedule as often as the job will.
 
     Args:
         cfg: of the job.
+        moves: how often that is.
         on_cpu: whether it runs there too.
 
     Returns:
@@ -155,7 +160,7 @@ def try_optimizer(cfg: DictConfig, *, on_cpu: bool) -> str | None:
         UserError: if either fails.
     """
     optimizer = optimizers.try_step(cfg.optimizer, on_cpu=on_cpu)
-    return schedules.rehearse(cfg, optimizer, schedules.build(cfg, optimizer))
+    return schedules.rehearse(cfg, optimizer, schedules.build(cfg, optimizer, moves), moves)
 
 
 def parameters(job: Job) -> int:
@@ -192,7 +197,6 @@ def probe(job: Job) -> float:
     updates = [update_of(optimizer) if replicas.engine == "fused" else optimizer.step for optimizer in optimizers]
     replicas.begin_epoch(1)
     training = datasets.split(cfg.dataset, device).training
-    steps = steps_per_epoch(len(training), cfg.trainer)
     images = torch.randn(len(replicas), cfg.trainer.batch_size, *datasets.image_shape(cfg.dataset), device=device)
     labels = torch.randint(len(training.classes), images.shape[:2], device=device)
 
@@ -218,4 +222,4 @@ def probe(job: Job) -> float:
     times = [step()]
     while sum(times) < PROBE_SECONDS and len(times) < 20:
         times.append(step())
-    return cfg.trainer.epochs * steps * min(times)
+    return length_of(len(training), cfg.trainer).steps * min(times)

@@ -30,6 +30,7 @@ class SweepProgress:
 
     def __init__(self, jobs: list[Job], workers: int) -> None:
         self.jobs, self.workers = jobs, workers
+        self.epochs = {job.name: _epochs(job) for job in jobs}
         self.ended = {job.name for job in jobs if job.status() in ("done", "diverged")}
         self.before = {path: _stamp(path) for job in jobs for name in FILES for path in _paths(job, name)}
         self.console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
@@ -78,7 +79,7 @@ class SweepProgress:
         running = []
         for job in self.jobs:
             if job.name not in self.ended and (epoch := len(self.epoch_seconds(job))):
-                running.append(f"{job.title} epoch {epoch}/{_epochs(job)}")
+                running.append(f"{job.title} epoch {epoch}/{self.epochs[job.name]}")
         left = self.seconds_left()
         tail = f"{clock(left)} left" if left is not None else "estimating the time left"
         elapsed = clock(time.monotonic() - self.started)
@@ -111,12 +112,12 @@ class SweepProgress:
         measured = [(_layers(job), float(np.median(behind[job.name]))) for job in self.jobs if behind[job.name]]
         if not measured:
             return None
-        shares = [len(behind[j.name]) / _epochs(j) for j in self.jobs if j.name in self.ended and behind[j.name]]
+        shares = [len(behind[j.name]) / self.epochs[j.name] for j in self.jobs if j.name in self.ended and behind[j.name]]
         share = float(np.mean(shares)) if shares else 1.0
         rest, longest = 0.0, 0.0
         for job in self.jobs:
             if job.name not in self.ended:
-                epochs = max(share * _epochs(job) - len(behind[job.name]), 0.0)
+                epochs = max(share * self.epochs[job.name] - len(behind[job.name]), 0.0)
                 seconds = epochs * seconds_per_epoch(_layers(job), measured)
                 rest, longest = rest + seconds, max(longest, seconds)
         return max(rest / self.workers, longest)
@@ -144,7 +145,12 @@ def seconds_per_epoch(layers: float, measured: Sequence[tuple[float, float]]) ->
 
 
 def _epochs(job: Job) -> int:
-    return int(job.cell.values["trainer"]["epochs"])
+    epochs = job.cell.values["trainer"]["epochs"]
+    if epochs is None:
+        from labs.training.length import planned  # imports torch, as the checks before the first job have done
+
+        epochs = planned(job.cell.cfg).epochs
+    return int(epochs)
 
 
 def _layers(job: Job) -> int:

@@ -13,7 +13,8 @@ class RunInfo:
     """What loggers know of a run.
 
     `cell` is the name of its directory, with the hash, and `label` what people read instead. `config` is the resolved
-    configuration. `place` tells equal ones apart: the study, or the date and time of a single run.
+    configuration. `place` tells equal ones apart: the study, or the date and time of a single run. `epochs` is how many it
+    trains at most.
     """
 
     cell: str
@@ -28,6 +29,7 @@ class RunInfo:
     params: int
     mult_adds: int | None
     summary: str
+    epochs: int = 0
 
 
 class Logger(Protocol):

@@ -42,7 +42,7 @@ class TensorBoardLogger:
         for old in folder.glob("events.out.tfevents.*"):  # of an earlier attempt
             old.unlink()
         self._writer = SummaryWriter(str(folder))
-        self._every = max(1, math.ceil(info.config["trainer"]["epochs"] / HISTOGRAMS))
+        self._every = max(1, math.ceil(info.epochs / HISTOGRAMS))
         start = SessionStartInfo(group_name=f"{info.place}/{info.cell}")
         for name, value in hyperparameters(info).items():
             match value:

@@ -26,6 +26,7 @@ from labs.replicas.batches import gather_for
 from labs.replicas.replicas import Replicas, not_here
 from labs.replicas.updates import update_of
 from labs.training import results
+from labs.training.length import Length, length_of
 from labs.training.machine import DEFAULT_THREADS, exact_float32, keep_freed_memory, set_threads
 from labs.training.state import Run
 
@@ -36,13 +37,15 @@ log = logging.getLogger(__name__)
 class Data:
     """The images that a run trains and validates on, in batches.
 
-    `files` is the fingerprint of an image folder's list of files, which must not change before the test.
+    `files` is the fingerprint of an image folder's list of files, which must not change before the test. `length` is how long
+    it trains on them.
     """
 
     split: datasets.Split
     training: TrainingBatches
     validation: EvaluationBatches
     files: int
+    length: Length
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,8 @@ def load_data(cfg: DictConfig, device: torch.device) -> Data:
         split.training, split.normalize, datasets.image_shape(cfg.dataset)[1:], augment=cfg.dataset.augment == "standard",
         crop_padding=cfg.dataset.crop_padding, flip=cfg.dataset.horizontal_flip, gather=gather_for(device),
     )  # fmt: skip
-    return Data(split, training, evaluation_batches(cfg, split.validation, split, device), files)
+    validation = evaluation_batches(cfg, split.validation, split, device)
+    return Data(split, training, validation, files, length_of(len(training), cfg.trainer))
 
 
 def evaluation_batches(
@@ -122,7 +126,7 @@ def other_engine(asked: str, needed: str, cell: Path, replicas: Replicas) -> str
     )
 
 
-def start_run(cell: Cell, networks: Networks, i: int, state: dict[str, Any] | None, fingerprint: int) -> Run:
+def start_run(cell: Cell, networks: Networks, i: int, state: dict[str, Any] | None, data: Data) -> Run:
     """Replica i's run: its optimizer, schedule and log, at the beginning or ready to be restored.
 
     Args:
@@ -130,23 +134,25 @@ def start_run(cell: Cell, networks: Networks, i: int, state: dict[str, Any] | No
         networks: the replicas.
         i: which of them.
         state: the checkpoint that the run resumes from.
-        fingerprint: of the training images.
+        data: what it trains on.
     """
     cfg, replicas = cell.cfg, networks.replicas
     seed = replicas.seeds[i]
     directory = cell.run_directory(seed)
     optimizer = optimizers.build(cfg.optimizer, replicas.parameters_of(i, flat=optimizers.elementwise(cfg.optimizer)))
     results.note_engine(directory, replicas.engine)
-    scheduler = schedules.build(cfg, optimizer)
+    interval = schedules.interval(cfg)
+    scheduler = schedules.build(cfg, optimizer, data.length.moves(interval))
     update = update_of(optimizer) if replicas.engine == "fused" else optimizer.step  # which the schedule has wrapped
-    run_log = RunLog(directory, cfg.logger, run_info(cell, seed, networks), after=state["epoch"] if state else 0)
+    info = run_info(cell, seed, networks, data.length.epochs)
+    run_log = RunLog(directory, cfg.logger, info, after=state["epoch"] if state else 0)
     return Run(
-        seed, directory, run_log, optimizer, update, scheduler, schedules.monitored(cfg),
-        hash=cell.hash, data=fingerprint, engine=replicas.engine,
+        seed, directory, run_log, optimizer, update, scheduler, schedules.monitored(cfg), interval == "step",
+        hash=cell.hash, data=data.split.fingerprint, engine=replicas.engine,
     )  # fmt: skip
 
 
-def run_info(cell: Cell, seed: int, networks: Networks) -> RunInfo:
+def run_info(cell: Cell, seed: int, networks: Networks, epochs: int) -> RunInfo:
     """What the loggers are told of a run before its first step."""
     summary = networks.summary
     return RunInfo(
@@ -154,7 +160,7 @@ def run_info(cell: Cell, seed: int, networks: Networks) -> RunInfo:
         place=cell.cfg.study or "/".join(cell.directory.absolute().parts[-2:]),
         config=cell.values | {"seed": seed, "replicas": 1},
         depth=networks.depth, residual=cell.cfg.model.get("residual"),
-        params=summary.params, mult_adds=summary.mult_adds, summary=summary.text,
+        params=summary.params, mult_adds=summary.mult_adds, summary=summary.text, epochs=epochs,
     )  # fmt: skip
 
 

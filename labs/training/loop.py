@@ -11,10 +11,11 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from labs import schedules, signals
-from labs.data.batches import EvaluationBatches, TrainingBatches, batch_bounds
+from labs.data.batches import EvaluationBatches, TrainingBatches
 from labs.diagnostics import LayerNorms, sampled_steps
 from labs.loggers.console import EpochProgress
 from labs.replicas.replicas import Replicas
+from labs.training.length import length_of
 from labs.training.saving import Saver
 from labs.training.state import Run
 from labs.training.steps import EagerSteps, GraphSteps
@@ -32,20 +33,20 @@ def fit(
 
     Args:
         replicas: the networks, in the order of `runs`; those that stop are dropped from it.
-        runs: updated in place; afterwards `best` and `weights` hold each one's best epoch. Resumed runs start after their
-            `epochs_run`, which is the same for all that have not finished.
+        runs: updated in place; afterwards `best` and `weights` hold the epoch of each that is tested. Resumed runs start after
+            their `epochs_run`, which is the same for all that have not finished.
         trainer: the `trainer` node of the configuration.
     """
     runs = drop_finished(replicas, runs)
-    steps = steps_per_epoch(len(training), trainer)
-    sampled = sampled_steps(trainer.diagnostics, trainer.diagnostics_every, steps)
-
-    done = runs[0].epochs_run if runs else trainer.epochs
+    length = length_of(len(training), trainer)
+    done = runs[0].epochs_run if runs else length.epochs
     saver = Saver(trainer, done)
 
     stepping = steps_on(replicas, training, trainer)
-    for epoch in range(done + 1, trainer.epochs + 1):
+    for epoch in range(done + 1, length.epochs + 1):
         started = time.perf_counter()
+        steps = length.steps_of(epoch)
+        sampled = sampled_steps(trainer.diagnostics, trainer.diagnostics_every, steps)
 
         # ── train ──────────────────────────────────────────────────────────────────────────────────────────────────────
         replicas.train()
@@ -59,6 +60,10 @@ def fit(
             stepping.update()
             if step in sampled:
                 norms.after_step()
+            if step + 1 < steps:  # at the end of the epoch all schedules move, below
+                for run in runs:
+                    if run.moves_each_step:
+                        run.scheduler.step()
             progress.step(epoch, step)
             if signals.pending() and saver.epoch == epoch - 1:
                 return  # the epoch before is on disk; otherwise this one, which is short, is finished first
@@ -88,17 +93,17 @@ def fit(
             rows.append(row)
         progress.epoch(rows)
 
-        # ── keep the best, schedule ────────────────────────────────────────────────────────────────────────────────────
+        # ── keep what may be tested, schedule ──────────────────────────────────────────────────────────────────────────
         for i, (run, row) in enumerate(zip(runs, rows, strict=True)):
             if run.diverged:
                 continue
-            if run.best is None or row["val_acc"] > run.best["val_acc"]:
+            if trainer.test_weights == "last" or run.best is None or row["val_acc"] > run.best["val_acc"]:
                 run.best, run.weights = row, replicas.state_of(i)
             schedules.step(run.scheduler, row, run.monitor)
 
         # ── save, and stop those that have finished ─────────────────────────────────────────────────────────────────────────
         for run in runs:
-            run.finished = run.diverged or out_of_patience(run, trainer.patience) or epoch == trainer.epochs
+            run.finished = run.diverged or out_of_patience(run, trainer.patience) or epoch == length.epochs
         saver.save(replicas, runs, epoch, now=signals.pending())
         runs = drop_finished(replicas, runs)
         if not runs or signals.pending():
@@ -144,12 +149,6 @@ def record_initialisation(runs: list[Run], norms: LayerNorms) -> None:
     """Write the layers' record of epoch 0: the first sampled step's gradients belong to the initial weights."""
     for run, row in zip(runs, norms.first(), strict=True):
         run.log.layers({"epoch": 0, **row})
-
-
-def steps_per_epoch(count: int, trainer: DictConfig) -> int:
-    """Steps in an epoch over `count` training images: all batches, or fewer by `trainer.steps_per_epoch`."""
-    steps = len(batch_bounds(count, trainer.batch_size))
-    return steps if trainer.steps_per_epoch is None else min(steps, trainer.steps_per_epoch)
 
 
 def has_diverged(row: dict[str, float], weights: Tensor) -> bool:

@@ -67,7 +67,7 @@ def without_best(directory: Path, result: dict[str, Any]) -> bool:
 
 
 def best_of(directory: Path) -> Path:
-    """The file with the weights of the best epoch, which are the ones that are tested."""
+    """The file with the weights that are tested."""
     return directory / "checkpoints" / "best.pt"
 
 
@@ -144,7 +144,7 @@ def put_together(
     """The content of result.json for a run that was trained and tested.
 
     Args:
-        best: the best epoch's line of metrics.jsonl; None if no epoch counts.
+        best: the line of metrics.jsonl of the epoch that is tested; None if no epoch counts.
         gpu: the name of the GPU that trained it; empty for a CPU.
         test_acc_recalibrated: the test accuracy with BatchNorm's running statistics measured again on training images.
         shared: further fields, which are the same for all replicas of a process.

@@ -14,7 +14,7 @@ from labs.errors import OUT_OF_MEMORY, UserError
 from labs.loggers.console import EpochProgress
 from labs.training import results, resume
 from labs.training.assemble import Data, Networks, build_networks, describe_run, load_data, start_run
-from labs.training.loop import fit, measure, steps_per_epoch
+from labs.training.loop import fit, measure
 from labs.training.machine import choose_device
 from labs.training.state import Run
 from labs.training.testing import test_runs
@@ -66,9 +66,9 @@ def fit_and_test(cell: Cell, seeds: list[int], *, show_progress: bool) -> list[d
     states, engine = next_to_train(cell, seeds, data.split.fingerprint)
 
     networks = build_networks(cell, list(states), device, engine)
-    runs = [start_run(cell, networks, i, state, data.split.fingerprint) for i, state in enumerate(states.values())]
+    runs = [start_run(cell, networks, i, state, data) for i, state in enumerate(states.values())]
     log.info(describe_run(cfg, networks, data.split))
-    resume.restore(networks.replicas, runs, states, cfg.trainer.epochs)
+    resume.restore(networks.replicas, runs, states, data.length.epochs)
 
     with ExitStack() as logs:
         for run in runs:
@@ -94,9 +94,8 @@ def next_to_train(cell: Cell, seeds: list[int], fingerprint: int) -> tuple[dict[
 
 def fit_or_measure(cell: Cell, runs: list[Run], networks: Networks, data: Data, *, show_progress: bool) -> None:
     """Train the runs, or with `trainer.epochs=0` only measure their initial weights."""
-    trainer = cell.cfg.trainer
-    steps = steps_per_epoch(len(data.training), trainer)
-    with EpochProgress(trainer.epochs, steps, trainer.log_every, visible=show_progress) as progress:
+    trainer, length = cell.cfg.trainer, data.length
+    with EpochProgress(length.epochs, length.steps_per_epoch, trainer.log_every, visible=show_progress) as progress:
         if trainer.epochs == 0:
             measure(networks.replicas, runs, data.training, data.validation, trainer)
         else:

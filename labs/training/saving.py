@@ -2,7 +2,7 @@
 
 last.pt         all that training needs to resume after an epoch; in a finished run it has no optimizer
 previous.pt     the same for an earlier epoch; it is removed when the run is tested
-best.pt         the weights of the best epoch, which are tested
+best.pt         the weights that are tested: of the best epoch, or of the last one with trainer.test_weights=last
 epoch_<n>.pt    the weights of every `trainer.save_every`-th epoch; training never resumes from them
 """
 
@@ -73,6 +73,6 @@ def epochs_between(save_every: int | str | None, *, in_sweep: bool) -> int | Non
 
 
 def save_best(run: Run) -> None:
-    """Write best.pt: the weights of the best epoch, which are the ones that are tested."""
+    """Write best.pt: the weights that are tested."""
     if run.best is not None:
         checkpoint.save(best_of(run.directory), checkpoint.weights_of(run, run.best["epoch"], run.weights))

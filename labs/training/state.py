@@ -16,7 +16,8 @@ from labs.loggers.run_log import RunLog
 class Run:
     """One replica's run: where it writes, what updates it, and how far it is.
 
-    `best` is the epoch with the highest validation accuracy so far (the first of equals), `weights` a copy of its weights.
+    `best` is the epoch that would be tested, of those so far: the one with the highest validation accuracy (the first of
+    equals), or the last one (`trainer.test_weights`). `weights` is a copy of its weights.
     """
 
     seed: int
@@ -26,6 +27,7 @@ class Run:
     update: Callable[[], object]  # takes an optimizer step
     scheduler: LRScheduler
     monitor: str = "val_loss"  # the metric that a plateau schedule watches
+    moves_each_step: bool = False  # the schedule: after every optimizer step, not after every epoch
     best: dict[str, Any] | None = None
     weights: dict[str, Tensor] = field(default_factory=dict)
     epochs_run: int = 0

@@ -88,9 +88,6 @@ class GraphSteps:
             kept.copy_(drawn)
         for tensor in (self._place, self._losses, self._correct):
             tensor.zero_()
-        for run, rates in zip(runs, self._rates, strict=True):
-            for rate, group in zip(rates, run.optimizer.param_groups, strict=True):
-                rate.fill_(group["lr"])
         self._bounds = iter(batch_bounds(len(self._training), self._batch_size))
         self._seen = 0
 
@@ -103,6 +100,7 @@ class GraphSteps:
         self._losses = torch.zeros(len(runs), dtype=torch.float64, device=device)
         self._correct = torch.zeros(len(runs), dtype=torch.int64, device=device)
         self._rates = [[torch.zeros((), device=device) for _ in run.optimizer.param_groups] for run in runs]
+        self._written: list[list[float | None]] = [[None for _ in rates] for rates in self._rates]  # to the memory
         self._graphs: dict[int | str, torch.cuda.CUDAGraph | None] = {}  # by batch size, and that of "update"
         self._eager: Counter[int | str] = Counter()  # steps so far
 
@@ -117,6 +115,7 @@ class GraphSteps:
 
     def update(self) -> None:
         """An optimizer step of each replica."""
+        self._write_rates()
         capturable = lambda: all(optimizers.capturable(run.optimizer) for run in self._runs)  # noqa: E731
         if not self._replay("update", capturable, self._update_side_by_side):
             for run in self._runs:
@@ -147,6 +146,14 @@ class GraphSteps:
         self._losses += losses
         self._correct += correct
         self._place += size
+
+    def _write_rates(self) -> None:
+        """Write the rates that have changed to where the graph reads them; this is queued, and waits for nothing."""
+        for run, rates, written in zip(self._runs, self._rates, self._written, strict=True):
+            for k, group in enumerate(run.optimizer.param_groups):
+                if group["lr"] != written[k]:
+                    rates[k].fill_(group["lr"])
+                    written[k] = group["lr"]
 
     def _update_side_by_side(self) -> None:
         current, streams = torch.cuda.current_stream(), [torch.cuda.Stream() for _ in range(min(STREAMS, len(self._runs)))]

@@ -1,4 +1,4 @@
-"""The one test of a run, after training: the weights of its best epoch, on test images that nothing has read before."""
+"""The one test of a run, after training: the weights of its best or its last epoch, on test images that nothing has read."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ from labs.training.state import Run
 
 
 def test_runs(cell: Cell, runs: list[Run], networks: Networks, data: Data) -> list[dict[str, Any]]:
-    """Test the best weights of each run.
+    """Test each run's weights of the epoch that `trainer.test_weights` names.
 
     Returns:
         The content of each run's result.json, without its checksum.
@@ -36,7 +36,7 @@ def test_runs(cell: Cell, runs: list[Run], networks: Networks, data: Data) -> li
         "hash": cell.hash, "depth": networks.depth, "residual": cfg.model.get("residual"),
         "params": networks.summary.params, "mult_adds": networks.summary.mult_adds, "layers": replicas.layers,
         "num_classes": len(images.classes), "data": f"{data.split.fingerprint:08x}", "test_data": fingerprint,
-        "num_threads": networks.threads, "engine": replicas.engine,
+        "num_threads": networks.threads, "engine": replicas.engine, "test_weights": cfg.trainer.test_weights,
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else "",
     }  # fmt: skip
     tested = Replicas(networks.models[:1], [runs[0].seed], device=device, bf16=bf16, engine=replicas.engine)
@@ -76,7 +76,7 @@ def load_test(dataset: DictConfig, files: int) -> Images:
 
 
 def test_best(run: Run, replica: Replicas, test: EvaluationBatches) -> tuple[float | None, float | None, Tensor | None]:
-    """`test_weights` of the run's best weights; None for a run without any."""
+    """`test_weights` of the run's best or last weights; None for a run without any."""
     return (None, None, None) if run.best is None else test_weights(run.weights, replica, test)
 
 

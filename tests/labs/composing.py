@@ -14,6 +14,11 @@ from labs.errors import UserError
 
 CONF = Path(__file__).parents[2] / "conf"
 FOLDER = "dataset.folder=pictures"
+NEEDED = {  # by keys that contradict the defaults
+    "trainer.steps": ["trainer.epochs=null", "trainer.steps=1"],
+    "trainer.test_weights": ["trainer.patience=null"],
+    "model.branch_scale": ["model.residual=true"],
+}
 
 
 @functools.cache
@@ -28,10 +33,11 @@ def composed(*overrides: str) -> DictConfig:
 def base_for(key: str) -> DictConfig:
     """A good configuration that holds `key`."""
     choices = [
-        ["model.residual=true"] if key == "model.branch_scale" else [],
+        NEEDED.get(key, []),
         ["model=cnn", "optimizer=sgd", "scheduler=cosine", "dataset=imagefolder", FOLDER, "logger=all"],
         ["model=resnet", "scheduler=constant"],
         ["scheduler=warmup_cosine"],
+        ["scheduler=multistep_steps", "model=resnet"],
         ["dataset=any/target", "dataset._target_=a.B"],
     ]
     for overrides in choices:

@@ -20,7 +20,7 @@ def info(seed: int = 0, depth: int = 5, epochs: int = 100) -> RunInfo:
         cell=f"mlp-depth={depth}", label=f"mlp-depth={depth} lr=0.1", hash="0123456789", seed=seed, study="s", place="s",
         config={"model": {"depth": depth, "width": None}, "trainer": {"epochs": epochs, "log_every": 1},
                 "logger": {"tensorboard": True}, "seed": seed, "device": "cpu"},
-        depth=depth, residual=True, params=7, mult_adds=8, summary="Layer a\nLayer b",
+        depth=depth, residual=True, params=7, mult_adds=8, summary="Layer a\nLayer b", epochs=epochs,
     )  # fmt: skip
 
 

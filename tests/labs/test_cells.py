@@ -49,6 +49,7 @@ OTHER = {
     "study": "x",
     "model.width": 3,
     "model.widths": [3],
+    "trainer.steps": 9,
     "trainer.steps_per_epoch": 2,
     "dataset.image_size": 4,
     "trainer.num_threads": 7,

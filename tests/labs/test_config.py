@@ -18,8 +18,8 @@ from labs import config
         ("+foo=1", "foo: nothing reads this key; there is model, dataset, optimizer, scheduler, trainer, logger, study, seed, "
                    "replicas, device, resume, plan, analysis"),
         ("+analysis.foo=1", "analysis.foo: nothing reads this key; there is x, hue, facets, metric"),
-        ("+trainer.foo=1", "trainer.foo: nothing reads this key; there is epochs, steps_per_epoch, batch_size, "
-                           "eval_batch_size, patience, save_every, log_every, precision, engine, num_threads, "
+        ("+trainer.foo=1", "trainer.foo: nothing reads this key; there is epochs, steps, steps_per_epoch, batch_size, "
+                           "eval_batch_size, patience, test_weights, save_every, log_every, precision, engine, num_threads, "
                            "cuda_graphs, diagnostics, diagnostics_every"),
         ("+dataset.folder=here", "dataset.folder: nothing reads this key; there is name, data_dir, download, val_size, "
                                  "split_seed, image_size, normalize, augment, crop_padding, horizontal_flip"),
@@ -84,6 +84,37 @@ def test_a_schedule_must_be_able_to_lower_the_rate() -> None:
 
 
 FALLING = ("model=cnn", "model.filters=[32,64,32]")
+
+
+STEPS = ("trainer.epochs=null", "trainer.steps=100")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "text"),
+    [
+        (["trainer.steps=100"], "trainer.steps=100: takes the place of trainer.epochs (60); set trainer.epochs=null"),
+        (["trainer.epochs=null"], "trainer.epochs=null: give trainer.steps in its place, or a number of epochs"),
+        ([*STEPS, "scheduler=cosine"],
+         "scheduler.T_max=null: is trainer.epochs, which trainer.steps=100 replaces; "
+         "set '+scheduler.interval=step' 'scheduler.T_max=${trainer.steps}'"),
+        (["scheduler=cosine", "scheduler.T_max=null"],
+         "scheduler.T_max=null: must be an integer from 1 to 2147483647, or 0 with trainer.epochs=0"),
+        ([*STEPS, "scheduler=warmup_cosine"],
+         "trainer.steps=100: scheduler=warmup_cosine counts epochs; scheduler=multistep_steps counts steps"),
+        (["scheduler=warmup_cosine", "+scheduler.interval=step"],
+         "scheduler.interval=step: scheduler=warmup_cosine counts epochs; scheduler=multistep_steps counts steps"),
+        (["trainer.test_weights=last"],
+         "trainer.test_weights=last: trainer.patience=10 waits for a best epoch; set trainer.patience=null"),
+    ],
+)  # fmt: skip
+def test_a_run_is_as_long_as_one_setting_says(overrides: list[str], text: str) -> None:
+    assert refusal(composed(*overrides)) == text
+
+
+@pytest.mark.parametrize("overrides", [[], ["scheduler=constant"], ["scheduler=multistep_steps"],
+    ["scheduler=cosine", "+scheduler.interval=step", "scheduler.T_max=${trainer.steps}"]])  # fmt: skip
+def test_a_run_may_be_given_in_steps(overrides: list[str]) -> None:
+    config.check(composed(*STEPS, *overrides))
 
 
 def test_an_identity_shortcut_cannot_drop_channels() -> None:

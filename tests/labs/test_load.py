@@ -184,7 +184,7 @@ def test_the_example_of_the_page_runs(compose_config: Compose, tmp_path: Path, c
     [directory] = trained(compose_config("model.residual=true"), tmp_path, 0)
     blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     [block] = [
-        re.sub(r'load_model\("[^"]*"\)', f"load_model({str(directory)!r})", block) for block in blocks if "labs" in block
+        re.sub(r'load_model\("[^"]*"\)', f"load_model({str(directory)!r})", block) for block in blocks if "load_model" in block
     ]
     exec(block, {})
     assert capsys.readouterr().out == f"{read_json(directory / 'result.json')['test_acc']:.2f} %\n"

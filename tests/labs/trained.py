@@ -20,6 +20,7 @@ from labs.models.mlp import MLP
 from labs.replicas.replicas import Replicas
 from labs.seeding import stream
 from labs.training import checkpoint
+from labs.training.length import length_of
 from labs.training.loop import fit, measure
 from labs.training.state import Run
 
@@ -54,9 +55,11 @@ def plain_cnn(seed: int) -> nn.Module:
 def settings(**changes: Any) -> DictConfig:
     base = {
         "epochs": 3,
+        "steps": None,
         "batch_size": 16,
         "steps_per_epoch": None,
         "patience": None,
+        "test_weights": "best",
         "save_every": None,
         "diagnostics": "epoch",
         "diagnostics_every": 1,
@@ -86,7 +89,8 @@ class Trained:
 
     def __init__(
         self, folder: Path, make: Make = mlp, seeds: tuple[int, ...] = (0,), *, optimizer: Any = torch.optim.Adam,
-        scheduler: Any = None, lr: float = 0.01, dtype: torch.dtype = torch.float32, poison: int | None = None, **changes: Any,
+        scheduler: Any = None, lr: float = 0.01, dtype: torch.dtype = torch.float32, poison: int | None = None,
+        each_step: bool = False, **changes: Any,
     ) -> None:  # fmt: skip
         self.training_images, self.validation_images = noise(90), noise(40, seed=1)
         normalize = Normalizer(self.training_images, enabled=True)
@@ -105,7 +109,8 @@ class Trained:
             directory = folder / f"seed={seed}"
             opt = optimizer(self.replicas.parameters_of(i, flat=True), lr=lr)
             sched = scheduler(opt) if scheduler else torch.optim.lr_scheduler.ConstantLR(opt, 1.0)
-            self.runs.append(Run(seed, directory, RunLog(directory, NO_LOGGERS, NOBODY), opt, opt.step, sched))
+            run_log = RunLog(directory, NO_LOGGERS, NOBODY)
+            self.runs.append(Run(seed, directory, run_log, opt, opt.step, sched, moves_each_step=each_step))
         trainer = settings(**changes)
         with ExitStack() as logs:
             for run in self.runs:
@@ -113,7 +118,7 @@ class Trained:
             if trainer.epochs == 0:
                 measure(self.replicas, self.runs, self.training, self.validation, trainer)
             else:
-                quiet = EpochProgress(trainer.epochs, 6, 1, visible=False)
+                quiet = EpochProgress(length_of(90, trainer).epochs, 6, 1, visible=False)
                 fit(self.replicas, self.runs, self.training, self.validation, trainer, quiet)
 
     def last(self, i: int = 0) -> dict[str, Tensor]:

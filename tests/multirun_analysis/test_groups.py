@@ -60,6 +60,17 @@ def test_networks_older_than_their_keys_are_of_one_group_with_the_usual_ones(tmp
     assert sorted(runs["group"].unique()) == ["model.norm_bias=0", "model.norm_bias=0.5"]
 
 
+@pytest.mark.parametrize(("key", "default", "other"), [
+    ("trainer__engine", "auto", "looped"), ("trainer__steps", None, 9), ("trainer__test_weights", "best", "last"),
+])  # fmt: skip
+def test_a_key_of_a_branch_without_a_target_has_its_default_in_older_runs_too(tmp_path, key, default, other):
+    write_run(tmp_path / "s", 5, seed=0)
+    write_run(tmp_path / "s", 5, seed=1, **{key: default})
+    assert collect([tmp_path]).runs["group"].nunique() == 1
+    write_run(tmp_path / "s", 5, seed=1, **{key: other})
+    assert collect([tmp_path]).by_depth().runs["group"].nunique() == 2
+
+
 @pytest.mark.parametrize(
     "changes", [{"device": "cuda"}, {"dataset__data_dir": "/elsewhere"}, {"logger__tensorboard": True}, {"replicas": 5}]
 )

@@ -9,6 +9,8 @@ import pytest
 from scipy import stats
 from synthetic import frame, write_study
 
+import run_contract as contract
+from labs import cells
 from multirun_analysis import published
 from multirun_analysis.collect import RUN_COLUMNS, collect, typed
 from multirun_analysis.statistics import summarize
@@ -21,7 +23,50 @@ def test_the_tables_are_whole():
     assert (depth["seeds"] == 1).all()
     assert depth.loc[depth["residual"], "linear_layers"].tolist() == [2 * d + 5 for d in (5, 10, 20, 30, 50, 100)]
     assert headline["val_acc"].tolist() == [98.8, 99.2, 97.4, 98.2, 84.7, 85.3, 55.8, 57.2]
-    assert set(published.protocols()) == {"depth_table", "headline_table"}
+    assert set(published.protocols()) == {"depth_table", "headline_table", *published.PAPERS}
+
+
+def test_the_tables_of_the_papers_are_whole():
+    """100 minus the errors in table 6 of He et al. 2016 and table 3 of He et al. 2016b."""
+    first, second = map(published.paper_table, published.PAPERS)
+    assert (100 - first["test_acc"]).round(2).tolist() == [8.75, 7.51, 7.17, 6.97, 6.61, 7.93]
+    assert first["depth"].tolist() == [20, 32, 44, 56, 110, 1202]
+    assert first["residual"].all()  # plain networks are a figure there
+    assert (100 - second["test_acc"]).round(2).tolist() == [6.61, 6.37, 5.93, 5.46, 7.61, 4.92]
+
+
+def flat(node: dict, prefix: str = "config.") -> dict[str, str]:
+    """The columns of a configuration, as text."""
+    columns = {}
+    for key, value in node.items():
+        columns |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": contract.typed(value)}
+    return columns
+
+
+def beside(compose_config, accuracies: dict[int, float], *overrides: str) -> list[tuple[str, int, float]]:
+    """Which table, depth and number stand beside residual and plain runs of this configuration."""
+    columns = flat(cells.resolved(compose_config(*overrides)))
+    del columns["config.model.depth"], columns["config.model.residual"]
+    runs = frame({"depth": depth, "residual": residual, "test_acc": value, **columns}
+                 for depth, value in accuracies.items() for residual in (False, True))  # fmt: skip
+    found = published.compare(runs, summarize(runs))
+    assert found["residual"].all()
+    assert (found["protocol"] == "").all()
+    return [(row["table"], row["depth"], row["theirs"]) for _, row in found.iterrows()]
+
+
+def test_the_numbers_of_a_paper_stand_beside_its_protocol_and_no_other(compose_config):
+    runs = {20: 91.0, 56: 93.0, 110: 93.0}
+    study = "experiment=he2016"
+    assert beside(compose_config, runs, study) == [("he2016", 20, 91.25), ("he2016", 56, 93.03)]
+    deep = beside(compose_config, runs, study, "scheduler.warmup_steps=400")
+    assert deep == [("he2016", 110, 93.39), ("he2016b", 110, 93.39)]
+    assert beside(compose_config, runs, "experiment=he2016b", "model.block=pre") == [("he2016b", 110, 93.63)]
+    assert beside(compose_config, {164: 94.0}, "experiment=he2016b") == []  # theirs has bottlenecks
+    for other in ("trainer.steps=32000", "dataset.val_size=5000", "model.shortcut=projection", "model.filters=[8,16,32]",
+                  "trainer.test_weights=best", "dataset.augment=none", "optimizer.lr=0.05"):  # fmt: skip
+        assert beside(compose_config, runs, study, other) == []
+    assert beside(compose_config, runs, "experiment=he2016_small") == []
 
 
 def test_ours_theirs_difference_and_inside():

@@ -224,7 +224,7 @@ def test_the_examples_of_the_page_run(rates, tmp_path, monkeypatch, capsys):
     blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     names = {}
     for block in blocks:
-        if "load_model" not in block:  # those are in tests/labs/test_load.py
+        if "from labs" not in block:  # those are in tests/labs/test_load.py and tests/labs/models/test_resnet.py
             exec(block, names)
     assert isinstance(names["by_rate"], Study)
     assert capsys.readouterr().out.startswith("<Study of 24 runs: ")

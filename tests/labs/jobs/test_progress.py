@@ -4,10 +4,12 @@ import io
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.live import Live
 from written import write_result
@@ -47,8 +49,19 @@ def test_clock(seconds: float, text: str) -> None:
 # ── the time left ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def test_the_epochs_of_a_job_by_steps(tmp_path: Path, compose_config: Callable[..., DictConfig]) -> None:
+    by_steps = ("trainer.epochs=null", "trainer.steps=50", "trainer.batch_size=64")  # of 1257 images: 20, 20 and 10
+    jobs = [Job([], Cell.of(compose_config(*by_steps), tmp_path / "a"), [0], "a"), job(tmp_path, "b", epochs=7)]
+    watch = SweepProgress(jobs, workers=1)
+    assert watch.epochs == {jobs[0].name: 3, jobs[1].name: 7}
+    trained(jobs[0], epochs=1, seconds=10.0)
+    trained(jobs[1], epochs=7, seconds=10.0)
+    watch.ended.add(jobs[1].name)
+    assert watch.seconds_left() == pytest.approx(20.0)
+
+
 def job(folder: Path, name: str, depth: int = 5, *, epochs: int = 10, seeds: tuple[int, ...] = (0,), **model: Any) -> Job:
-    values = {"model": {"depth": depth} | model, "trainer": {"epochs": epochs}}
+    values = {"model": model if "filters" in model else {"depth": depth} | model, "trainer": {"epochs": epochs}}
     return Job([], Cell(values, folder / name), list(seeds), name)
 
 

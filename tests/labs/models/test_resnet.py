@@ -1,6 +1,9 @@
 """The CIFAR networks of He et al. 2016: their size as published, their shortcuts, and their plain twins."""
 
 import math
+import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -88,6 +91,49 @@ def test_a_post_block_is_torchvisions_basic_block() -> None:
     ours.load_state_dict({f"{names[split[name][0]]}.{split[name][2]}": value for name, value in theirs.state_dict().items()})
     x = torch.randn(5, 4, 8, 8)
     torch.testing.assert_close(ours(x), theirs(x))
+
+
+class Usual(nn.Module):
+    """ResNet-20 for CIFAR as public implementations name its parts."""
+
+    def __init__(self, last: str) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16)
+        before = 16
+        for stage, channels in enumerate((16, 32, 64), 1):
+            first = (2, nn.Sequential(nn.Conv2d(before, channels, 1, 2, bias=False), nn.BatchNorm2d(channels)))
+            blocks = [BasicBlock(before, channels, *(first if stage > 1 else ()))]
+            setattr(self, f"layer{stage}", nn.Sequential(*blocks, *(BasicBlock(channels, channels) for _ in range(2))))
+            before = channels
+        setattr(self, last, nn.Linear(64, 10))
+        self.last = last
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.bn1(self.conv1(x)))
+        x = self.layer3(self.layer2(self.layer1(x)))
+        return getattr(self, self.last)(F.adaptive_avg_pool2d(x, 1).flatten(1))
+
+
+@pytest.mark.parametrize(("last", "shortcut"), [("fc", "downsample"), ("linear", "shortcut")])
+def test_weights_of_a_usual_resnet_are_loaded_as_the_documents_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: str, shortcut: str
+) -> None:
+    torch.manual_seed(0)
+    theirs = Usual(last)
+    for _ in range(2):
+        theirs(torch.randn(8, *CIFAR))  # so that the running statistics are not those at the start
+    state = {name.replace("downsample", shortcut): tensor for name, tensor in theirs.state_dict().items()}
+    torch.save(state, tmp_path / "resnet20.pt")
+    page = (Path(__file__).parents[3] / "docs" / "python-api.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    [code] = [block for block in blocks if "resnet20.pt" in block]
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    x = torch.randn(8, *CIFAR)
+    for ours in (names["model"].eval(), names["model"].train()):
+        theirs.train(ours.training)
+        torch.testing.assert_close(ours(x), theirs(x))
 
 
 def test_a_pre_activation_block_adds_after_everything() -> None:

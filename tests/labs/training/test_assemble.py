@@ -44,22 +44,24 @@ def test_one_line_says_what_is_trained(compose_config: Compose, cell: Cell, netw
 
 
 def test_what_loggers_are_told(compose_config: Compose, cell: Cell, networks: assemble.Networks, tmp_path: Path) -> None:
-    info = assemble.run_info(cell, 4, networks)
+    info = assemble.run_info(cell, 4, networks, 60)
     assert (info.cell, info.hash, info.seed, info.study, info.place) == (cell.name, cell.hash, 4, "s", "s")
     assert info.label == cell.name  # nothing sets it apart
-    assert assemble.run_info(replace(cell, label="a lr=0.1"), 4, networks).label == "a lr=0.1"
-    assert (info.depth, info.residual, info.params) == (5, True, 21_674)
+    assert assemble.run_info(replace(cell, label="a lr=0.1"), 4, networks, 60).label == "a lr=0.1"
+    assert (info.depth, info.residual, info.params, info.epochs) == (5, True, 21_674, 60)
     assert (info.config["seed"], info.config["replicas"], info.config["model"]["depth"]) == (4, 1, 5)
     single = Cell.of(compose_config("model.depth=5"), tmp_path / "2026-01-01" / "12-00-00")
-    assert assemble.run_info(single, 4, networks).place == "2026-01-01/12-00-00"  # tells single runs apart
+    assert assemble.run_info(single, 4, networks, 60).place == "2026-01-01/12-00-00"  # tells single runs apart
 
 
 def test_a_run_notes_its_engine_and_has_an_optimizer_and_a_schedule_of_its_own(cell: Cell, networks: assemble.Networks) -> None:
     for seed in (3, 4):
         write_json(cell.run_directory(seed) / "config.json", results.sealed({"format": results.FORMAT, "seed": seed}))
-    first, second = (assemble.start_run(cell, networks, i, None, 0xC0FFEE) for i in range(2))
+    data = assemble.load_data(cell.cfg, CPU)
+    first, second = (assemble.start_run(cell, networks, i, None, data) for i in range(2))
     assert (first.seed, second.seed, second.directory) == (3, 4, cell.run_directory(4))
-    assert (second.hash, second.data, second.engine, second.monitor) == (cell.hash, 0xC0FFEE, "looped", "val_loss")
+    assert (second.hash, second.data, second.engine) == (cell.hash, data.split.fingerprint, "looped")
+    assert (second.monitor, second.moves_each_step) == ("val_loss", False)
     assert read_json(cell.run_directory(4) / "config.json")["engine"] == "looped"
     assert first.optimizer is not second.optimizer
     assert second.scheduler.optimizer is second.optimizer

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from trained import Make, Trained, cnn, mlp, plain_cnn, plain_mlp
 
 from labs.files import read_json
@@ -96,6 +96,15 @@ def test_the_best_weights_are_kept_and_not_the_last(tmp_path: Path) -> None:
     assert any(not torch.equal(tensor, trained.last()[name]) for name, tensor in run.weights.items())
 
 
+def test_the_last_weights_are_kept_where_they_are_to_be_tested(tmp_path: Path) -> None:
+    trained = Trained(tmp_path, epochs=12, lr=0.05, test_weights="last")
+    run, rows = trained.runs[0], trained.rows()
+    assert run.best is not None
+    assert (run.best["epoch"], run.best["val_acc"]) == (12, rows[-1]["val_acc"])
+    assert rows[-1]["val_acc"] < max(row["val_acc"] for row in rows)
+    assert all(torch.equal(tensor, trained.last()[name]) for name, tensor in run.weights.items())
+
+
 def test_early_stopping_waits_for_its_patience(tmp_path: Path) -> None:
     trained = Trained(tmp_path, epochs=60, lr=0.05, patience=3)
     run = trained.runs[0]
@@ -123,6 +132,47 @@ def test_an_epoch_of_fewer_steps_counts_only_what_it_saw(tmp_path: Path) -> None
     row = trained.rows()[0]
     assert row["train_loss"] == pytest.approx(F.cross_entropy(logits, labels[0]).item(), rel=1e-5)
     assert row["train_acc"] == pytest.approx(100 * (logits.argmax(1) == labels[0]).double().mean().item())
+
+
+@pytest.mark.parametrize(("steps", "epochs"), [(1, 1), (6, 1), (8, 2), (13, 3)])
+def test_a_run_of_so_many_steps_updates_so_often(tmp_path: Path, steps: int, epochs: int) -> None:
+    growing = lambda o: LambdaLR(o, lambda step: float(step))  # noqa: E731
+    trained = Trained(tmp_path, epochs=None, steps=steps, scheduler=growing, each_step=True)
+    run = trained.runs[0]
+    assert [float(state["step"]) for state in run.optimizer.state.values()] == [steps]
+    assert run.scheduler.last_epoch == steps
+    assert (run.epochs_run, run.finished, len(trained.rows())) == (epochs, True, epochs)
+    last = [min(6 * epoch, steps) for epoch in range(1, epochs + 1)]  # steps until the end of each
+    assert [row["lr"] for row in trained.rows()] == pytest.approx([0.01 * (step - 1) for step in last])
+
+
+def test_a_shorter_last_epoch_counts_only_what_it_saw(tmp_path: Path) -> None:
+    whole, short = Trained(tmp_path / "whole", epochs=2), Trained(tmp_path / "short", epochs=None, steps=7)
+    assert short.rows()[0] == whole.rows()[0]
+    images, labels = next(short.training.epoch([0], 2, 16))
+    model = mlp(0)
+    model.load_state_dict(Trained(tmp_path / "one", epochs=1).last())
+    logits = model.train()(images[0])
+    assert short.rows()[1]["train_loss"] == pytest.approx(F.cross_entropy(logits, labels[0]).item(), rel=1e-5)
+    records = (short.runs[0].directory / "layers.jsonl").read_text().splitlines()
+    assert [OmegaConf.create(record).epoch for record in records] == [0, 1, 2]
+
+
+def test_a_schedule_by_steps_moves_between_them(tmp_path: Path) -> None:
+    """In double precision, against a plain loop."""
+    halve = lambda o: LambdaLR(o, lambda step: 0.5**step)  # noqa: E731
+    trained = Trained(tmp_path, epochs=2, scheduler=halve, each_step=True, lr=0.1, diagnostics="off", dtype=torch.float64)
+    model = mlp(0).double()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
+    scheduler = halve(optimizer)
+    for epoch in (1, 2):
+        for x, y in trained.training.epoch([0], epoch, 16):
+            optimizer.zero_grad()
+            F.cross_entropy(model(x[0]), y[0]).backward()
+            optimizer.step()
+            scheduler.step()
+    for name, tensor in model.state_dict().items():
+        torch.testing.assert_close(trained.last()[name], tensor, rtol=0, atol=1e-9)
 
 
 def test_no_epochs_measure_the_initial_weights_and_leave_them(tmp_path: Path) -> None:

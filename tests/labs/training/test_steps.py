@@ -29,8 +29,9 @@ class Stepped:
     """Two epochs of a few replicas by some kind of steps, without anything else."""
 
     def __init__(
-        self, make: Make, kind: type, device: str, *, optimizer: Any = None, seeds: tuple[int, ...] = SEEDS, **how: Any
-    ):
+        self, make: Make, kind: type, device: str, *, optimizer: Any = None, seeds: tuple[int, ...] = SEEDS,
+        each_step: bool = False, **how: Any,
+    ):  # fmt: skip
         data = noise(90).to(torch.device(device))
         normalize = Normalizer(data, enabled=True)
         training = TrainingBatches(data, normalize, (6, 6), crop_padding=1, flip=True, augment=True)
@@ -51,6 +52,8 @@ class Stepped:
             for _ in range(6):  # of 16, 16, 16, 16, 16 and 10 images
                 self.steps.backward()
                 self.steps.update()
+                for made in self.runs if each_step else ():
+                    made.optimizer.param_groups[0]["lr"] *= 0.8
             self.metrics.append({name: values.tolist() for name, values in self.steps.metrics().items()})
 
     def recorded(self) -> set[int | str]:
@@ -69,9 +72,26 @@ def same(a: Stepped, b: Stepped, tolerance: float) -> None:
             torch.testing.assert_close(values, b.replicas.state_of(i)[name], **close)
 
 
+@pytest.mark.parametrize("each_step", [False, True])
 @pytest.mark.parametrize("make", [mlp, cnn])
-def test_both_kinds_of_steps_take_the_same_batches_and_sum_the_same_metrics(make: Make) -> None:
-    same(Stepped(make, EagerSteps, "cpu"), Stepped(make, GraphSteps, "cpu", record=False), 1e-6)
+def test_both_kinds_of_steps_take_the_same_batches_and_sum_the_same_metrics(make: Make, each_step: bool) -> None:
+    eager, graphs = Stepped(make, EagerSteps, "cpu", each_step=each_step), GraphSteps
+    same(eager, Stepped(make, graphs, "cpu", record=False, each_step=each_step), 1e-6)
+
+
+def test_the_memory_that_a_graph_reads_has_the_rate_of_every_step() -> None:
+    read: list[list[float]] = []
+
+    class Reading(GraphSteps):
+        def _replay(self, name: int | str, *arguments: Any) -> bool:
+            if name == "update":
+                read.append([rate.item() for rates in self._rates for rate in rates])
+            return False
+
+    Stepped(mlp, Reading, "cpu", each_step=True)
+    expected = [0.01 / epoch * 0.8**step for epoch in range(1, EPOCHS + 1) for step in range(6)]
+    assert [rates[0] for rates in read] == pytest.approx(expected, rel=1e-6)
+    assert all(rates == [rates[0]] * len(SEEDS) for rates in read)
 
 
 @pytest.mark.gpu
@@ -88,10 +108,12 @@ def test_graphs_and_eager_steps_give_the_same_losses_and_weights(make: Make, see
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("each_step", [False, True])
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
-def test_a_graph_of_sgd_follows_the_learning_rate(momentum: float) -> None:
+def test_a_graph_of_sgd_follows_the_learning_rate(momentum: float, each_step: bool) -> None:
     sgd = lambda p: torch.optim.SGD(p, lr=0.01, momentum=momentum, fused=True)  # noqa: E731
-    graphs, eager = (Stepped(mlp, GraphSteps, "cuda", optimizer=sgd, record=record) for record in (True, False))
+    how = {"optimizer": sgd, "each_step": each_step}
+    graphs, eager = (Stepped(mlp, GraphSteps, "cuda", record=record, **how) for record in (True, False))
     same(graphs, eager, 1e-4)
     assert "update" in graphs.recorded()
     assert all(type(made.optimizer.param_groups[0]["lr"]) is float for made in graphs.runs)
@@ -152,7 +174,7 @@ def test_nothing_waits_for_the_gpu_within_an_epoch() -> None:
             torch.cuda.set_sync_debug_mode("default")
             return super().metrics()
 
-    assert Stepped(mlp, Strict, "cuda").recorded() == {16, 10, "update"}
+    assert Stepped(mlp, Strict, "cuda", each_step=True).recorded() == {16, 10, "update"}
 
 
 def rows(cfg: DictConfig, cell: Path, seeds: list[int]) -> list[list[dict[str, Any]]]:
@@ -168,6 +190,18 @@ RUNS = {
     "mlp that stops early": (["model.depth=3", "replicas=3", "trainer.patience=2", "optimizer.lr=0.02"], 1e-4, 4),
     "cnn with dropout": (["model=cnn", "model.filters=[8,16]", "optimizer=sgd", "scheduler=cosine"], 2e-2, 1),
     "resnet in bfloat16": (["model=resnet", "model.depth=8", "trainer.precision=bf16"], 5e-2, 4),
+    "mlp by steps": (
+        [
+            "trainer.epochs=null",
+            "trainer.steps=70",
+            "scheduler=multistep_steps",
+            "scheduler.milestones=[30,50]",
+            "scheduler.warmup_steps=5",
+            "optimizer=sgd",
+        ],
+        1e-3,
+        4,
+    ),
 }
 
 

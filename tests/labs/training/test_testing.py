@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import torch
 from breaking_off import train
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from labs import cells
 from labs.data import datasets
 from labs.data.images import Images
 from labs.training import checkpoint, run, testing
@@ -49,6 +50,26 @@ def test_test_images_are_read_once_after_training_with_the_best_weights(
     assert all(torch.equal(tensor, best[name]) for name, tensor in weights[0].items())
     kept = [name for name in best if "running" not in name and "tracked" not in name]  # the second has BatchNorm recalibrated
     assert all(torch.equal(weights[1][name], best[name]) for name in kept)
+
+
+def test_the_last_weights_are_tested_where_the_configuration_says_so(compose_config: Compose, tmp_path: Path) -> None:
+    overrides = ("trainer.epochs=8", "optimizer.lr=0.1", "trainer.batch_size=32", "trainer.patience=null")
+    [best] = train(compose_config(*overrides), tmp_path / "best")
+    [last] = train(compose_config(*overrides, "trainer.test_weights=last"), tmp_path / "last")
+    assert (best["test_weights"], last["test_weights"]) == ("best", "last")
+    assert best["best_epoch"] < last["best_epoch"] == 8
+    assert (best["hash"], best["test_acc"]) != (last["hash"], last["test_acc"])
+    folder = tmp_path / "last" / "seed=0" / "checkpoints"
+    kept, state = checkpoint.load(folder / "best.pt"), checkpoint.load(folder / "last.pt")["model"]
+    assert kept["epoch"] == 8
+    assert all(torch.equal(tensor, state[name]) for name, tensor in kept["model"].items())
+
+
+def test_the_hash_is_that_of_before_there_was_a_choice(compose_config: Compose) -> None:
+    cfg = compose_config()
+    without = OmegaConf.create(cells.resolved(cfg))
+    del without.trainer["test_weights"], without.trainer["steps"]
+    assert cells.config_hash(cfg) == cells.config_hash(without)
 
 
 def test_what_is_in_the_test_images_changes_nothing_but_the_test_numbers(

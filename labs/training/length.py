@@ -1,0 +1,53 @@
+"""How long a run trains: `trainer.epochs` epochs, or `trainer.steps` optimizer steps, with a last epoch that may be shorter."""
+
+import math
+from dataclasses import dataclass
+
+from omegaconf import DictConfig
+
+from labs.data import datasets
+from labs.data.batches import batch_bounds
+from labs.data.images import validation_size
+
+
+@dataclass(frozen=True)
+class Length:
+    """Epochs of `steps_per_epoch` optimizer steps each, the last one of `last`."""
+
+    epochs: int
+    steps_per_epoch: int
+    last: int
+
+    def steps_of(self, epoch: int) -> int:
+        """Optimizer steps of an epoch, which are counted from 1."""
+        return self.last if epoch == self.epochs else self.steps_per_epoch
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps in all."""
+        return (self.epochs - 1) * self.steps_per_epoch + self.last
+
+    def moves(self, interval: str) -> int:
+        """How often a schedule moves that does so after every "epoch" or "step"."""
+        return self.steps if interval == "step" else self.epochs
+
+
+def length_of(count: int, trainer: DictConfig) -> Length:
+    """The length of training on `count` images."""
+    batches = len(batch_bounds(count, trainer.batch_size))
+    per_epoch = batches if trainer.steps_per_epoch is None else min(batches, trainer.steps_per_epoch)
+    if trainer.steps is None:
+        return Length(trainer.epochs, per_epoch, per_epoch)
+    epochs = math.ceil(trainer.steps / per_epoch)
+    return Length(epochs, per_epoch, trainer.steps - (epochs - 1) * per_epoch)
+
+
+def planned(cfg: DictConfig) -> Length:
+    """The length of training, known before an image is read."""
+    return length_of(training_images(cfg.dataset), cfg.trainer)
+
+
+def training_images(dataset: DictConfig) -> int:
+    """How many images are trained on, without those held out for validation."""
+    count, _ = datasets.num_images(dataset)
+    return count - min(max(validation_size(count, dataset.val_size), 1), count - 1)  # others are refused with the data
