@@ -13,7 +13,7 @@ import torch
 from omegaconf import DictConfig
 
 from labs import optimizers
-from labs.diagnostics import QUANTITIES
+from labs.diagnostics.norms import QUANTITIES
 from labs.jobs.plan import Job
 from labs.models.build import build_model
 from labs.replicas.replicas import Replicas

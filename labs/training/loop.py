@@ -12,7 +12,7 @@ from torch import Tensor
 
 from labs import schedules, signals
 from labs.data.batches import EvaluationBatches, TrainingBatches, batch_bounds
-from labs.diagnostics import LayerNorms, sampled_steps
+from labs.diagnostics.norms import LayerNorms, sampled_steps
 from labs.loggers.console import EpochProgress
 from labs.replicas.replicas import Replicas
 from labs.training.saving import Saver
