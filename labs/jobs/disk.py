@@ -13,6 +13,7 @@ import torch
 from omegaconf import DictConfig
 
 from labs import optimizers
+from labs.diagnostics.measurements import most_numbers
 from labs.diagnostics.norms import QUANTITIES
 from labs.jobs.plan import Job
 from labs.models.build import build_model
@@ -80,9 +81,10 @@ def of_run(cfg: DictConfig, *, in_sweep: bool) -> Disk:
 
 
 def lines_of(cfg: DictConfig, replica: Replicas) -> int:
-    """Bytes of metrics.jsonl and layers.jsonl, including the record of the initial weights."""
+    """Bytes of metrics.jsonl, layers.jsonl and signals.jsonl, including the records of the initial weights."""
     numbers = (cfg.trainer.diagnostics != "off") * len(QUANTITIES) * len(replica.layers)
-    return cfg.trainer.epochs * LINE + (cfg.trainer.epochs + 1) * numbers * NUMBER
+    numbers = numbers * (cfg.trainer.epochs + 1) + most_numbers(cfg.diagnostics, cfg.trainer.epochs, len(replica.layers))
+    return cfg.trainer.epochs * LINE + numbers * NUMBER
 
 
 def optimizer_state(cfg: DictConfig, replica: Replicas) -> object:

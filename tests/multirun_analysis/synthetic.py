@@ -114,7 +114,8 @@ def write_run(
         (run / "checkpoints" / "best.pt").touch()
         content |= result or {}
         if sealed:
-            content["records"] = {name: hashlib.sha256((run / name).read_bytes()).hexdigest() for name in RECORDS}
+            there = [name for name in RECORDS if (run / name).exists()]
+            content["records"] = {name: hashlib.sha256((run / name).read_bytes()).hexdigest() for name in there}
             content["checksum"] = checksum(content)
         _write_json(run / "result.json", content)
     return run

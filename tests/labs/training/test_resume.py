@@ -35,6 +35,7 @@ CASES = {
     ],
     "bfloat16": [*MLP, "trainer.precision=bf16", "trainer.steps_per_epoch=8"],
     "early stopping": ["trainer.epochs=30", "trainer.patience=2", "optimizer.lr=0.03"],
+    "signals and probes": [*MLP, "diagnostics=full", "diagnostics.signals_every=2", "diagnostics.probe_images=50"],
 }  # fmt: skip
 
 
