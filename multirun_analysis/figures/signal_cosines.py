@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from multirun_analysis import layer_panels, theory
 from multirun_analysis.collect import Frames
-from multirun_analysis.initialisation import BATCH_SIZE
+from multirun_analysis.initialisation import BATCH_SIZE, is_covered
 from multirun_analysis.layer_panels import AT_START, Row
 
 TITLE = "Cosines between images by layer at the greatest depth"
@@ -41,6 +41,6 @@ def _limit_of_gradients(runs: pd.DataFrame, moment: str) -> tuple[float, str] | 
 
 
 def _batch_size(runs: pd.DataFrame, moment: str) -> int | None:
-    """The one batch size of MLPs at initialisation, which the theory is about."""
-    sizes = set(runs[BATCH_SIZE].dropna()) if BATCH_SIZE in runs else set()
-    return int(min(sizes)) if moment == AT_START and set(runs["model"]) == {"mlp"} and len(sizes) == 1 else None
+    """That of the plain networks, where the theory covers them."""
+    plain = runs[runs["arm"] == "plain"]
+    return int(plain[BATCH_SIZE].iloc[0]) if moment == AT_START and len(plain) and is_covered(plain) else None

@@ -53,11 +53,16 @@ def test_cosines_have_their_limits_at_initialisation_only(study):
     assert same_class.get_ydata()[1:].tolist() == [0.4] * 20
 
 
-def test_limits_are_for_mlps_of_one_batch_size(study, tmp_path):
+@pytest.mark.parametrize(
+    "changes", [{"model__name": "cnn"}, {"model__norm": "layer"}, {"model__norm_bias": 1.0}, {"model__block": "pre"}]
+)
+def test_limits_are_for_plain_mlps_of_the_usual_layers(tmp_path, changes):
     for seed in range(2):
-        measured(write_run(tmp_path / "cnn", 20, False, seed, model__name="cnn"))
-    figure = signal_cosines.draw(collect([tmp_path / "cnn"]))
-    assert not any(line.get_color() == "black" for ax in figure.axes for line in ax.lines)
+        measured(write_run(tmp_path / "other", 20, False, seed, **changes))
+        measured(write_run(tmp_path / "residual", 20, True, seed))
+    for folder in ("other", "residual"):
+        figure = signal_cosines.draw(collect([tmp_path / folder]))
+        assert not any(line.get_color() == "black" for ax in figure.axes for line in ax.lines)
 
 
 def test_rank_and_dead_units_share_a_figure(study):
