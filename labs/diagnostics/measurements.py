@@ -5,7 +5,8 @@ Each replica's weights are copied into a plain network, one after another, so th
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from omegaconf import DictConfig
@@ -13,9 +14,12 @@ from torch import Tensor, nn
 
 from labs.data.batches import Normalizer, center_crop
 from labs.data.images import Images
-from labs.diagnostics import probes, signals
+from labs.diagnostics import signals
 from labs.diagnostics.activations import features
 from labs.diagnostics.probes import Sample
+from labs.diagnostics.probes import measure as measure_probes
+from labs.diagnostics.signals import measure as measure_signals
+from labs.errors import contained, one_line, reason
 from labs.replicas.replicas import Replicas
 from labs.seeding import stream
 
@@ -42,9 +46,11 @@ class Measurements:
         self._settings, self._model, self._layers = settings, model, list(layers)
         self._batch, self._training, self._held_out = batch, training, held_out
         self._classes, self._batch_size = classes, batch_size
-        self._measured = list(features(model, layers, batch.images[:2]))
-        if left := [name for name in layers if name not in self._measured]:
-            log.info("signals and probes: not of %s, which is not called with a row for each image", ", ".join(left))
+        self._measured: list[str] = []
+        with self._no_error_ends_the_run():
+            self._measured = list(features(model, layers, batch.images[:2]))
+            if left := [name for name in layers if name not in self._measured]:
+                log.info("signals and probes: not of %s, which is not called with a row for each image", ", ".join(left))
 
     def after(self, epoch: int, replicas: Replicas, finished: Sequence[bool]) -> list[dict[str, list[float]]]:
         """Each replica's lists by quantity, with a number per layer; empty if nothing is due.
@@ -54,25 +60,38 @@ class Measurements:
             replicas: their networks.
             finished: which of them end with this epoch, after which everything is measured.
         """
-        rows = []
+        rows: list[dict[str, list[float]]] = []
         for i, is_last in enumerate(finished):
-            names = [name for name in ("signals", "probes")
-                     if self._settings[name] and (is_last or is_due(epoch, self._settings[f"{name}_every"]))]  # fmt: skip
+            due = {name: self._settings[name] and (is_last or is_due(epoch, self._settings[f"{name}_every"]))
+                   for name in ("signals", "probes")}  # fmt: skip
             row: dict[str, list[float]] = {}
-            if names and self._measured:
-                self._model.load_state_dict(replicas.state_of(i))
-                for name in names:
-                    row |= self._signals() if name == "signals" else self._probes()
+            if any(due.values()) and self._measured:
+                with self._no_error_ends_the_run():
+                    row = self._measure(replicas.state_of(i), **due)
             rows.append({name: self._placed(values) for name, values in row.items()})
         return rows
 
-    def _signals(self) -> dict[str, list[float]]:
-        return signals.measure(self._model, self._measured, *self._batch)
+    def _measure(self, weights: dict[str, Tensor], *, signals: bool, probes: bool) -> dict[str, list[float]]:
+        """The quantities of the network with these weights, for the layers that are measured."""
+        model, layers = self._model, self._measured
+        row: dict[str, list[float]] = {}
+        model.load_state_dict(weights)
+        if signals:
+            row |= measure_signals(model, layers, *self._batch)
+        if probes:
+            samples = (self._training, self._held_out)
+            row |= measure_probes(model, layers, *samples, classes=self._classes, batch_size=self._batch_size)
+        return row
 
-    def _probes(self) -> dict[str, list[float]]:
-        return probes.measure(
-            self._model, self._measured, self._training, self._held_out, classes=self._classes, batch_size=self._batch_size
-        )
+    @contextmanager
+    def _no_error_ends_the_run(self) -> Iterator[None]:
+        """Of a network of the user's that fails here, and not in training, nothing more is measured."""
+        try:
+            with contained():
+                yield
+        except Exception as error:
+            log.warning("signals and probes: not measured from here on (%s)", one_line(reason(error)))
+            self._measured = []
 
     def _placed(self, values: list[float]) -> list[float]:
         """The numbers of the layers that are measured, in a list of all layers."""

@@ -57,7 +57,17 @@ def batches(count: int = 50) -> list[tuple[Tensor, Tensor]]:
     return list(zip(images.split(20), labels.split(20), strict=True))
 
 
-NETWORKS = {"mlp": mlp, "cnn": wide_cnn, "resnet": resnet, "pre-activation": pre_activation}
+def pre_activation_mlp() -> nn.Module:
+    return MLP((1, 6, 6), 4, widths=[12, *[8] * 9], residual=True, block="pre")
+
+
+def skipinit() -> nn.Module:
+    return MLP((1, 6, 6), 4, widths=[12, *[8] * 9], residual=True, branch_scale="learned")
+
+
+NETWORKS = {
+    "mlp": mlp, "cnn": wide_cnn, "resnet": resnet, "pre-activation": pre_activation, "pre-activation mlp": pre_activation_mlp,
+}  # fmt: skip
 SIZES = {
     "mlp": [((12,), (8,)), *[((8,), (8,))] * 3],
     "cnn": [((3, 6, 6), (4, 6, 6)), ((4, 6, 6), (4, 6, 6)), ((4, 6, 6), (4, 6, 6))],
@@ -100,6 +110,14 @@ def test_removed_and_swapped_blocks_are_those_of_another_sequence(make: Make) ->
         assert torch.equal(model(images), other(images))
     other.blocks = nn.Sequential(*others)
     assert torch.equal(model(images), other(images))
+
+
+@torch.inference_mode()
+def test_blocks_whose_scale_is_0_are_not_missed() -> None:
+    model, images = made(skipinit), batches()[0][0]
+    with lesions.removed(model, ["blocks.1", "blocks.3"]):
+        without = model(images)
+    assert torch.equal(without, model(images))
 
 
 @pytest.mark.parametrize("kind", SIZES)

@@ -95,6 +95,33 @@ def test_a_layer_that_reads_no_row_for_each_image_is_left_out_in_one_line(caplog
     ]
 
 
+class Exact(nn.Module):
+    """Takes batches of 16 images, and of 2."""
+
+    def __init__(self, fails: int) -> None:
+        super().__init__()
+        self.head, self.fails = nn.Linear(36, 4), fails
+
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) == self.fails:
+            raise ValueError(f"no batch\nof {len(x)}")
+        return self.head(x.flatten(1))
+
+
+@pytest.mark.parametrize(("fails", "at_once"), [(2, True), (14, False)])
+def test_a_network_that_fails_while_it_is_measured_is_trained_all_the_same(
+    caplog: pytest.LogCaptureFixture, fails: int, at_once: bool
+) -> None:
+    replicas = Replicas([Exact(0), Exact(0)], [0, 1], engine="looped")
+    measured = measurements(Exact(fails), replicas.layers)
+    assert bool(caplog.records) == at_once
+    assert measured.after(0, replicas, [False, False]) == [{}, {}]
+    assert measured.after(1, replicas, [True, True]) == [{}, {}]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"signals and probes: not measured from here on (no batch of {fails})"
+    ]
+
+
 def test_images_are_the_same_in_every_run_and_of_all_classes() -> None:
     images = noise(90)
     normalize = Normalizer(images, enabled=True)
