@@ -11,7 +11,7 @@ from typing import Any
 # Keys of a configuration that change results by rounding at most, which the hash and the groups leave out. A branch stands for
 # all keys in it.
 NOT_IN_HASH = (
-    "hydra", "study", "seed", "replicas", "device", "plan", "resume", "analysis", "logger",
+    "hydra", "study", "seed", "replicas", "device", "plan", "resume", "analysis", "logger", "diagnostics",
     "dataset.data_dir", "dataset.download",
     "trainer.eval_batch_size", "trainer.save_every", "trainer.log_every", "trainer.num_threads", "trainer.cuda_graphs",
 )  # fmt: skip
@@ -42,7 +42,8 @@ LATER = ("num_classes", "records", "test_acc_recalibrated", "test_weights")  # w
 # The fields of every finished run; some may be null.
 FIELDS = tuple(key for key in ("seed", "hash", *METRICS, "seconds", *COUNTS, *KINDS) if key not in LATER)
 NUMBERS_WHERE_DONE = ("val_acc", "test_acc", "seconds", "params", "best_epoch", "epochs_run")
-RECORDS = ("metrics.jsonl", "layers.jsonl")  # the data of the curves; `records` has the SHA-256 of each at the end of the run
+# The data of the curves; `records` has the SHA-256 of each at the end of the run. The last is there if it was asked for.
+RECORDS = ("metrics.jsonl", "layers.jsonl", "signals.jsonl")
 
 
 def checksum(content: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from statistics import median
 import torch
 
 import terminal
-from labs.diagnostics import LayerNorms, sampled_steps
+from labs.diagnostics.norms import LayerNorms, sampled_steps
 from labs.models.mlp import MLP
 from labs.replicas.replicas import Replicas
 

@@ -54,7 +54,7 @@ class Clock:
 def measure(overrides: list[str]) -> dict[str, tuple[float, int]]:
     """Seconds and calls of each part of a run."""
     from labs.data.batches import TrainingBatches
-    from labs.diagnostics import LayerNorms
+    from labs.diagnostics.norms import LayerNorms
     from labs.loggers.run_log import RunLog
     from labs.replicas.replicas import Replicas
     from labs.training import assemble, loop, run

@@ -225,6 +225,18 @@ class Trainer:
     diagnostics_every: int = setting(integer(1))
 
 
+EVERY = Range(lambda v: v == "auto" or integer(1).test(v), f"auto or an integer from 1 to {LARGEST}")
+
+
+@dataclass
+class Diagnostics:
+    signals: bool = MISSING
+    signals_every: int | str = setting(EVERY)
+    probes: bool = MISSING
+    probes_every: int | str = setting(EVERY)
+    probe_images: int = setting(integer(10))
+
+
 @dataclass
 class Analysis:
     x: Text = setting(optional(KEY), default=None)
@@ -262,6 +274,7 @@ class Config:
     optimizer: Any = MISSING
     scheduler: Any = MISSING
     trainer: Trainer = field(default_factory=Trainer)
+    diagnostics: Diagnostics = field(default_factory=Diagnostics)
     logger: Any = MISSING
     study: Text = setting(
         Range(
@@ -281,13 +294,14 @@ class Config:
 # Where Hydra finds each: the group below `schema/` (also the key of its node) and the name in that group.
 SCHEMAS: dict[tuple[str, str], type] = {
     ("", "config"): Config, ("", "dataset"): Dataset, ("", "imagefolder"): ImageFolder, ("", "own"): OwnDataset,
-    ("", "trainer"): Trainer, ("", "analysis"): Analysis, ("", "logger"): Logger, ("logger", "wandb"): WandbLogger,
+    ("", "trainer"): Trainer, ("", "diagnostics"): Diagnostics, ("", "analysis"): Analysis,
+    ("", "logger"): Logger, ("logger", "wandb"): WandbLogger,
     ("model", "mlp"): MLP, ("model", "cnn"): CNN, ("model", "resnet"): ResNet,
     ("optimizer", "adam"): Adam, ("optimizer", "sgd"): SGD, ("optimizer", "muon"): Muon,
     ("scheduler", "reduce_lr"): ReduceLR, ("scheduler", "cosine"): Cosine, ("scheduler", "warmup_cosine"): WarmupCosine,
     ("scheduler", "multistep"): MultiStep, ("scheduler", "constant"): Constant,
 }  # fmt: skip
-GROUPS = ("model", "dataset", "optimizer", "scheduler", "trainer", "logger")
+GROUPS = ("model", "dataset", "optimizer", "scheduler", "trainer", "diagnostics", "logger")
 FREE_TEXT = ("study", "model.name", "dataset.name", "dataset.data_dir", "dataset.folder", "logger.project")
 WANDB_MODES = ("offline", "online", "disabled")
 
@@ -309,6 +323,7 @@ def ranges() -> dict[str, Range]:
         "imagefolder": "dataset",
         "own": "dataset",
         "trainer": "trainer",
+        "diagnostics": "diagnostics",
         "analysis": "analysis",
         "logger": "logger",
         "config": "",

@@ -188,7 +188,7 @@ def configuration(run: Path, overrides: list[str]) -> DictConfig:
         raise UserError(f"{run}/config.json: absent or damaged; without it nobody knows which network the weights belong to")
     if unresolved := next((text for text in strings(content["config"]) if "${" in text), None):
         raise UserError(f"{run}/config.json: holds {unresolved[:100]!r}; a run writes values only, and no reference is read")
-    cfg = DictConfig({"analysis": {}} | content["config"])  # earlier runs have none
+    cfg = DictConfig({"analysis": {}, "diagnostics": {}} | content["config"])  # earlier runs have neither
     for override in overrides:
         key, _, value = override.partition("=")
         if key not in CAN_DIFFER:

@@ -1,8 +1,9 @@
 """Write the report directory, each file whole or not at all, and read the frames back for `--load`.
 
-runs.csv epochs.csv layers.csv.gz test_correct.csv    the frames, all that --load needs; a ' is put before what looks like a
-formula summary.csv differences.csv trainability.csv shortfall.csv published.csv gradient_slopes.csv summary.md
-final_results.pkl report.html <figure>.png <figure>.svg, and with --latex a file per table in latex/
+runs.csv epochs.csv layers.csv.gz test_correct.csv signals.csv.gz lesions.csv    the frames, all that --load needs, the last
+three where there is something in them; a ' is put before what looks like a formula
+summary.csv differences.csv trainability.csv shortfall.csv published.csv gradient_slopes.csv summary.md final_results.pkl
+report.html <figure>.png <figure>.svg, and with --latex a file per table in latex/
 """
 
 import gzip
@@ -10,6 +11,7 @@ import io
 import os
 import pickle
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -20,11 +22,14 @@ from multirun_analysis.collect import (
     CORRECT_COLUMNS,
     EPOCH_COLUMNS,
     LAYER_COLUMNS,
+    LESION_COLUMNS,
     RUN_COLUMNS,
+    SIGNAL_COLUMNS,
     Frames,
     typed_correct,
     typed_epochs,
     typed_layers,
+    typed_lesions,
 )
 from multirun_analysis.output import REPORT, Output
 
@@ -36,7 +41,8 @@ LATER = (
     "planned_later",
     "overrides",
 )  # columns that reports of earlier versions lack
-CORRECT = "test_correct.csv"  # the frame of correct test images, if any run tells them
+# The frames that only some studies have.
+CORRECT, SIGNALS, LESIONS = "test_correct.csv", "signals.csv.gz", "lesions.csv"
 PROBLEMS = "problems.txt"  # lines about unreadable folders, if there are any
 
 
@@ -54,14 +60,17 @@ def write(analysis: Analysis, directory: Path, output: Output = REPORT) -> None:
     write_atomically(directory / "runs.csv", csv(stored(frames.runs)))
     write_atomically(directory / "epochs.csv", csv(frames.epochs))
     write_atomically(directory / "layers.csv.gz", packed_csv.write(markup.to_csv(frames.layers)))
-    if len(frames.correct):
-        write_atomically(directory / CORRECT, csv(frames.correct))
-    else:
-        (directory / CORRECT).unlink(missing_ok=True)
-    if frames.problems:
-        write_atomically(directory / PROBLEMS, "".join(f"{line}\n" for line in frames.problems).encode())
-    else:
-        (directory / PROBLEMS).unlink(missing_ok=True)
+    optional = {
+        CORRECT: csv(frames.correct) if len(frames.correct) else b"",
+        SIGNALS: packed_csv.write(markup.to_csv(frames.signals)) if len(frames.signals) else b"",
+        LESIONS: csv(frames.lesions) if len(frames.lesions) else b"",
+        PROBLEMS: "".join(f"{line}\n" for line in frames.problems).encode(),
+    }
+    for name, content in optional.items():
+        if content:
+            write_atomically(directory / name, content)
+        else:
+            (directory / name).unlink(missing_ok=True)
 
     for name, frame in analysis.tables().items():
         write_atomically(directory / f"{name}.csv", table_csv(frame))
@@ -104,21 +113,28 @@ def load(directory: Path) -> Frames:
         if name not in header:
             runs[name] = pd.Series(None, runs.index, dtype=RUN_COLUMNS[name])
     epochs = pd.read_csv(directory / "epochs.csv")
-    layers = pd.read_csv(
-        io.BytesIO(_unpacked(directory / "layers.csv.gz")), dtype={"name": "str"}, keep_default_na=False, na_values=[""]
-    )
-    for name, frame, needed in (("epochs.csv", epochs, EPOCH_COLUMNS), ("layers.csv.gz", layers, LAYER_COLUMNS)):
-        if absent := [column for column in needed if column not in frame.columns]:
-            raise ValueError(f"{name} has no column {absent[0]}")
-    correct = pd.DataFrame(columns=list(CORRECT_COLUMNS))
+    layers = _by_layer(directory / "layers.csv.gz")
+    correct, signals, lesions = map(_without_rows, (CORRECT_COLUMNS, SIGNAL_COLUMNS, LESION_COLUMNS))
     if (directory / CORRECT).exists():
         correct = pd.read_csv(directory / CORRECT, dtype="str", keep_default_na=False)
-        if absent := [column for column in CORRECT_COLUMNS if column not in correct.columns]:
-            raise ValueError(f"{CORRECT} has no column {absent[0]}")
+    if (directory / SIGNALS).exists():
+        signals = _by_layer(directory / SIGNALS)
+    if (directory / LESIONS).exists():
+        texts = {"kind": "str", "blocks": "str"}
+        lesions = pd.read_csv(directory / LESIONS, dtype=texts, keep_default_na=False, na_values={"test_acc": [""]})
+    for name, frame, needed in (
+        ("epochs.csv", epochs, EPOCH_COLUMNS), ("layers.csv.gz", layers, LAYER_COLUMNS), (CORRECT, correct, CORRECT_COLUMNS),
+        (SIGNALS, signals, SIGNAL_COLUMNS), (LESIONS, lesions, LESION_COLUMNS),
+    ):  # fmt: skip
+        if absent := [column for column in needed if column not in frame.columns]:
+            raise ValueError(f"{name} has no column {absent[0]}")
     problems = (directory / PROBLEMS).read_text(encoding="utf-8").splitlines() if (directory / PROBLEMS).exists() else []
     runs, epochs, layers = map(markup.from_csv, (runs, epochs, layers))
-    correct = typed_correct(markup.from_csv(correct))
-    return Frames(runs, typed_epochs(epochs), typed_layers(layers), tuple(map(markup.name, problems)), correct).along()
+    return Frames(
+        runs, typed_epochs(epochs), typed_layers(layers), tuple(map(markup.name, problems)),
+        typed_correct(markup.from_csv(correct)), signals=typed_layers(markup.from_csv(signals)),
+        lesions=typed_lesions(markup.from_csv(lesions)),
+    ).along()  # fmt: skip
 
 
 def margin(directory: Path) -> float | None:
@@ -138,6 +154,14 @@ def write_atomically(path: Path, content: bytes) -> None:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _without_rows(columns: Sequence[str]) -> pd.DataFrame:
+    return pd.DataFrame(columns=list(columns))
+
+
+def _by_layer(path: Path) -> pd.DataFrame:
+    return pd.read_csv(io.BytesIO(_unpacked(path)), dtype={"name": "str"}, keep_default_na=False, na_values=[""])
 
 
 def _unpacked(path: Path) -> bytes:

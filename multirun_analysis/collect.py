@@ -21,7 +21,7 @@ from multirun_analysis import groups, markup
 from multirun_analysis.axes import DEPTH_STUDY, Axes, find
 from multirun_analysis.plan import Plan, apart, asked, configured_depth, is_planned, read_plan, unstarted
 from multirun_analysis.result import METRICS
-from multirun_analysis.rundir import FILES, Run, command_of, read_run
+from multirun_analysis.rundir import FILES, Layers, Run, command_of, read_run
 from run_contract import typed as as_typed
 
 SEVERAL_LINES = ("error_message", "error_traceback")
@@ -77,6 +77,11 @@ EPOCH_COLUMNS = ("run", "epoch", "train_loss", "train_acc", "val_loss", "val_acc
 QUANTITIES = ("grad_norm", "weight_norm", "update_ratio")  # always columns; others that layers.jsonl holds follow
 CORRECT_COLUMNS = ("run", "test_data", "classes", "images", "correct")
 LAYER_COLUMNS = ("run", "epoch", "layer", "name", "fraction", *QUANTITIES)
+SIGNALS = (
+    "activation_cosine", "activation_cosine_same_class", "gradient_cosine", "effective_rank", "dead_units", "probe_accuracy",
+)  # fmt: skip
+SIGNAL_COLUMNS = (*LAYER_COLUMNS[:5], *SIGNALS)
+LESION_COLUMNS = ("run", "kind", "number", "place", "blocks", "test_acc")
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,9 @@ class Frames:
 
     `axes` says along what the groups of `runs` are drawn. `correct` has a row per run that tells which test images it got
     right: `classes` and `images` (how many of each class) are JSON lists, `correct` the bits of the images in order of their
-    class, packed, in base64.
+    class, packed, in base64. `signals` is like `layers`, of what is measured between two epochs. `lesions` has a row for each
+    change of a run's network: `kind` is whole, one, several or swapped, `number` how many blocks are gone, `place` counts the
+    rows of a kind from 0, and `test_acc` is missing where the change cannot be made.
     """
 
     runs: pd.DataFrame
@@ -94,6 +101,8 @@ class Frames:
     problems: tuple[str, ...] = ()
     correct: pd.DataFrame = field(default_factory=lambda: typed_correct(pd.DataFrame(columns=list(CORRECT_COLUMNS))))
     axes: Axes = DEPTH_STUDY
+    signals: pd.DataFrame = field(default_factory=lambda: typed_layers(pd.DataFrame(columns=list(SIGNAL_COLUMNS))))
+    lesions: pd.DataFrame = field(default_factory=lambda: typed_lesions(pd.DataFrame(columns=list(LESION_COLUMNS))))
 
     def by_depth(self) -> "Frames":
         """The same runs, grouped by depth and by plain and residual networks."""
@@ -121,7 +130,7 @@ def collect(directories: Sequence[Path], *, with_layers: bool = True) -> Frames:
 
     Args:
         directories: studies, multirun or output folders, cells or single runs, finished or not; overlaps are read once.
-        with_layers: whether to read layers.jsonl, by far the largest file.
+        with_layers: whether to read layers.jsonl, by far the largest file, and signals.jsonl.
 
     Returns:
         `runs` sorted by group, depth, residual and seed. Accuracies are percent, losses nats, `seconds` wall-clock.
@@ -158,7 +167,10 @@ def collect(directories: Sequence[Path], *, with_layers: bool = True) -> Frames:
 
     number = {int(row): position for position, row in enumerate(order)}
     numbered = sorted((number[row], run) for row, run in enumerate(read))
-    return Frames(runs, _epochs(numbered), _layers(numbered), tuple(problems), _correct(numbered), axes)
+    layers = _by_layer([(number, run.result, run.layers) for number, run in numbered], QUANTITIES)
+    signals = _by_layer([(number, run.result, run.signals) for number, run in numbered], SIGNALS)
+    epochs, correct, lesions = _epochs(numbered), _correct(numbered), _lesions(numbered)
+    return Frames(runs, epochs, layers, tuple(problems), correct, axes, signals, lesions)
 
 
 def nothing_found(directories: Sequence[Path]) -> str:
@@ -192,6 +204,12 @@ def typed_layers(layers: pd.DataFrame) -> pd.DataFrame:
 def typed_correct(correct: pd.DataFrame) -> pd.DataFrame:
     """As `typed`, for the frame of correct test images."""
     return correct.astype({key: "int64" if key == "run" else "str" for key in CORRECT_COLUMNS})
+
+
+def typed_lesions(lesions: pd.DataFrame) -> pd.DataFrame:
+    """As `typed`, for the frame of lesions."""
+    kinds = {"kind": "str", "blocks": "str", "test_acc": "float64"}
+    return lesions.astype({key: kinds.get(key, "int64") for key in LESION_COLUMNS})
 
 
 def _find(roots: Sequence[Path], base: Path) -> tuple[list[Path], list[Path], list[str]]:
@@ -308,11 +326,17 @@ def _epochs(numbered: list[tuple[int, Run]]) -> pd.DataFrame:
     return typed_epochs(pd.DataFrame(rows, columns=[*EPOCH_COLUMNS, *more]))
 
 
-def _layers(numbered: list[tuple[int, Run]]) -> pd.DataFrame:
-    """Columns are filled as whole arrays: a study of 1,000 runs has millions of rows here."""
-    blocks = [(number, run.result.get("layers"), run.layers) for number, run in numbered if run.layers is not None]
-    more = sorted({key for _, _, layers in blocks for key in layers.values} - set(LAYER_COLUMNS))
-    columns: dict[str, list[np.ndarray]] = {key: [] for key in (*LAYER_COLUMNS, *more)}
+def _by_layer(numbered: Sequence[tuple[int, dict[str, Any], Layers | None]], quantities: Sequence[str]) -> pd.DataFrame:
+    """The records of runs, given with their results. Columns are filled as whole arrays: 1,000 runs have millions of rows here.
+
+    Args:
+        numbered: the number of each run, its result and its records.
+        quantities: those that are always columns.
+    """
+    blocks = [(number, result.get("layers"), layers) for number, result, layers in numbered if layers is not None]
+    fixed = (*LAYER_COLUMNS[:5], *quantities)
+    more = sorted({key for _, _, layers in blocks for key in layers.values} - set(fixed))
+    columns: dict[str, list[np.ndarray]] = {key: [] for key in (*fixed, *more)}
     codes: dict[str, int] = {}
     for number, names, layers in blocks:
         records, width = next(iter(layers.values.values())).shape
@@ -322,12 +346,17 @@ def _layers(numbered: list[tuple[int, Run]]) -> pd.DataFrame:
         columns["layer"].append(np.tile(np.arange(width, dtype=np.int32), records))
         columns["name"].append(np.tile(np.array(coded, dtype=np.int32), records))
         columns["fraction"].append(np.tile(np.linspace(0, 1, width), records))
-        for key in (*QUANTITIES, *more):
+        for key in (*quantities, *more):
             absent = np.full(records * width, np.nan)
             columns[key].append(layers.values[key].ravel() if key in layers.values else absent)
     whole: dict[str, Any] = {key: np.concatenate(parts) if parts else np.empty(0) for key, parts in columns.items()}
     whole["name"] = pd.Categorical.from_codes(whole["name"].astype(np.int32), categories=pd.Index(list(codes), dtype="str"))
     return typed_layers(pd.DataFrame(whole))
+
+
+def _lesions(numbered: list[tuple[int, Run]]) -> pd.DataFrame:
+    rows = [{**row, "blocks": markup.name(row["blocks"]), "run": number} for number, run in numbered for row in run.lesions]
+    return typed_lesions(pd.DataFrame(rows, columns=list(LESION_COLUMNS)))
 
 
 def _correct(numbered: list[tuple[int, Run]]) -> pd.DataFrame:

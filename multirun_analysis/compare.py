@@ -26,7 +26,15 @@ from multirun_analysis.table import Entry, Table, count, label, number, p_value,
 
 MOST = 10  # runs that are compared
 SAID = 3  # differences that the legend of the figure names
-NO_SETTINGS = ("study", "replicas", "plan", "resume", "logger")  # branches that say nothing of how a run was computed
+# Branches that say nothing of how a run was computed.
+NO_SETTINGS = (
+    "study",
+    "replicas",
+    "plan",
+    "resume",
+    "logger",
+    "diagnostics",
+)  # branches that say nothing of how a run was computed
 DIFFERENCES_NOTE = "First what decides a run's numbers, then what changes them by rounding at most, then versions."
 PAIR_NOTE = "p: McNemar's exact test, two-sided, of these two networks on more such images; it says nothing of other seeds."
 NO_PAIR_NOTE = "Counts of test images. With more than two runs no test is made."

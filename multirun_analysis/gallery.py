@@ -13,12 +13,16 @@ from matplotlib.figure import Figure
 from multirun_analysis import drawing, hover, paper
 from multirun_analysis.collect import Frames
 from multirun_analysis.figures import (
+    effective_rank,
     gradient_at_initialisation,
     gradient_flow,
     gradient_magnitudes,
     gradient_slope_by_batch_size,
     heat_map,
     layer_gradient_comparison,
+    lesions,
+    probe_accuracy,
+    signal_cosines,
     test_accuracies,
     validation_losses,
 )
@@ -51,6 +55,10 @@ FIGURES: tuple[FigureModule, ...] = (
     gradient_at_initialisation,
     gradient_slope_by_batch_size,
     gradient_flow,
+    signal_cosines,
+    effective_rank,
+    probe_accuracy,
+    lesions,
 )
 
 

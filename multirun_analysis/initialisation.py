@@ -48,7 +48,7 @@ def slopes(frames: Frames) -> pd.DataFrame:
         values = cell["slope"].to_numpy(dtype=float)
         low, high = t_interval(values)
         predicted = np.nan
-        if epoch == 0 and residual is not pd.NA and not residual and _is_covered(cell):
+        if epoch == 0 and residual is not pd.NA and not residual and is_covered(cell):
             predicted = theory.slope(int(cell[BATCH_SIZE].iloc[0]))
         rows.append({
             "group": group, "depth": depth, "residual": residual, "epoch": epoch, "n": len(values), "slope": values.mean(),
@@ -90,7 +90,7 @@ def _present(runs: pd.DataFrame) -> list[str]:
     return [column for column in (BATCH_SIZE, WIDTHS, *LAYERS) if column in runs]
 
 
-def _is_covered(cell: pd.DataFrame) -> bool:
+def is_covered(cell: pd.DataFrame) -> bool:
     """Whether the theory covers these runs: MLPs of the usual layers, equal widths where the line is fitted, large batches."""
     if set(cell["model"]) != {"mlp"} or BATCH_SIZE not in cell or int(cell[BATCH_SIZE].iloc[0]) < theory.SMALLEST_BATCH:
         return False

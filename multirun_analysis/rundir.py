@@ -3,6 +3,8 @@
 seed=<s>/config.json           the configuration
 seed=<s>/metrics.jsonl         one line per epoch
 seed=<s>/layers.jsonl          one line per record, epoch 0 = at initialisation
+seed=<s>/signals.jsonl         the same, of what was measured between two epochs, if anything was
+seed=<s>/lesions.json          accuracies of the trained network without some of its blocks, if they were measured
 seed=<s>/test_correct.json     which test images were classified correctly
 seed=<s>/result.json           written last, atomically
 seed=<s>/.lock                 held while the run is running
@@ -49,6 +51,8 @@ class Run:
     result: dict[str, Any] = field(default_factory=dict)
     epochs: list[dict[str, Any]] = field(default_factory=list)
     layers: Layers | None = None
+    signals: Layers | None = None
+    lesions: list[dict[str, Any]] = field(default_factory=list)
     correct: dict[str, Any] = field(default_factory=dict)
     mismatch: bool = False
     notes: list[str] = field(default_factory=list)
@@ -98,7 +102,7 @@ def read_run(directory: Path, *, with_layers: bool = True) -> Run:
 
     gone = lost(directory, run.result)
     run.notes += gone.values()
-    metrics, layers = RECORDS
+    metrics, layers, signals = RECORDS
     if metrics not in gone:
         run.epochs = _read_epochs(directory / metrics, run.notes)
         expected = run.result.get("epochs_run")
@@ -106,6 +110,10 @@ def read_run(directory: Path, *, with_layers: bool = True) -> Run:
             run.notes.append(f"metrics.jsonl holds {len(run.epochs)} of {expected} epochs")
     if with_layers and layers not in gone:
         run.layers = _read_layers(directory / layers, run.result.get("layers"), run.notes)
+    if with_layers and signals not in gone:
+        run.signals = _read_layers(directory / signals, run.result.get("layers"), run.notes)
+    if run.result.get("best_epoch"):
+        run.lesions = _read_lesions(directory / "lesions.json", run.result, run.notes)
     if run.status in FINISHED and run.result.get("test_acc") is not None:
         run.correct = _read_correct(directory / "test_correct.json", run.result, run.notes)
     run.mismatch = _mismatch(run)
@@ -225,7 +233,7 @@ def _read_epochs(path: Path, notes: list[str]) -> list[dict[str, Any]]:
 
 
 def _read_layers(path: Path, names: list[Any] | None, notes: list[str]) -> Layers | None:
-    """The records of layers.jsonl as arrays with one row per record: one conversion instead of one per layer."""
+    """The records of layers.jsonl or signals.jsonl as arrays, a row per record: one conversion instead of one per layer."""
     rows: dict[int, dict[str, np.ndarray]] = {}
     width = len(names) if names else None
     for epoch, record in _read_lines(path, notes).items():
@@ -272,6 +280,34 @@ def _read_correct(path: Path, result: dict[str, Any], notes: list[str]) -> dict[
         return {key: content[key] for key in ("test_data", "classes", "images", "correct")}
     notes.append(f"{path.name} {'does not agree with result.json' if whole else 'is damaged'}")
     return {}
+
+
+def _read_lesions(path: Path, result: dict[str, Any], notes: list[str]) -> list[dict[str, Any]]:
+    """The accuracies of a network without some of its blocks, and of the whole one, in rows of the lesions frame.
+
+    Empty if there is no such file, or if it is of other weights than result.json.
+    """
+    content = _read_object(path, notes)
+    if not content:
+        return []
+    places = dict.fromkeys(("whole", "one", "several", "swapped"), 0)
+    rows = []
+    try:
+        entries = [{"kind": "whole", "blocks": [], "test_acc": content["test_acc"]}, *content["lesions"]]
+        for entry in entries:
+            kind, blocks, value = entry["kind"], entry["blocks"], entry["test_acc"]
+            if not (isinstance(blocks, list) and all(isinstance(name, str) for name in blocks) and is_number(value)):
+                raise ValueError
+            number = 0 if kind == "swapped" else len(blocks)
+            rows.append({"kind": kind, "number": number, "place": places[kind], "blocks": ", ".join(blocks), "test_acc": value})
+            places[kind] += 1
+        agrees = (content["hash"], content["epoch"]) == (result.get("hash"), result.get("best_epoch"))
+    except (KeyError, TypeError, ValueError):
+        notes.append(f"{path.name} is damaged")
+        return []
+    if not agrees:
+        notes.append(f"{path.name} is of other weights than those of result.json")
+    return rows if agrees else []
 
 
 def _mismatch(run: Run) -> bool:

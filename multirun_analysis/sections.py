@@ -6,7 +6,7 @@ To add a table, write the function that builds it (in `tables`) and add a `Part`
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from multirun_analysis import cell_tables, comparisons, image_tables, status, tables, tested
+from multirun_analysis import cell_tables, comparisons, image_tables, signal_tables, status, tables, tested
 from multirun_analysis.analysis import Analysis
 from multirun_analysis.table import Table
 
@@ -87,6 +87,7 @@ SECTIONS = (
     Section("slopes", "Gradients and theory", (
         Part(lambda a: [comparisons.slopes(a.slopes)], headed=False,
              empty="No layer gradients of networks with at least fifteen layers are recorded."),
+        Part(lambda a: signal_tables.shown(a.frames), empty=""),
     )),
     Section("published", "Published numbers", (
         Part(_noted(lambda a: comparisons.published(a.comparison)),

@@ -91,6 +91,16 @@ class Study:
         """One row per run, epoch and layer; epoch 0 is at initialisation, and `run` is that of `runs`."""
         return self.frames.layers
 
+    @property
+    def signals(self) -> pd.DataFrame:
+        """One row per run, record and layer, of what was measured between two epochs; empty without `diagnostics=full`."""
+        return self.frames.signals
+
+    @property
+    def lesions(self) -> pd.DataFrame:
+        """One row per run and change of its trained network, with its test accuracy; empty without `labs.lesion`."""
+        return self.frames.lesions
+
     # ── axes ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def along(

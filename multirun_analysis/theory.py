@@ -64,6 +64,26 @@ def trainable_depth(slope: float) -> float:
     return 8 / -slope
 
 
+def activation_cosine(batch_size: int) -> float:
+    """The cosine between the activations of any two images of a batch, past the first layers: J1(rho).
+
+    Args:
+        batch_size: B, at least 2.
+    """
+    return _arc_cosine_kernels(-1 / (batch_size - 1))[1]
+
+
+def gradient_cosine(batch_size: int) -> float:
+    """The cosine between the gradients of any two images with respect to the input of a BatchNorm: rho = -1/(B-1).
+
+    The gradients of a batch add up to zero there, since BatchNorm subtracts the mean.
+
+    Args:
+        batch_size: B, at least 2.
+    """
+    return -1 / (batch_size - 1)
+
+
 def _arc_cosine_kernels(correlation: float) -> tuple[float, float]:
     angle = math.pi - math.acos(correlation)
     return angle / math.pi, (math.sqrt(1 - correlation**2) + angle * correlation) / math.pi

@@ -20,6 +20,9 @@ def refuse_ignored(jobs: list[Job]) -> None:
     for key, reads, instead in (
         ("model.depth", reads_depth, "beside model.widths; give one of the two"),
         ("trainer.diagnostics_every", lambda cfg: cfg.trainer.diagnostics == "every_n", "without trainer.diagnostics=every_n"),
+        ("diagnostics.signals_every", lambda cfg: cfg.diagnostics.signals, "without diagnostics.signals=true"),
+        ("diagnostics.probes_every", lambda cfg: cfg.diagnostics.probes, "without diagnostics.probes=true"),
+        ("diagnostics.probe_images", lambda cfg: cfg.diagnostics.probes, "without diagnostics.probes=true"),
     ):
         given = [job for job in jobs if key in map(key_of, job.overrides)]
         if given and not any(reads(job.cell.cfg) for job in given):

@@ -13,7 +13,8 @@ import torch
 from omegaconf import DictConfig
 
 from labs import optimizers
-from labs.diagnostics import QUANTITIES
+from labs.diagnostics.measurements import most_numbers
+from labs.diagnostics.norms import QUANTITIES
 from labs.jobs.plan import Job
 from labs.models.build import build_model
 from labs.replicas.replicas import Replicas
@@ -83,9 +84,10 @@ def of_run(cfg: DictConfig, *, in_sweep: bool) -> Disk:
 
 
 def lines_of(cfg: DictConfig, replica: Replicas, epochs: int) -> int:
-    """Bytes of metrics.jsonl and layers.jsonl, including the record of the initial weights."""
+    """Bytes of metrics.jsonl, layers.jsonl and signals.jsonl, including the records of the initial weights."""
     numbers = (cfg.trainer.diagnostics != "off") * len(QUANTITIES) * len(replica.layers)
-    return epochs * LINE + (epochs + 1) * numbers * NUMBER
+    numbers = numbers * (epochs + 1) + most_numbers(cfg.diagnostics, epochs, len(replica.layers))
+    return epochs * LINE + numbers * NUMBER
 
 
 def optimizer_state(cfg: DictConfig, replica: Replicas) -> object:

@@ -15,8 +15,8 @@ from labs.files import read_json
 from labs.training import results
 
 FILES = (
-    "config.json", "result.json", "result.json.unusable", "metrics.jsonl", "layers.jsonl", "uncommitted.diff", ".lock",
-    "checkpoints/last.pt", "checkpoints/previous.pt", "checkpoints/best.pt",
+    "config.json", "result.json", "result.json.unusable", "metrics.jsonl", "layers.jsonl", "signals.jsonl",
+    "uncommitted.diff", ".lock", "checkpoints/last.pt", "checkpoints/previous.pt", "checkpoints/best.pt",
 )  # fmt: skip
 FOLDERS = ("checkpoints", "tensorboard", "wandb")
 CELL_FILES, CELL_FOLDERS = ("train.log", "summary.txt"), (".hydra",)

@@ -9,7 +9,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 from omegaconf import DictConfig
 
@@ -22,7 +22,8 @@ log = logging.getLogger(__name__)
 
 
 class RunLog:
-    """`metrics.jsonl` and `layers.jsonl` of one run, and the loggers that `logger=` names. Open inside its `with` block.
+    """`metrics.jsonl`, `layers.jsonl` and, if anything is measured for it, `signals.jsonl` of one run, and the loggers that
+    `logger=` names. Open inside its `with` block.
 
     Args:
         directory: the run's own directory, `…/seed=<s>`.
@@ -46,8 +47,8 @@ class RunLog:
         self.directory.mkdir(parents=True, exist_ok=True)
         try:
             for name in RECORDS:
-                self._files.append(_Lines(self.directory / name, self._after))
-            kept = [(what, parse_json(line)) for what, file in zip(("epoch", "layers"), self._files, strict=True)
+                self._files.append(_Lines(self.directory / name, self._after, wanted=name != "signals.jsonl"))
+            kept = [(what, parse_json(line)) for what, file in zip(("epoch", "layers"), self._files, strict=False)
                     for line in file.kept.splitlines()]  # fmt: skip
             if self._logger.tensorboard:
                 with starting("TensorBoard"):
@@ -79,8 +80,12 @@ class RunLog:
         self._files[1].append(row)
         self._tell("layers", row)
 
+    def signals(self, row: dict[str, Any]) -> None:
+        """One record of what was measured between two epochs, with a list per quantity; no logger shows it."""
+        self._files[2].append(row)
+
     def digests(self) -> list[str]:
-        """SHA-256 of what `metrics.jsonl` and `layers.jsonl` hold so far."""
+        """SHA-256 of what each file of `RECORDS` holds so far."""
         return [file.digest.hexdigest() for file in self._files]
 
     def sync(self) -> None:
@@ -129,23 +134,41 @@ def lines_up_to(path: Path, epoch: int) -> bytes:
 
 
 class _Lines:
-    """A .jsonl file that is appended to, and the SHA-256 of what it holds so far."""
+    """A .jsonl file that is appended to, and the SHA-256 of what it holds so far.
 
-    def __init__(self, path: Path, after: int) -> None:
+    Args:
+        path: of the file.
+        after: the epoch up to which its lines are kept.
+        wanted: whether it exists without lines, too.
+    """
+
+    def __init__(self, path: Path, after: int, *, wanted: bool) -> None:
         self.kept = lines_up_to(path, after)
-        write_atomically(path, self.kept)
         self.digest = hashlib.sha256(self.kept)
-        self._file = path.open("a", encoding="utf-8", newline="\n")  # the bytes of the digest, on every system
+        self._path = path
+        self._file: TextIO | None = None
+        if self.kept or wanted:
+            write_atomically(path, self.kept)
+            self._open()
+        else:
+            path.unlink(missing_ok=True)  # of an earlier attempt
 
     def append(self, row: dict[str, Any]) -> None:
         line = json_line(row)
-        self._file.write(line)
-        self._file.flush()
+        file = self._file or self._open()
+        file.write(line)
+        file.flush()
         self.digest.update(line.encode())
 
     def sync(self) -> None:
-        os.fsync(self._file.fileno())
+        if self._file:
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        with suppress(OSError):  # a full disk has been reported by now
-            self._file.close()
+        if self._file:
+            with suppress(OSError):  # a full disk has been reported by now
+                self._file.close()
+
+    def _open(self) -> TextIO:
+        self._file = self._path.open("a", encoding="utf-8", newline="\n")  # the bytes of the digest, on every system
+        return self._file

@@ -17,6 +17,8 @@ from labs.cells import Cell
 from labs.data import datasets
 from labs.data.batches import EvaluationBatches, TrainingBatches
 from labs.data.images import Images
+from labs.diagnostics import measurements
+from labs.diagnostics.measurements import Measurements
 from labs.errors import UserError, one_line
 from labs.loggers.logger import RunInfo
 from labs.loggers.run_log import RunLog
@@ -124,6 +126,24 @@ def other_engine(asked: str, needed: str, cell: Path, replicas: Replicas) -> str
         f"{cell}: was started with engine {needed}, which is not available here ({reason}), and another would round "
         "differently; mend that, or start again with resume=never"
     )
+
+
+def build_measurements(cell: Cell, networks: Networks, data: Data) -> Measurements | None:
+    """What is measured between two epochs, with its images; None if nothing is."""
+    cfg, device = cell.cfg, networks.replicas.device
+    if not (cfg.diagnostics.signals or cfg.diagnostics.probes):
+        return None
+    with torch.random.fork_rng(devices=[]):
+        model = build_model(cfg, networks.replicas.seeds[0]).to(device)
+    split, size = data.split, datasets.image_shape(cfg.dataset)[1:]
+    training, validation, normalize = split.training, split.validation, split.normalize
+    return Measurements(
+        cfg.diagnostics, model, networks.replicas.layers,
+        batch=measurements.sample(training, cfg.trainer.batch_size, normalize, size),
+        training=measurements.sample(training, cfg.diagnostics.probe_images, normalize, size),
+        held_out=measurements.sample(validation, cfg.diagnostics.probe_images, normalize, size),
+        classes=len(training.classes), batch_size=cfg.trainer.batch_size,
+    )  # fmt: skip
 
 
 def start_run(cell: Cell, networks: Networks, i: int, state: dict[str, Any] | None, data: Data) -> Run:

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from labs import schedules, signals
 from labs.data.batches import EvaluationBatches, TrainingBatches
-from labs.diagnostics import LayerNorms, sampled_steps
+from labs.diagnostics.measurements import Measurements
+from labs.diagnostics.norms import LayerNorms, sampled_steps
 from labs.loggers.console import EpochProgress
 from labs.replicas.replicas import Replicas
 from labs.training.length import length_of
@@ -28,6 +29,7 @@ def fit(
     validation: EvaluationBatches,
     trainer: DictConfig,
     progress: EpochProgress,
+    measurements: Measurements | None = None,
 ) -> None:
     """Train every replica until the last epoch, or until its validation accuracy stops rising or it diverges.
 
@@ -36,11 +38,14 @@ def fit(
         runs: updated in place; afterwards `best` and `weights` hold the epoch of each that is tested. Resumed runs start after
             their `epochs_run`, which is the same for all that have not finished.
         trainer: the `trainer` node of the configuration.
+        measurements: what is measured between two epochs, if anything.
     """
     runs = drop_finished(replicas, runs)
     length = length_of(len(training), trainer)
     done = runs[0].epochs_run if runs else length.epochs
     saver = Saver(trainer, done)
+    if done == 0 and measurements:
+        record_measurements(runs, measurements, replicas, 0)
 
     stepping = steps_on(replicas, training, trainer)
     for epoch in range(done + 1, length.epochs + 1):
@@ -101,9 +106,11 @@ def fit(
                 run.best, run.weights = row, replicas.state_of(i)
             schedules.step(run.scheduler, row, run.monitor)
 
-        # ── save, and stop those that have finished ─────────────────────────────────────────────────────────────────────────
+        # ── measure, save, and stop those that have finished ────────────────────────────────────────────────────────────────
         for run in runs:
             run.finished = run.diverged or out_of_patience(run, trainer.patience) or epoch == length.epochs
+        if measurements:
+            record_measurements(runs, measurements, replicas, epoch)
         saver.save(replicas, runs, epoch, now=signals.pending())
         runs = drop_finished(replicas, runs)
         if not runs or signals.pending():
@@ -126,7 +133,12 @@ def drop_finished(replicas: Replicas, runs: list[Run]) -> list[Run]:
 
 
 def measure(
-    replicas: Replicas, runs: list[Run], training: TrainingBatches, validation: EvaluationBatches, trainer: DictConfig
+    replicas: Replicas,
+    runs: list[Run],
+    training: TrainingBatches,
+    validation: EvaluationBatches,
+    trainer: DictConfig,
+    measurements: Measurements | None = None,
 ) -> None:
     """Evaluate the initial weights, and record the gradients of one batch, as `trainer.epochs=0` asks for.
 
@@ -143,12 +155,21 @@ def measure(
         norms = LayerNorms(replicas)
         norms.before_step()
         record_initialisation(runs, norms)
+    if measurements:
+        record_measurements(runs, measurements, replicas, 0)
 
 
 def record_initialisation(runs: list[Run], norms: LayerNorms) -> None:
     """Write the layers' record of epoch 0: the first sampled step's gradients belong to the initial weights."""
     for run, row in zip(runs, norms.first(), strict=True):
         run.log.layers({"epoch": 0, **row})
+
+
+def record_measurements(runs: list[Run], measurements: Measurements, replicas: Replicas, epoch: int) -> None:
+    """Write the record of what is due after an epoch, or at initialisation; it takes no part in the seconds of the epoch."""
+    for run, row in zip(runs, measurements.after(epoch, replicas, [run.finished for run in runs]), strict=True):
+        if row:
+            run.log.signals({"epoch": epoch, **row})
 
 
 def has_diverged(row: dict[str, float], weights: Tensor) -> bool:

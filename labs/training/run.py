@@ -13,7 +13,7 @@ from labs.data import datasets
 from labs.errors import OUT_OF_MEMORY, UserError
 from labs.loggers.console import EpochProgress
 from labs.training import results, resume
-from labs.training.assemble import Data, Networks, build_networks, describe_run, load_data, start_run
+from labs.training.assemble import Data, Networks, build_measurements, build_networks, describe_run, load_data, start_run
 from labs.training.loop import fit, measure
 from labs.training.machine import choose_device
 from labs.training.state import Run
@@ -95,12 +95,13 @@ def next_to_train(cell: Cell, seeds: list[int], fingerprint: int) -> tuple[dict[
 def fit_or_measure(cell: Cell, runs: list[Run], networks: Networks, data: Data, *, show_progress: bool) -> None:
     """Train the runs, or with `trainer.epochs=0` only measure their initial weights."""
     trainer, length = cell.cfg.trainer, data.length
+    measurements = build_measurements(cell, networks, data)
     with EpochProgress(length.epochs, length.steps_per_epoch, trainer.log_every, visible=show_progress) as progress:
         if trainer.epochs == 0:
-            measure(networks.replicas, runs, data.training, data.validation, trainer)
+            measure(networks.replicas, runs, data.training, data.validation, trainer, measurements)
         else:
             with signals.deferred():
-                fit(networks.replicas, runs, data.training, data.validation, trainer, progress)
+                fit(networks.replicas, runs, data.training, data.validation, trainer, progress, measurements)
 
 
 def finish(run: Run, outcome: dict[str, Any]) -> None:

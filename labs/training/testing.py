@@ -55,9 +55,15 @@ def test_runs(cell: Cell, runs: list[Run], networks: Networks, data: Data) -> li
         outcomes.append(results.put_together(
             seed=run.seed, diverged=run.diverged, best=run.best, epochs_run=run.epochs_run, test_loss=loss,
             test_acc=accuracy, test_acc_recalibrated=again, seconds=run.seconds,
-            records=dict(zip(RECORDS, run.log.digests(), strict=True)), **shared,
+            records=records_of(run), **shared,
         ))  # fmt: skip
     return outcomes
+
+
+def records_of(run: Run) -> dict[str, str]:
+    """The SHA-256 of each file of the run's lines, by name."""
+    digests = dict(zip(RECORDS, run.log.digests(), strict=True))
+    return {name: digest for name, digest in digests.items() if (run.directory / name).exists()}
 
 
 def load_test(dataset: DictConfig, files: int) -> Images:

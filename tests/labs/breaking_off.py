@@ -71,6 +71,7 @@ def left_behind(cell: Path, seed: int = 0) -> dict[str, Any]:
     return {
         "metrics": [without_time(json.loads(line)) for line in (folder / "metrics.jsonl").read_text().splitlines()],
         "layers": (folder / "layers.jsonl").read_text(),
+        "signals": (folder / "signals.jsonl").read_text() if (folder / "signals.jsonl").exists() else None,
         "result": without_time(read_json(folder / "result.json")),
         "states": states,
     }

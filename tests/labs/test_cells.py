@@ -25,7 +25,8 @@ IMAGES = ("dataset=imagefolder", "dataset.folder=pictures")
 DECIDES_NOTHING = {
     "study", "seed", "replicas", "device", "plan", "resume", "logger.tensorboard", "dataset.data_dir", "dataset.download",
     "trainer.eval_batch_size", "trainer.save_every", "trainer.log_every", "trainer.num_threads", "trainer.cuda_graphs",
-    "analysis.x", "analysis.hue", "analysis.facets", "analysis.metric",
+    "analysis.x", "analysis.hue", "analysis.facets", "analysis.metric", "diagnostics.signals", "diagnostics.signals_every",
+    "diagnostics.probes", "diagnostics.probes_every", "diagnostics.probe_images",
 }  # fmt: skip
 
 
@@ -112,6 +113,17 @@ def test_keys_of_another_network_decide_also_where_ours_has_them_later() -> None
     nodes = [{"model": {"_target_": "my.Net", "norm": norm, "block": "post"}} for norm in ("batch", "layer")]
     nodes.append({"model": {"_target_": "my.Net", "block": "post"}})
     assert len({cells.config_hash(OmegaConf.create(node)) for node in nodes}) == 3
+
+
+def test_what_is_measured_between_epochs_makes_no_other_cell(compose_config: Compose) -> None:
+    before = cells.config_hash(compose_config("model.depth=7"))
+    full = cells.resolved(compose_config("model.depth=7", "diagnostics=full", "diagnostics.probe_images=50"))
+    assert cells.digest(full) == before
+    assert full["trainer"]["diagnostics"] == "epoch"
+    del full["diagnostics"]
+    assert cells.digest(full) == before
+    off = compose_config("model.depth=7", "diagnostics=off")
+    assert cells.config_hash(off) == cells.config_hash(compose_config("model.depth=7", "trainer.diagnostics=off")) != before
 
 
 def folder_hash(compose_config: Compose, folder: str) -> tuple[str, str]:

@@ -38,8 +38,8 @@ def test_cfg_job_prints_the_whole_configuration(tmp_path: Path) -> None:
     printed = program(tmp_path, "--cfg", "job").stdout
     assert printed.startswith("model:\n  _target_: labs.models.mlp.MLP\n")
     assert re.findall(r"^\w+", printed, re.MULTILINE) == [
-        "model", "dataset", "optimizer", "scheduler", "trainer", "logger", "study", "seed", "replicas", "device",
-        "resume", "plan", "analysis",
+        "model", "dataset", "optimizer", "scheduler", "trainer", "diagnostics", "logger", "study", "seed", "replicas",
+        "device", "resume", "plan", "analysis",
     ]  # fmt: skip
 
 
@@ -51,6 +51,8 @@ ALONE = [
     (["model.depth"], "model.depth: not of the form key=value (Error parsing override 'model.depth')"),
     (["model.widths=[8,8]", "model.depth=3"], "model.depth=3: changes nothing beside model.widths; give one of the two"),
     (["trainer.diagnostics_every=5"], "trainer.diagnostics_every=5: changes nothing without trainer.diagnostics=every_n"),
+    (["diagnostics.probes_every=5"], "diagnostics.probes_every=5: changes nothing without diagnostics.probes=true"),
+    (["diagnostics=ful"], "diagnostics=ful: no such option, did you mean full?; there is default, full, off"),
 ]
 SWEPT = [  # with a good job before the bad one
     (["model.depth=1,0"], "model.depth=0: must be an integer from 1 to 10000"),

@@ -15,8 +15,8 @@ from labs import config
 @pytest.mark.parametrize(
     ("override", "text"),
     [
-        ("+foo=1", "foo: nothing reads this key; there is model, dataset, optimizer, scheduler, trainer, logger, study, seed, "
-                   "replicas, device, resume, plan, analysis"),
+        ("+foo=1", "foo: nothing reads this key; there is model, dataset, optimizer, scheduler, trainer, diagnostics, logger, "
+                   "study, seed, replicas, device, resume, plan, analysis"),
         ("+analysis.foo=1", "analysis.foo: nothing reads this key; there is x, hue, facets, metric"),
         ("+trainer.foo=1", "trainer.foo: nothing reads this key; there is epochs, steps, steps_per_epoch, batch_size, "
                            "eval_batch_size, patience, test_weights, save_every, log_every, precision, engine, num_threads, "

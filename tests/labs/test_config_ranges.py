@@ -85,6 +85,9 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
     "trainer.num_threads": (["", "all", "4", 0, -1, 4097], ["auto", 1, 4096]),
     "trainer.diagnostics": (["", "on", "every_50"], ["off", "epoch", "every_n"]),
     "trainer.diagnostics_every": ([0, -1, BIG + 1], [1, BIG]),
+    "diagnostics.signals_every": ([0, -1, BIG + 1, "log", "5"], ["auto", 1, BIG]),
+    "diagnostics.probes_every": ([0, -1, BIG + 1, "log", "5"], ["auto", 1, BIG]),
+    "diagnostics.probe_images": ([9, 0, -1, BIG + 1], [10, BIG]),
     "logger.project": (["", "a/b", "a\\b", "a#", "a?", "a%", "a:b", "x" * 129], ["x", "my depth-labs_2.0", "x" * 128]),
     "analysis.x": (["", "a b", "1", ".lr", "optimizer.", "a=b", "-x", "a\n"], [None, "depth", "optimizer.lr", "a._b_"]),
     "analysis.hue": (["", "a b", "optimizer..lr"], [None, "residual", "model.residual"]),
@@ -148,7 +151,8 @@ GROUP_OF = {
     config.OwnDataset: "dataset",
     config.Adam: "optimizer", config.SGD: "optimizer", config.ReduceLR: "scheduler", config.Cosine: "scheduler",
     config.Muon: "optimizer", config.WarmupCosine: "scheduler", config.MultiStep: "scheduler",
-    config.Constant: "scheduler", config.Trainer: "trainer", config.Analysis: "analysis", config.Logger: "logger",
+    config.Constant: "scheduler", config.Trainer: "trainer", config.Diagnostics: "diagnostics",
+    config.Analysis: "analysis", config.Logger: "logger",
     config.WandbLogger: "logger", config.Config: "",
 }  # fmt: skip
 FREE = {  # any text: classes, names and paths
@@ -160,7 +164,7 @@ TYPES = {
     f"{group}.{field.name}".lstrip("."): field.type
     for schema, group in GROUP_OF.items()
     for field in fields(schema)
-    if field.name not in (*config.GROUPS, "analysis")
+    if schema is not config.Config or field.name not in (*config.GROUPS, "analysis")
 }
 
 

@@ -231,12 +231,12 @@ def test_what_refers_to_another_place_of_a_foreign_configuration_is_not_followed
     assert not marker.exists()
 
 
-def test_a_run_from_before_there_was_a_choice_of_axes_is_tested_too(
+def test_a_run_from_before_there_was_a_choice_of_axes_and_of_diagnostics_is_tested_too(
     compose_config: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     [directory] = trained(compose_config(), tmp_path, 0)
     note = read_json(directory / "config.json")
-    del note["config"]["analysis"]
+    del note["config"]["analysis"], note["config"]["diagnostics"]
     write_json(directory / "config.json", note)
     evaluate.main([str(directory)])
     assert capsys.readouterr().out.endswith("result.json: the same, to the last bit\n")

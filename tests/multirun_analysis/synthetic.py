@@ -114,9 +114,46 @@ def write_run(
         (run / "checkpoints" / "best.pt").touch()
         content |= result or {}
         if sealed:
-            content["records"] = {name: hashlib.sha256((run / name).read_bytes()).hexdigest() for name in RECORDS}
+            there = [name for name in RECORDS if (run / name).exists()]
+            content["records"] = {name: hashlib.sha256((run / name).read_bytes()).hexdigest() for name in there}
             content["checksum"] = checksum(content)
         _write_json(run / "result.json", content)
+    return run
+
+
+def measured(run: Path, epochs: Sequence[int] = (0, 4), *, lesions: bool = True) -> Path:
+    """Add signals.jsonl and lesions.json to a finished run; residual networks stand their lesions."""
+    result = json.loads((run / "result.json").read_text())
+    count, residual = len(result["layers"]), bool(result["residual"])
+    layers = np.arange(count)
+    records = [
+        {
+            "epoch": epoch, "activation_cosine": (0.3 + 0.1 / (1 + layers)).tolist(),
+            "activation_cosine_same_class": [None, *(0.4 + 0.01 * epoch + 0 * layers[1:])],
+            "gradient_cosine": (-0.01 - 0.001 * layers).tolist(), "effective_rank": (9.0 - epoch + 0.0 * layers).tolist(),
+            "dead_units": (layers / count * 100).tolist(),
+            "probe_accuracy": (90.0 - (10 if residual else 80) * layers / (count - 1) + epoch).tolist(),
+        }
+        for epoch in epochs
+    ]  # fmt: skip
+    _write_lines(run / "signals.jsonl", records)
+    if lesions:
+        whole = 90.0 if residual else 80.0
+        entries: list[dict[str, Any]] = [
+            {"kind": "one", "blocks": ["blocks.0"], "test_acc": None, "reason": "reads 8, returns 4"}
+        ]
+        names = [f"blocks.{place}" for place in range(1, 5)]
+        entries += [
+            {"kind": "one", "blocks": [name], "test_acc": whole - (place if residual else 60 + place), "reason": ""}
+            for place, name in enumerate(names)
+        ]
+        entries += [{"kind": "several", "blocks": names[:2], "test_acc": whole - 10 * draw, "reason": ""} for draw in (1, 3)]
+        entries += [{"kind": "several", "blocks": names, "test_acc": 10.0, "reason": ""}]
+        entries += [{"kind": "swapped", "blocks": names[:2], "test_acc": whole - 5, "reason": ""}]
+        _write_json(run / "lesions.json", {
+            "hash": result["hash"], "epoch": result["best_epoch"], "images": 360, "draws_seed": 0, "test_acc": whole,
+            "lesions": entries,
+        })  # fmt: skip
     return run
 
 

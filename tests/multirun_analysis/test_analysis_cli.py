@@ -10,7 +10,7 @@ import sys
 
 import pandas as pd
 import pytest
-from synthetic import write_plan, write_run, write_study
+from synthetic import measured, write_plan, write_run, write_study
 
 from multirun_analysis import archive, gallery
 from multirun_analysis.__main__ import main
@@ -19,10 +19,11 @@ from multirun_analysis.collect import collect
 TABLES = ["runs.csv", "epochs.csv", "layers.csv.gz", "summary.csv", "differences.csv", "trainability.csv", "shortfall.csv",
           "seeds_and_images.csv", "image_by_image.csv", "classes.csv", "published.csv", "gradient_slopes.csv", "cells.csv",
           "best.csv", "summary.md", "final_results.pkl"]  # fmt: skip
+INSIDE = ("effective_rank", "lesions", "probe_accuracy", "signal_cosines")  # of what diagnostics=full and labs.lesion measure
 FIGURES = [
     f"{name}.{kind}"
     for name in map(gallery.name, gallery.FIGURES)
-    if name not in ("gradient_slope_by_batch_size", "heat_map")
+    if name not in ("gradient_slope_by_batch_size", "heat_map", *INSIDE)
     for kind in ("png", "svg")
 ]
 
@@ -101,6 +102,31 @@ def test_frames_survive_their_csvs(tmp_path, no_figures):
     pd.testing.assert_frame_equal(
         loaded.layers.astype({"name": "str"}), frames.layers.astype({"name": "str"}), check_dtype=False, rtol=1e-5
     )
+
+
+def test_signals_and_lesions_survive_their_csvs(tmp_path):
+    study = write_study(tmp_path / "s", depths=[5], seeds=range(2))
+    for run in study.glob("*/seed=*"):
+        measured(run)
+    frames = collect([study])
+    assert main([str(study)]) == 0
+    report = study / "report"
+    files = {"signals.csv.gz", "lesions.csv", *(f"{name}.{kind}" for name in INSIDE for kind in ("png", "svg"))}
+    assert files <= {path.name for path in report.iterdir()}
+    loaded = archive.load(report)
+    pd.testing.assert_frame_equal(loaded.lesions, frames.lesions)
+    pd.testing.assert_frame_equal(
+        loaded.signals.astype({"name": "str"}), frames.signals.astype({"name": "str"}), check_dtype=False, rtol=1e-5
+    )
+    before = content(report, ["summary.md", "lesions.csv", "signals.csv.gz", "probe_accuracy.svg", "lesions.svg"])
+    assert main(["--load", str(report)]) == 0
+    assert content(report, before) == before
+    assert "## Signals and probes by layer" in (report / "summary.md").read_text()
+    for path in [*study.glob("*/*/signals.jsonl"), *study.glob("*/*/lesions.json")]:
+        path.unlink()
+    assert main([str(study)]) == 0  # what there is no more is not kept from before
+    assert not {"signals.csv.gz", "lesions.csv"} & {path.name for path in report.iterdir()}
+    assert "Signals and probes" not in (report / "summary.md").read_text()
 
 
 def test_the_same_runs_give_the_same_bytes_wherever_they_lie(tmp_path, no_figures):

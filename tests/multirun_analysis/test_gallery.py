@@ -5,11 +5,20 @@ from pathlib import Path
 import pytest
 from matplotlib import pyplot
 from matplotlib.figure import Figure
-from synthetic import write_run, write_study
+from synthetic import measured, write_run, write_study
 
 from multirun_analysis import drawing, figures, gallery
 from multirun_analysis.collect import collect
-from multirun_analysis.figures import gradient_slope_by_batch_size, heat_map
+from multirun_analysis.figures import (
+    effective_rank,
+    gradient_slope_by_batch_size,
+    heat_map,
+    lesions,
+    probe_accuracy,
+    signal_cosines,
+)
+
+OPTIONAL = (effective_rank, gradient_slope_by_batch_size, heat_map, lesions, probe_accuracy, signal_cosines)
 
 
 def test_every_file_in_figures_is_listed():
@@ -25,6 +34,22 @@ def test_an_image_has_the_name_and_the_description_of_its_figure(tmp_path, monke
     assert b"<svg" in image.svg
 
 
+@pytest.mark.parametrize("module", [effective_rank, lesions, probe_accuracy, signal_cosines], ids=gallery.name)
+def test_figures_of_what_is_measured_inside_are_drawn_of_little(tmp_path, module):
+    study = write_study(tmp_path / "s", depths=[5], seeds=[0], arms=[False])
+    (run,) = study.glob("*/seed=0")
+    measured(run, epochs=(0,))
+    killed = measured(write_run(study, 20, True), epochs=(0, 2))
+    (killed / "result.json").unlink()
+    (killed / "signals.jsonl").write_text('{"epoch": 0, "effective_rank": [null, 2.0], "dead_units": [null, null]}\n')
+    for folders in ([study], [run], [killed, run]):
+        with drawing.style():
+            figure = module.draw(collect(folders))
+            assert isinstance(figure, Figure)
+            figure.savefig(tmp_path / "figure.svg")
+    assert module.draw(collect([killed])) is None or module is effective_rank
+
+
 @pytest.mark.one_in(2)
 @pytest.mark.parametrize("module", gallery.FIGURES, ids=gallery.name)
 def test_every_figure_can_be_drawn_of_little_or_nothing(tmp_path, module):
@@ -37,7 +62,7 @@ def test_every_figure_can_be_drawn_of_little_or_nothing(tmp_path, module):
         with drawing.style():
             figure = module.draw(collect([folder]))
             if figure is None:
-                assert module in (gradient_slope_by_batch_size, heat_map)
+                assert module in OPTIONAL
                 return
             assert isinstance(figure, Figure)
             figure.canvas.draw_idle()

@@ -89,3 +89,9 @@ def _forward(rng: np.random.Generator, kernel: np.ndarray, units: int) -> tuple[
     u = (h - h.mean(1, keepdims=True)) / h.std(1, keepdims=True)
     outputs = u.clip(0)
     return outputs.T @ outputs / units, h, u
+
+
+@pytest.mark.parametrize(("size", "activations"), [(64, 0.31041), (16, 0.28568), (10**7, 1 / math.pi)])
+def test_cosines_between_images_have_the_limits_of_the_papers(size: int, activations: float) -> None:
+    assert theory.activation_cosine(size) == pytest.approx(activations, abs=1e-5)
+    assert theory.gradient_cosine(size) == -1 / (size - 1)

@@ -16,6 +16,7 @@ CASES = {
     "no state": ["optimizer=sgd", "optimizer.momentum=0", "optimizer.nesterov=false", "trainer.diagnostics=off"],
     "a convolution, kept epochs": ["model=cnn", "model.filters=[4,8]", "model.hidden=16", "trainer.save_every=2"],
     "no training": ["trainer.epochs=0"],
+    "signals and probes": ["model.depth=60", "diagnostics=full", "diagnostics.probe_images=50"],
 }
 
 

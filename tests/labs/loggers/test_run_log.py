@@ -41,6 +41,24 @@ def test_a_run_that_goes_on_keeps_the_lines_it_had_and_its_logger_shows_them(tmp
     assert [(e.step, e.value) for e in events(tmp_path).Scalars("accuracy/val")] == expected
 
 
+def test_signals_have_a_file_if_there_are_any_and_it_goes_on_like_the_others(tmp_path: Path) -> None:
+    with RunLog(tmp_path, ON, info()) as log:
+        log.epoch(ROW)
+        empty = log.digests()[2]
+    assert not (tmp_path / "signals.jsonl").exists()
+    for after in (0, 2, 0):
+        with RunLog(tmp_path, ON, info(), after=after) as log:
+            kept = log.digests()[2]
+            for epoch in range(after + 1 if after else 0, 5):
+                log.signals({"epoch": epoch, "effective_rank": [1.0, math.nan]})
+            log.sync()
+        assert (kept == empty) == (after == 0)
+        assert rows(tmp_path / "signals.jsonl") == [{"epoch": epoch, "effective_rank": [1.0, None]} for epoch in range(5)]
+    with RunLog(tmp_path, ON, info()) as log:
+        log.sync()
+    assert not (tmp_path / "signals.jsonl").exists()  # of the attempt before
+
+
 # ── loggers that fail ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -35,6 +35,7 @@ CASES = {
     ],
     "bfloat16": [*MLP, "trainer.precision=bf16", "trainer.steps_per_epoch=8"],
     "early stopping": ["trainer.epochs=30", "trainer.patience=2", "optimizer.lr=0.03"],
+    "signals and probes": [*MLP, "diagnostics=full", "diagnostics.signals_every=2", "diagnostics.probe_images=50"],
 }  # fmt: skip
 
 
@@ -50,6 +51,22 @@ def test_a_run_killed_twice_ends_with_the_bits_of_one_that_was_not(
     torch.randn(5)
     train(cfg, tmp_path / "killed")
     assert equal(left_behind(tmp_path / "killed"), left_behind(tmp_path / "undisturbed"))
+
+
+def test_a_checkpoint_from_before_there_were_signals_is_resumed_from(
+    compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg = compose_config("trainer.epochs=4")
+    train(cfg, tmp_path / "undisturbed")
+    break_off(monkeypatch, cfg, tmp_path / "killed", (3, 1))
+    path = tmp_path / "killed" / "seed=0" / "checkpoints" / "last.pt"
+    state = {key: value for key, value in checkpoint.load(path).items() if key != "format"}
+    checkpoint.save(path, state | {"records": state["records"][:2]})
+    train(compose_config("trainer.epochs=4", "diagnostics=full", "diagnostics.probes=false"), tmp_path / "killed")
+    records = (tmp_path / "killed" / "seed=0" / "signals.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in records] == [4]  # what was asked for since then; the epochs before are gone
+    resumed, undisturbed = left_behind(tmp_path / "killed"), left_behind(tmp_path / "undisturbed")
+    assert equal({**resumed, "signals": None}, undisturbed)
 
 
 def test_a_run_killed_after_its_last_epoch_is_tested_and_not_trained_again(

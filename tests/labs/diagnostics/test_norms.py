@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labs.diagnostics import LayerNorms, sampled_steps
+from labs.diagnostics.norms import LayerNorms, sampled_steps
 from labs.models.cnn import CNN
 from labs.models.mlp import MLP
 from labs.replicas.replicas import Replicas

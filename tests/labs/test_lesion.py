@@ -1,0 +1,52 @@
+"""`python -m labs.lesion`: what it prints and writes of a trained network."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from networks import own
+from noted import trained
+from omegaconf import DictConfig
+
+from labs import lesion
+from labs.errors import UserError
+from labs.files import read_json
+
+Compose = Callable[..., DictConfig]
+
+
+def test_a_table_is_printed_and_written(compose_config: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = trained(compose_config("model.residual=true", "model.depth=11"), tmp_path, 0, 1)
+    lesion.main([str(tmp_path)])  # the cell: all its runs
+    out = capsys.readouterr().out
+    for run in runs:
+        content, result = read_json(run / "lesions.json"), read_json(run / "result.json")
+        assert (content["hash"], content["epoch"], content["images"]) == (result["hash"], result["best_epoch"], 360)
+        assert content["test_acc"] == pytest.approx(result["test_acc"])
+        assert len([entry for entry in content["lesions"] if entry["kind"] == "one"]) == 5
+        assert f"the whole network              {result['test_acc']:6.2f} %  (360 images)\n" in out
+    assert out.count("without blocks.0                    –  cannot be removed: reads 128 and returns 32\n") == 2
+    assert out.count("random sets)") == 4  # of 1 and of 2 blocks; all 4 can be chosen in one way
+    lines = out.splitlines()
+    assert lines[0] == f"{runs[0]}/checkpoints/best.pt: epoch {read_json(runs[0] / 'result.json')['best_epoch']}"
+    assert any(line.startswith("swapped blocks.2 and blocks.3  ") for line in lines)
+    again = (runs[0] / "lesions.json").read_bytes()
+    lesion.main([str(runs[0])])
+    assert (runs[0] / "lesions.json").read_bytes() == again
+    lesion.main([str(runs[0]), "--seed", "3"])
+    assert read_json(runs[0] / "lesions.json")["draws_seed"] == 3
+
+
+def test_what_cannot_be_tested_is_one_line(compose_config: Compose, tmp_path: Path) -> None:
+    [run] = trained(own(compose_config), tmp_path / "own", 0)
+    for arguments, said in (
+        ([], "python -m labs.lesion: name a run directory, …/seed=<s>"),
+        ([str(tmp_path / "nothing")], "no checkpoints/best.pt in it"),
+        ([str(run)], "the network has no block of labs/models/blocks.py in it, so there is nothing to remove"),
+        ([str(run), "model.depth=3"], "model.depth=3: cannot differ from what was trained"),
+    ):
+        with pytest.raises(UserError) as caught:
+            lesion.main(arguments)
+        assert said in str(caught.value)
+        assert "\n" not in str(caught.value)
+    assert not (run / "lesions.json").exists()

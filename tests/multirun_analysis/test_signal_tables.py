@@ -1,0 +1,109 @@
+"""The tables of signals and lesions, the figure of lesions, and which lesions.json are believed."""
+
+import json
+
+import numpy as np
+import pytest
+from synthetic import legend, measured, write_run
+
+from multirun_analysis import drawing, signal_tables
+from multirun_analysis.collect import LESION_COLUMNS, SIGNAL_COLUMNS, collect
+from multirun_analysis.figures import lesions
+
+
+@pytest.fixture
+def study(tmp_path):
+    for residual in (False, True):
+        for seed in range(2):
+            measured(write_run(tmp_path / "s", 20, residual, seed))
+    return tmp_path
+
+
+def rows(table):
+    return [dict(zip(table.columns, [entry.text for entry in row], strict=True)) for row in table.rows]
+
+
+def test_signals_are_means_at_both_ends_of_training(study):
+    table, _ = signal_tables.shown(collect([study]))
+    first, last = (row for row in rows(table) if row["Residual"] == "False")
+    assert first == {
+        "Depth": "20", "Residual": "False", "Epoch": "0", "n": "2", "Activation cosine": "0.305", "Same class": "0.400",
+        "Gradient cosine": "-0.010", "Effective rank": "9.0", "Dead units, %": "95.2", "Probe: pixels": "90.0",
+        "Probe: middle": "50.0", "Probe: head": "10.0",
+    }  # fmt: skip
+    assert (last["Epoch"], last["Same class"], last["Probe: head"]) == ("4", "0.440", "14.0")
+
+
+def test_of_what_was_not_measured_there_is_no_column(tmp_path):
+    run = write_run(tmp_path / "s", 5)
+    (run / "signals.jsonl").write_text('{"epoch": 0, "effective_rank": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]}\n')
+    (table,) = signal_tables.shown(collect([tmp_path]))
+    assert table.columns == ["Depth", "Residual", "Epoch", "n", "Effective rank"]
+    assert rows(table)[0]["Effective rank"] == "6.0"
+
+
+def test_lesions_are_medians_over_runs(study):
+    _, table = signal_tables.shown(collect([study]))
+    plain, residual = rows(table)
+    assert plain == {
+        "Depth": "20", "Residual": "False", "n": "2", "Whole": "80.00", "Removable": "4 of 5", "One less": "18.50",
+        "Lowest": "17.00", "Without 2": "60.00", "Without 4": "10.00", "Swapped": "75.00",
+    }  # fmt: skip
+    assert (residual["Whole"], residual["One less"], residual["Lowest"]) == ("90.00", "88.50", "87.00")
+
+
+def test_without_either_there_are_no_tables(tmp_path):
+    frames = collect([write_run(tmp_path / "s", 5)])
+    assert signal_tables.shown(frames) == []
+    assert list(frames.signals.columns) == list(SIGNAL_COLUMNS)
+    assert list(frames.lesions.columns) == list(LESION_COLUMNS)
+    assert len(frames.signals) == len(frames.lesions) == 0
+
+
+def test_lesions_are_rows_of_a_frame(study):
+    frames = collect([study])
+    own = frames.lesions[frames.lesions["run"] == 0]
+    assert own["kind"].tolist() == ["whole", *["one"] * 5, *["several"] * 3, "swapped"]
+    assert own.loc[own["kind"] == "one", "place"].tolist() == [0, 1, 2, 3, 4]
+    assert own.loc[own["kind"] == "several", "number"].tolist() == [2, 2, 4]
+    assert own["blocks"].iloc[-1] == "blocks.1, blocks.2"
+    assert np.isnan(own["test_acc"].iloc[1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"hash": "0123456789"}, "lesions.json is of other weights than those of result.json"),
+        ({"epoch": 1}, "lesions.json is of other weights than those of result.json"),
+        ({"lesions": [{"kind": "none", "blocks": [], "test_acc": 1.0}]}, "lesions.json is damaged"),
+        ({"lesions": [{"kind": "one", "blocks": "ab", "test_acc": 1.0}]}, "lesions.json is damaged"),
+        ({"lesions": [{"kind": "one", "blocks": ["a"], "test_acc": "1"}]}, "lesions.json is damaged"),
+        ({"lesions": 3}, "lesions.json is damaged"),
+        (None, "lesions.json is damaged: not a JSON object with content"),
+    ],
+)
+def test_lesions_of_other_weights_or_damaged_ones_are_told_and_left_out(tmp_path, changes, said):
+    run = measured(write_run(tmp_path / "s", 5))
+    path = run / "lesions.json"
+    path.write_text("[]" if changes is None else json.dumps(json.loads(path.read_text()) | changes))
+    frames = collect([tmp_path])
+    assert len(frames.lesions) == 0
+    assert frames.runs["note"].tolist() == [said]
+    assert frames.runs["counted"].tolist() == [True]
+
+
+def test_the_figure_has_a_row_per_depth_and_the_whole_network_as_a_line(study):
+    for residual in (False, True):
+        measured(write_run(study / "s", 5, residual, 0))
+    figure = lesions.draw(collect([study]))
+    assert [ax.get_title() for ax in figure.axes[::3]] == ["mlp on digits, depth 5", "mlp on digits, depth 20"]
+    one, several, swapped = figure.axes[3:6]
+    for ax, at, plain in ((one, [1, 2, 3, 4], [20, 19, 18, 17]), (several, [0, 2, 4], [80, 60, 10]), (swapped, [0], [75])):
+        (middle,) = [line for line in ax.lines if line.get_color() == drawing.COLOUR["plain"] and line.get_marker() == "o"]
+        there = ~np.isnan(middle.get_ydata())
+        assert middle.get_xdata()[there].tolist() == at
+        assert middle.get_ydata()[there].tolist() == plain
+        dotted = [line.get_ydata()[0] for line in ax.lines if line.get_linestyle() == ":"]
+        assert sorted(dotted) == [80.0, 90.0]
+    assert legend(swapped) == ["plain (n = 2)", "residual (n = 2)"]
+    assert figure.axes[0].get_ylabel() == "test accuracy (%)"
