@@ -20,6 +20,7 @@ def refuse_ignored(jobs: list[Job]) -> None:
     for key, reads, instead in (
         ("model.depth", reads_depth, "beside model.widths; give one of the two"),
         ("trainer.diagnostics_every", lambda cfg: cfg.trainer.diagnostics == "every_n", "without trainer.diagnostics=every_n"),
+        ("scheduler.warmup_factor", lambda cfg: cfg.scheduler.get("warmup_steps") != 0, "without scheduler.warmup_steps"),
     ):
         given = [job for job in jobs if key in map(key_of, job.overrides)]
         if given and not any(reads(job.cell.cfg) for job in given):
