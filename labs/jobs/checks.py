@@ -23,6 +23,7 @@ def refuse_ignored(jobs: list[Job]) -> None:
         ("diagnostics.signals_every", lambda cfg: cfg.diagnostics.signals, "without diagnostics.signals=true"),
         ("diagnostics.probes_every", lambda cfg: cfg.diagnostics.probes, "without diagnostics.probes=true"),
         ("diagnostics.probe_images", lambda cfg: cfg.diagnostics.probes, "without diagnostics.probes=true"),
+        ("scheduler.warmup_factor", lambda cfg: cfg.scheduler.get("warmup_steps") != 0, "without scheduler.warmup_steps"),
     ):
         given = [job for job in jobs if key in map(key_of, job.overrides)]
         if given and not any(reads(job.cell.cfg) for job in given):

@@ -1,11 +1,12 @@
 """Jobs that would be one run, and settings that would be ignored."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from forked import Project
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from sweeping import QUICK
 
 from labs.cells import Cell
@@ -61,6 +62,17 @@ def test_a_value_that_one_job_of_a_sweep_reads_passes(project: Project, override
     ended = project.train("-m", *overrides, "plan=true", *QUICK)
     assert (ended.code, ended.err) == (0, "")
     assert len(ended.out.splitlines()) == 5
+
+
+@pytest.mark.parametrize("steps", [0, 5])
+def test_the_rate_of_a_warm_up_of_no_steps_is_refused(compose_config: Callable[..., DictConfig], steps: int) -> None:
+    overrides = ["scheduler=multistep_steps", f"scheduler.warmup_steps={steps}", "scheduler.warmup_factor=0.5"]
+    job = Job(overrides, Cell.of(compose_config(*overrides), Path()), [0], "")
+    if steps:
+        refuse_ignored([job])
+        return
+    with pytest.raises(UserError, match=r"^scheduler\.warmup_factor=0\.5: changes nothing without scheduler\.warmup_steps$"):
+        refuse_ignored([job])
 
 
 def test_what_a_network_of_ones_own_does_with_its_depth_is_not_judged() -> None:
