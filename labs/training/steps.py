@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -101,6 +102,7 @@ class GraphSteps:
         self._correct = torch.zeros(len(runs), dtype=torch.int64, device=device)
         self._rates = [[torch.zeros((), device=device) for _ in run.optimizer.param_groups] for run in runs]
         self._written: list[list[float | None]] = [[None for _ in rates] for rates in self._rates]  # to the memory
+        self._kept: dict[tuple[int, int], tuple[object, ...]] = {}  # by seed and group of parameters
         self._graphs: dict[int | str, torch.cuda.CUDAGraph | None] = {}  # by batch size, and that of "update"
         self._eager: Counter[int | str] = Counter()  # steps so far
 
@@ -148,9 +150,14 @@ class GraphSteps:
         self._place += size
 
     def _write_rates(self) -> None:
-        """Write the rates that have changed to where the graph reads them; this is queued, and waits for nothing."""
+        """Write the rates that have changed to where the graph reads them; this is queued, and waits for nothing.
+
+        A graph keeps momentum and betas as it was recorded with: a schedule that moves these, too, goes without one.
+        """
         for run, rates, written in zip(self._runs, self._rates, self._written, strict=True):
             for k, group in enumerate(run.optimizer.param_groups):
+                if self._kept.setdefault((run.seed, k), kept_by_graphs(group)) != kept_by_graphs(group):
+                    self._graphs["update"] = None
                 if group["lr"] != written[k]:
                     rates[k].fill_(group["lr"])
                     written[k] = group["lr"]
@@ -164,6 +171,11 @@ class GraphSteps:
                 run.update()
         for stream in streams:
             current.wait_stream(stream)
+
+
+def kept_by_graphs(group: dict[str, Any]) -> tuple[object, ...]:
+    """The settings of an optimizer that a schedule may move besides the rate."""
+    return group.get("momentum"), group.get("betas")
 
 
 def recorded(work: Callable[[], object], device: torch.device) -> torch.cuda.CUDAGraph | None:

@@ -94,6 +94,17 @@ def test_the_memory_that_a_graph_reads_has_the_rate_of_every_step() -> None:
     assert all(rates == [rates[0]] * len(SEEDS) for rates in read)
 
 
+def test_a_schedule_that_moves_momentum_goes_without_a_graph_of_the_update() -> None:
+    sgd = lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9, fused=True)  # noqa: E731
+    stepped = Stepped(mlp, GraphSteps, "cpu", record=False, optimizer=sgd)
+    assert "update" not in stepped.steps._graphs
+    stepped.runs[1].optimizer.param_groups[0]["momentum"] = 0.8
+    stepped.steps.begin_epoch(stepped.runs, EPOCHS + 1)
+    stepped.steps.backward()
+    stepped.steps.update()
+    assert stepped.steps._graphs["update"] is None
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize(
     ("make", "seeds"), [(mlp, (0,)), (mlp, SEEDS), (mlp, tuple(range(11))), (plain_mlp, SEEDS), (cnn, (4,))]
