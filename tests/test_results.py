@@ -86,3 +86,41 @@ def test_the_table_of_two_runs_follows_from_them(names):
     assert len(table.rows) == 12
     itself = repeat.table(second, second)
     assert [[cell.text for cell in (row[6], row[8])] for row in itself.rows] == [["0.00", "+1.00"]] * 12
+
+
+def test_what_the_page_on_why_depth_fails_says_of_layers_and_blocks_follows_from_its_files():
+    folder = RESULTS / "why_depth_fails"
+    page = " ".join((folder / "README.md").read_text().split())
+    runs = pd.read_csv(folder / "runs.csv").set_index("run")[["depth", "residual"]]
+    signals, lesions = (pd.read_csv(folder / name).merge(runs, on="run") for name in ("signals.csv.gz", "lesions.csv.gz"))
+    deepest = signals[signals["depth"] == 100]
+    start, end = (
+        part.groupby(["residual", "layer"]).median() for part in (deepest[deepest.epoch == 0], deepest[deepest.epoch > 0])
+    )
+    plain, skips = (start["probe_accuracy"].loc[arm].round() for arm in (False, True))
+    assert f"{plain[3]:.0f} % at layer 3, of either network" in page
+    assert f"to {plain[10]:.0f} % at layer 10, {plain[20]:.0f} % at layer 20" in page
+    assert f"{skips[20]:.0f} % are left at layer 20 and {skips[100]:.0f} to {skips[99]:.0f} % at layer 100" in page
+    trained = end["probe_accuracy"].loc[False].round()
+    assert f"{trained[10]:.0f} % at layer 10, {trained[20]:.0f} % at layer 20, chance from 30 on" in page
+    cosines = end["activation_cosine_same_class"].loc[True]
+    assert f"{cosines[20]:.2f} within a class at layer 20 and {cosines[99]:.2f} at layer 99" in page
+    at_20 = lesions[(lesions["depth"] == 20) & lesions["test_acc"].notna()].groupby(["residual", "kind"])["test_acc"]
+    medians, lowest = at_20.median().round(1), at_20.min()
+    assert f"falls from {medians[False, 'whole']} to {medians[False, 'one']} %" in page
+    assert f"stays at {medians[True, 'one']} of {medians[True, 'whole']} % (lowest {lowest[True, 'one']:.0f}" in page
+    several = lesions[(lesions["depth"] == 100) & lesions["residual"] & (lesions["kind"] == "several")]
+    left = several.groupby("number")["test_acc"].median()
+    assert f"Without 8 of its 48 blocks it is at {left[8]:.0f} %, without 16 at {left[16]:.0f} %" in page
+
+
+def test_what_the_page_on_the_map_says_of_plain_networks_follows_from_its_runs():
+    folder = RESULTS / "trainability_map"
+    page = " ".join((folder / "README.md").read_text().split())
+    runs = pd.read_csv(folder / "runs.csv")
+    for bias, depth in ((1, 50), (1, 70), (1, 100), (2, 100), (0, 50)):
+        cell = runs[(runs["config.model.norm_bias"] == bias) & (runs["depth"] == depth) & ~runs["residual"]]["test_acc"]
+        low, high = inference.t_interval(cell)
+        assert len(cell) == 5
+        shown = f"{cell.mean():.1f} % (95 % interval {low:.1f} to {high:.1f})", f"{cell.mean():.1f} % ({low:.1f} to {high:.1f})"
+        assert any(text in page for text in shown), shown
