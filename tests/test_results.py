@@ -124,3 +124,10 @@ def test_what_the_page_on_the_map_says_of_plain_networks_follows_from_its_runs()
         assert len(cell) == 5
         shown = f"{cell.mean():.1f} % (95 % interval {low:.1f} to {high:.1f})", f"{cell.mean():.1f} % ({low:.1f} to {high:.1f})"
         assert any(text in page for text in shown), shown
+
+
+def test_the_table_of_remedies_follows_from_their_runs():
+    folder = RESULTS / "remedies"
+    table = script_of(folder / "best_rates.py").table(pd.read_csv(folder / "runs.csv"))
+    assert markdown(table) in (folder / "README.md").read_text()
+    assert len(table.rows) == 14
