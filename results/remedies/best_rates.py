@@ -1,7 +1,7 @@
 """Each remedy at its own best learning rate: `python results/remedies/best_rates.py results/remedies/runs.csv`.
 
-The rate is the one with the highest mean validation accuracy at that depth; the table shows test accuracies, in percent, with Student's t
-intervals over seeds.
+The rate is the one with the highest mean validation accuracy at that depth; the table shows test accuracies, in percent, with
+Student's t intervals over seeds.
 """
 
 import sys
@@ -31,7 +31,7 @@ def table(runs: pd.DataFrame) -> Table:
             scores = runs[(runs["remedy"] == remedy) & (runs["depth"] == depth) & (runs["lr"] == lr)]["test_acc"]
             row += [number(scores.mean()), interval(*inference.t_interval(scores)), Entry(f"{lr:g}", lr)]
         rows.append(row)
-    return Table("Remedies", COLUMNS, sorted(rows, key=lambda row: row[4].value))
+    return Table("Remedies", COLUMNS, sorted(rows, key=lambda row: float(row[4].text)))
 
 
 def main() -> None:
