@@ -169,7 +169,9 @@ ctypes.CDLL = CDLL
 """
 
 
-@pytest.mark.parametrize("launcher", ["basic", pytest.param("joblib", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "launcher", [pytest.param("basic", marks=pytest.mark.slow), pytest.param("joblib", marks=pytest.mark.slow)]
+)
 def test_nothing_needs_what_windows_lacks(tmp_path: Path, launcher: str) -> None:
     everything = """
 import os, sys, runpy

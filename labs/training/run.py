@@ -76,7 +76,7 @@ def fit_and_test(cell: Cell, seeds: list[int], *, show_progress: bool) -> list[d
         fit_or_measure(cell, runs, networks, data, show_progress=show_progress)
         outcomes = test_runs(cell, runs, networks, data)
         for run, outcome in zip(runs, outcomes, strict=True):
-            finish(run, outcome)
+            finish(run, outcome, data.length.epochs)
     return outcomes
 
 
@@ -104,18 +104,22 @@ def fit_or_measure(cell: Cell, runs: list[Run], networks: Networks, data: Data, 
                 fit(networks.replicas, runs, data.training, data.validation, trainer, progress, measurements)
 
 
-def finish(run: Run, outcome: dict[str, Any]) -> None:
+def finish(run: Run, outcome: dict[str, Any], epochs: int) -> None:
     """Write a tested run's result.json, once all that it refers to is on disk."""
     run.log.end(outcome)
     run.log.sync()  # the digests are worth nothing without the lines
     (run.directory / "checkpoints" / "previous.pt").unlink(missing_ok=True)  # the run is finished: last.pt is enough
     results.write(run.directory, outcome)
-    log.info(epilogue(run, outcome))
+    log.info(epilogue(run, outcome, epochs))
 
 
-def epilogue(run: Run, outcome: dict[str, Any]) -> str:
-    """The lines that end a run."""
+def epilogue(run: Run, outcome: dict[str, Any], epochs: int) -> str:
+    """The lines that end a run of at most so many epochs."""
     lines = []
+    if outcome["status"] == "done" and run.epochs_run < epochs:
+        waited = run.epochs_run - outcome["best_epoch"]
+        last = f"{waited} epochs" if waited > 1 else "epoch"
+        lines.append(f"stopped early: no better validation accuracy in the last {last} (trainer.patience)")
     if outcome["status"] == "diverged":
         lines.append(
             f"diverged: the training loss or the weights of epoch {run.epochs_run} are not finite; "

@@ -57,6 +57,7 @@ def test_from_a_study_to_the_report(finished):
     assert results["n"].tolist() == [3, 3, 3, 3]
 
 
+@pytest.mark.slow
 def test_the_margin_of_equivalence_is_a_setting(finished, tmp_path, capsys, no_figures):
     report = finished[0] / "report"
     assert main(["--load", str(report), "--out", str(tmp_path), "--margin", "7.5"]) == 0
@@ -104,6 +105,7 @@ def test_frames_survive_their_csvs(tmp_path, no_figures):
     )
 
 
+@pytest.mark.slow
 def test_signals_and_lesions_survive_their_csvs(tmp_path):
     study = write_study(tmp_path / "s", depths=[5], seeds=range(2))
     for run in study.glob("*/seed=*"):

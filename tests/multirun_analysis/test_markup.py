@@ -9,7 +9,14 @@ from synthetic import write_run, write_study
 from multirun_analysis import archive, drawing, gallery, markup
 from multirun_analysis.__main__ import main
 from multirun_analysis.collect import collect
-from multirun_analysis.figures import gradient_slope_by_batch_size, heat_map
+from multirun_analysis.figures import (
+    effective_rank,
+    gradient_slope_by_batch_size,
+    heat_map,
+    lesions,
+    probe_accuracy,
+    signal_cosines,
+)
 
 NAMES = {
     "mathtext": r"$\frac{$ a_1^2$",
@@ -60,9 +67,15 @@ def test_a_failed_run_is_one_line_of_the_status(hostile, capsys):
     assert line.isprintable()
 
 
+# Figures of what not every study has measured or varied.
+NEEDY = (gradient_slope_by_batch_size, heat_map, signal_cosines, effective_rank, probe_accuracy, lesions)
+
+
 @pytest.mark.one_in(2)
 @pytest.mark.parametrize(
-    "module", [each for each in gallery.FIGURES if each not in (gradient_slope_by_batch_size, heat_map)], ids=gallery.name
+    "module",
+    [each for each in gallery.FIGURES if each not in (gradient_slope_by_batch_size, heat_map, *MEASURED)],
+    ids=gallery.name,
 )
 def test_figures_show_a_dollar_and_keep_powers_of_ten(tmp_path, module):
     for name in ("$a_1$", r"$\frac{$ \undefined$"):
@@ -128,6 +141,7 @@ def test_names_of_layers_that_look_like_numbers_or_nothing_come_back(tmp_path):
     assert loaded.layers["name"].astype(str).tolist() == frames.layers["name"].astype(str).tolist()
 
 
+@pytest.mark.slow
 def test_a_report_from_elsewhere_has_nothing_that_a_terminal_obeys(tmp_path, capsys):
     study = write_study(tmp_path / "s", depths=[5], seeds=[0])
     main([str(study)])

@@ -60,6 +60,7 @@ def test_text_of_an_svg_is_text_and_never_markup(frames):
     assert b"<b>" not in svg
 
 
+@pytest.mark.slow
 def test_the_report_keeps_its_own_figures(frames):
     (image,) = [image for image in gallery.render(frames) if image.name == "test_accuracies"]
     assert texts(image.svg) == []  # shapes, which look the same in every browser

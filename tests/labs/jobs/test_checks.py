@@ -39,6 +39,7 @@ def test_two_jobs_that_would_be_one_run_stop_the_sweep(
     assert (ended.code, ended.out, project.written()) == (1, "", [])
 
 
+@pytest.mark.slow
 def test_what_a_sweep_names_twice_is_run_once_and_what_was_told_to_part_passes(project: Project) -> None:
     ended = project.train("-m", "model.depth=1,1", "optimizer.lr=0.01,1e-2", "study=x", *QUICK)
     assert (ended.code, ended.err, len(project.runs("x"))) == (0, "", 1)

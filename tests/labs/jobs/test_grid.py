@@ -39,7 +39,7 @@ def test_ranges_count_as_python_does(expand: Expand) -> None:
 
 
 def test_schemas_are_never_swept(expand: Expand) -> None:
-    assert [job.cell.cfg.model.name for job in expand("model=glob(*)")] == ["cnn", "mlp"]
+    assert [job.cell.cfg.model.name for job in expand("model=glob(*)")] == ["cnn", "mlp", "resnet"]
 
 
 def test_an_experiment_brings_its_grid_and_the_command_line_replaces_an_axis(expand: Expand) -> None:

@@ -98,6 +98,7 @@ def test_a_damaged_plan_changes_no_name(expand: Expand, content: str) -> None:
     assert names.in_study(job.cell) == job.cell.name
 
 
+@pytest.mark.slow
 def test_progress_tensorboard_and_status_call_a_cell_the_same(project: Project) -> None:
     ended = project.train("-m", "optimizer.lr=0.001,0.01", "model.depth=1", "trainer.epochs=1", "study=s")
     expected = ["mlp-digits-depth=1-plain lr=0.001", "mlp-digits-depth=1-plain lr=0.01"]

@@ -110,7 +110,7 @@ def planned(project: Project) -> tuple[str, list[str]]:
     return re.split("  +", job)[1], [line.strip() for line in lines if line.startswith("    ")]
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(12)
 @pytest.mark.parametrize("damage", REFUSED.values(), ids=REFUSED)
 def test_what_the_plan_refuses_the_job_refuses_with_the_same_line(study: Project, damage: Damage) -> None:
     run = study.run("s", "mlp-digits-depth=1-plain")
@@ -130,7 +130,7 @@ def test_what_the_plan_refuses_the_job_refuses_with_the_same_line(study: Project
     assert contents(run) == before
 
 
-@pytest.mark.one_in(6)
+@pytest.mark.one_in(12)
 @pytest.mark.parametrize("damage", SET_ASIDE.values(), ids=SET_ASIDE)
 def test_what_the_plan_sets_aside_the_job_sets_aside_and_measures_again(study: Project, damage: Damage) -> None:
     run = study.run("s", "mlp-digits-depth=1-plain")
@@ -148,7 +148,7 @@ def test_what_the_plan_sets_aside_the_job_sets_aside_and_measures_again(study: P
     assert planned(study) == ("done", [])
 
 
-@pytest.mark.one_in(4)
+@pytest.mark.one_in(8)
 @pytest.mark.parametrize(("said", "damage"), LOST.items(), ids=LOST)
 def test_what_a_finished_run_has_lost_is_told_and_nothing_is_trained(study: Project, said: str, damage: Damage) -> None:
     run = study.run("s", "mlp-digits-depth=1-plain")

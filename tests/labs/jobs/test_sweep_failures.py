@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 
+import pytest
 from filelock import FileLock
 from forked import Project
 from sweeping import QUICK, STUDY, read, state
@@ -74,6 +75,7 @@ def test_a_crash_is_recorded_and_stops_nobody_else(project: Project) -> None:
     assert len(list(project.folder.glob("*/*/seed=0"))) == 2
 
 
+@pytest.mark.slow
 def test_obstacles_fail_their_jobs_alone_and_are_left_untouched(study: Project) -> None:
     file, other, held, last = study.runs("s")
     shutil.rmtree(file)

@@ -40,6 +40,7 @@ def info(seed: int = 0, place: str = "s") -> RunInfo:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_is_the_same_run_with_all_its_epochs(tmp_path: Path) -> None:
     log = RunLog(tmp_path, LOGGER, info()).__enter__()
     for epoch in (1, 2, 3):

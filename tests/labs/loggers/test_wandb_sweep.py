@@ -140,6 +140,7 @@ def test_wandb_itself_finds_every_run_to_sync(sweeps: Path) -> None:
 # ── failures ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 def test_a_failing_job_shows_as_failed_with_the_epochs_it_had(
     compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

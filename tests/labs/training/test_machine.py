@@ -84,6 +84,7 @@ def worker_name(folder: Path) -> str:
     return name
 
 
+@pytest.mark.slow
 def test_workers_of_joblib_have_the_names_that_decide(tmp_path: Path) -> None:
     names = set(joblib.Parallel(n_jobs=2, backend="loky")(joblib.delayed(worker_name)(tmp_path) for _ in range(4)))
     assert sorted(machine.gpu_of_worker(name, 2) for name in names) == [0, 1]
