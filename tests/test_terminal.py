@@ -169,9 +169,8 @@ ctypes.CDLL = CDLL
 """
 
 
-@pytest.mark.parametrize(
-    "launcher", [pytest.param("basic", marks=pytest.mark.slow), pytest.param("joblib", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
 def test_nothing_needs_what_windows_lacks(tmp_path: Path, launcher: str) -> None:
     everything = """
 import os, sys, runpy

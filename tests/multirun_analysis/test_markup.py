@@ -72,11 +72,7 @@ NEEDY = (gradient_slope_by_batch_size, heat_map, signal_cosines, effective_rank,
 
 
 @pytest.mark.one_in(2)
-@pytest.mark.parametrize(
-    "module",
-    [each for each in gallery.FIGURES if each not in (gradient_slope_by_batch_size, heat_map, *MEASURED)],
-    ids=gallery.name,
-)
+@pytest.mark.parametrize("module", [each for each in gallery.FIGURES if each not in NEEDY], ids=gallery.name)
 def test_figures_show_a_dollar_and_keep_powers_of_ten(tmp_path, module):
     for name in ("$a_1$", r"$\frac{$ \undefined$"):
         write_study(tmp_path / "s", depths=[5, 20], seeds=[0], dataset__name=name)
