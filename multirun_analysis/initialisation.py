@@ -18,6 +18,7 @@ from run_contract import ADDED_TO_NETWORKS, typed
 
 FIRST_LAYER = 4
 FEWEST_LAYERS = 10
+TARGET = "config.model._target_"
 BATCH_SIZE = "config.trainer.batch_size"
 WIDTHS = "config.model.widths"
 # What the theory is of, beside depth and widths; He initialisation differs from torch's by a factor, which BatchNorm undoes.
@@ -90,9 +91,16 @@ def _present(runs: pd.DataFrame) -> list[str]:
     return [column for column in (BATCH_SIZE, WIDTHS, *LAYERS) if column in runs]
 
 
+def is_usual_mlp(runs: pd.DataFrame) -> bool:
+    """Whether all are MLPs of this project, whatever name they were given."""
+    if TARGET in runs and runs[TARGET].notna().all():
+        return set(runs[TARGET]) == {"labs.models.mlp.MLP"}
+    return set(runs["model"]) == {"mlp"}
+
+
 def is_covered(cell: pd.DataFrame) -> bool:
     """Whether the theory covers these runs: MLPs of the usual layers, equal widths where the line is fitted, large batches."""
-    if set(cell["model"]) != {"mlp"} or BATCH_SIZE not in cell or int(cell[BATCH_SIZE].iloc[0]) < theory.SMALLEST_BATCH:
+    if not is_usual_mlp(cell) or BATCH_SIZE not in cell or int(cell[BATCH_SIZE].iloc[0]) < theory.SMALLEST_BATCH:
         return False
     if any(key in cell and pd.notna(cell[key].iloc[0]) and cell[key].iloc[0] not in usual for key, usual in LAYERS.items()):
         return False

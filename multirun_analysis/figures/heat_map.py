@@ -4,14 +4,16 @@ import textwrap
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from multirun_analysis import axes as axis
 from multirun_analysis import drawing, selection, theory
 from multirun_analysis.axes import Axes, label, name
 from multirun_analysis.collect import Frames
-from multirun_analysis.initialisation import BATCH_SIZE, LAYERS
+from multirun_analysis.initialisation import BATCH_SIZE, LAYERS, is_usual_mlp
 from multirun_analysis.outcomes import ACCURACIES, ended
 from multirun_analysis.wording import capitalized
 
@@ -22,6 +24,7 @@ DESCRIPTION = (
     "in the table of all cells."
 )
 FEWEST = 2  # values of each number
+NARROWEST = 6.4  # inches of all panels of a row, below which the title has no room
 NORM_BIAS = "model.norm_bias"
 EDGE = (
     "line: depth 16/ln(lambda(B, b)), near which training of plain networks ends by Yang et al. 2019 (arXiv:1902.08129); "
@@ -47,7 +50,8 @@ def draw(frames: Frames) -> Figure | None:
     arms = selection.arms(runs) or ["plain"]
     xs, ys = axes.sorted(frames.runs[axes.x]), sorted(runs["y"].unique())
     title = f"{capitalized(name(axes.metric))} over {name(axes.x)} and {name(y)}"
-    figure, panels = drawing.panels(title, groups, len(arms), (0.9 + 0.55 * len(xs), 0.9 + 0.42 * len(ys)), sharey="row")
+    width = max(0.9 + 0.55 * len(xs), NARROWEST / len(arms))
+    figure, panels = drawing.panels(title, groups, len(arms), (width, 0.9 + 0.42 * len(ys)), sharey="row")
     values = runs.groupby(["rest", "arm", axes.x, "y"])[axes.metric].mean()
     scale = Normalize(values.min(), values.max()) if len(values) else None
     colours = "viridis" if axes.metric in ACCURACIES else "viridis_r"
@@ -84,8 +88,10 @@ def _write(ax: object, mean: pd.DataFrame, count: pd.DataFrame, scale: Normalize
         value, n = mean.iloc[i, j], count.iloc[i, j]
         is_light = (float(scale(value)) > 0.6) != dark_is_high
         text = f"{value:.{decimals}f}"
+        field = colormaps["viridis_r" if dark_is_high else "viridis"](scale(value))
+        halo = withStroke(linewidth=2.5, foreground=field)  # where the predicted edge runs through the number
         ax.text(j + 0.5, i + 0.5, text if same else f"{text}\n({n:.0f})", ha="center", va="center", fontsize=6.5,  # type: ignore[attr-defined]
-                color="black" if is_light else "white")  # fmt: skip
+                color="black" if is_light else "white", path_effects=[halo])  # fmt: skip
 
 
 def _edge(runs: pd.DataFrame, axes: Axes, y: str, xs: list[float], ys: list[float]) -> tuple[np.ndarray, np.ndarray] | None:
@@ -93,7 +99,7 @@ def _edge(runs: pd.DataFrame, axes: Axes, y: str, xs: list[float], ys: list[floa
 
     It is for plain MLPs of the usual layers, trained with one batch size of at least four images.
     """
-    if {axes.x, y} != {axis.DEPTH, NORM_BIAS} or not axes.is_residual or set(runs["model"]) != {"mlp"}:
+    if {axes.x, y} != {axis.DEPTH, NORM_BIAS} or not axes.is_residual or not is_usual_mlp(runs):
         return None
     others = {key: values for key, values in LAYERS.items() if key in runs and key != f"config.{NORM_BIAS}"}
     sizes = set(runs[BATCH_SIZE].dropna()) if BATCH_SIZE in runs else set()
