@@ -88,7 +88,7 @@ def _slope_of_each(layers: pd.DataFrame) -> pd.DataFrame:
 
 
 def _present(runs: pd.DataFrame) -> list[str]:
-    return [column for column in (BATCH_SIZE, WIDTHS, *LAYERS) if column in runs]
+    return [column for column in (TARGET, BATCH_SIZE, WIDTHS, *LAYERS) if column in runs]
 
 
 def is_usual_mlp(runs: pd.DataFrame) -> bool:

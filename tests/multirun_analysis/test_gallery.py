@@ -70,3 +70,16 @@ def test_every_figure_can_be_drawn_of_little_or_nothing(tmp_path, module):
     frames = collect([tmp_path])
     assert isinstance(module.draw(type(frames)(frames.runs.iloc[:0], frames.epochs.iloc[:0], frames.layers.iloc[:0])), Figure)
     assert pyplot.get_fignums() == []
+
+
+def test_the_title_of_a_small_map_has_room(tmp_path):
+    for rate in (0.01, 0.1):
+        write_study(tmp_path / "s", depths=[5, 10], seeds=[0], optimizer__lr=rate)
+    with drawing.style():
+        figure = heat_map.draw(collect([tmp_path]))
+        figure.canvas.draw()
+    left, right = figure.get_window_extent().intervalx
+    for text in (figure._suptitle, figure._supxlabel):
+        extent = text.get_window_extent()
+        assert left <= extent.x0
+        assert extent.x1 <= right

@@ -45,6 +45,7 @@ def test_a_zero_gradient_has_no_logarithm(tmp_path):
     ({"model__widths": [64, *[32] * 19]}, True), ({"model__widths": [512 - 20 * i for i in range(20)]}, False),
     ({"model__norm_bias": 0.0, "model__norm": "batch", "model__init": "torch", "model__block": "post"}, True),
     ({"model__init": "he"}, True), ({"model__init": "orthogonal"}, False), ({"model__norm_bias": 0.5}, False),
+    ({"model__name": "bias_0"}, True), ({"model___target_": "mine.MLP"}, False),
     ({"model__norm": "layer"}, False), ({"model__activation": "tanh"}, False), ({"model__block": "pre"}, False),
 ])  # fmt: skip
 def test_the_theory_speaks_of_the_usual_layers_equal_widths_and_four_images_or_more(tmp_path, changes, covered):
