@@ -73,7 +73,7 @@ def test_over_depth_and_bias_the_plain_map_has_the_predicted_edge(tmp_path):
 
 
 @pytest.mark.parametrize("change", [{"trainer__batch_size": 3}, {"model__activation": "tanh"}, {"model__norm": "layer"},
-                                    {"model__name": "own"}])  # fmt: skip
+                                    {"model___target_": "mine.Own"}])  # fmt: skip
 def test_there_is_no_edge_where_the_theory_does_not_speak(tmp_path, change):
     for depth in (10, 100):
         for bias in (0.0, 0.5, 1.0):
