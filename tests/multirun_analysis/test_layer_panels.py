@@ -54,7 +54,13 @@ def test_cosines_have_their_limits_at_initialisation_only(study):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"model___target_": "labs.models.cnn.CNN"}, {"model__norm": "layer"}, {"model__norm_bias": 1.0}, {"model__block": "pre"}]
+    "changes",
+    [
+        {"model___target_": "labs.models.cnn.CNN"},
+        {"model__norm": "layer"},
+        {"model__norm_bias": 1.0},
+        {"model__block": "pre"},
+    ],
 )
 def test_limits_are_for_plain_mlps_of_the_usual_layers(tmp_path, changes):
     for seed in range(2):
