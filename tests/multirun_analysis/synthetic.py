@@ -16,7 +16,18 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from multirun_analysis.collect import RUN_COLUMNS, typed
+from multirun_analysis.figures import (
+    effective_rank,
+    gradient_slope_by_batch_size,
+    heat_map,
+    lesions,
+    probe_accuracy,
+    signal_cosines,
+)
 from multirun_analysis.result import RECORDS, checksum
+
+# Figures of what not every study has measured or varied.
+OPTIONAL_FIGURES = (effective_rank, gradient_slope_by_batch_size, heat_map, lesions, probe_accuracy, signal_cosines)
 
 
 def config(depth: int = 5, residual: bool = False, seed: int = 0, **changes: Any) -> dict[str, Any]:

@@ -4,19 +4,11 @@ import re
 
 import pandas as pd
 import pytest
-from synthetic import write_run, write_study
+from synthetic import OPTIONAL_FIGURES, write_run, write_study
 
 from multirun_analysis import archive, drawing, gallery, markup
 from multirun_analysis.__main__ import main
 from multirun_analysis.collect import collect
-from multirun_analysis.figures import (
-    effective_rank,
-    gradient_slope_by_batch_size,
-    heat_map,
-    lesions,
-    probe_accuracy,
-    signal_cosines,
-)
 
 NAMES = {
     "mathtext": r"$\frac{$ a_1^2$",
@@ -67,12 +59,8 @@ def test_a_failed_run_is_one_line_of_the_status(hostile, capsys):
     assert line.isprintable()
 
 
-# Figures of what not every study has measured or varied.
-NEEDY = (gradient_slope_by_batch_size, heat_map, signal_cosines, effective_rank, probe_accuracy, lesions)
-
-
 @pytest.mark.one_in(2)
-@pytest.mark.parametrize("module", [each for each in gallery.FIGURES if each not in NEEDY], ids=gallery.name)
+@pytest.mark.parametrize("module", [each for each in gallery.FIGURES if each not in OPTIONAL_FIGURES], ids=gallery.name)
 def test_figures_show_a_dollar_and_keep_powers_of_ten(tmp_path, module):
     for name in ("$a_1$", r"$\frac{$ \undefined$"):
         write_study(tmp_path / "s", depths=[5, 20], seeds=[0], dataset__name=name)
