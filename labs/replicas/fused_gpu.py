@@ -53,11 +53,13 @@ class FusedOnGpu:
 
     def step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Images (S, B, C, h, w) and labels (S, B): the gradients, and sums of losses and of correct images, (S,) each."""
+        from triton import cdiv, next_power_of_2
+
         from labs.replicas import kernels
 
         self._stacked.count_batch()
         count, batch = labels.shape
-        rows = max(16, power(batch))
+        rows = max(16, next_power_of_2(batch))
         sizes = {"ROWS": rows, "FEATURES": FEATURES, "INPUTS": INPUTS, "num_warps": WARPS, "enable_fp_fusion": True}
         x, labels = images.reshape(count, batch, -1).contiguous(), labels.contiguous()
         kept: list[dict[str, Tensor]] = []
@@ -68,7 +70,7 @@ class FusedOnGpu:
             made |= {name: x.new_empty(count, outputs) for name in ("means", "inverses")}
             norm = part.norm_module
             running = [self._stacked.buffer(f"{part.norm}.running_{of}") if norm else nothing for of in ("mean", "var")]
-            kernels.forward[count, parts_of(outputs, FEATURES)](
+            kernels.forward[count, cdiv(outputs, FEATURES)](
                 x, self._weights, kept[part.skip]["act"] if part.skip >= 0 else nothing, made["z"], made["act"], made["means"],
                 made["inverses"], *running, batch, inputs, outputs, self._weights.shape[1], *offsets, int(norm is not None),
                 int(part.relu), int(part.skip >= 0), norm.momentum if norm else 0.0, norm.eps if norm else 0.0,
@@ -80,7 +82,16 @@ class FusedOnGpu:
         losses, correct = x.new_empty(count), labels.new_empty(count)
         d = torch.empty_like(x)
         kernels.cross_entropy[count,](
-            x, labels, losses, correct, d, batch, x.shape[2], ROWS=rows, CLASSES=power(x.shape[2]), enable_fp_fusion=True
+            x,
+            labels,
+            losses,
+            correct,
+            d,
+            batch,
+            x.shape[2],
+            ROWS=rows,
+            CLASSES=next_power_of_2(x.shape[2]),
+            enable_fp_fusion=True,
         )
 
         sums: dict[int, Tensor] = {}  # gradients of the sums with skips, by layer
@@ -90,21 +101,11 @@ class FusedOnGpu:
             d_x = torch.empty_like(made["x"]) if place else nothing
             if part.skip >= 0:
                 sums[place] = torch.empty_like(made["act"])
-            kernels.backward[count, parts_of(outputs, FEATURES) + parts_of(inputs, INPUTS) * (place > 0)](
+            kernels.backward[count, cdiv(outputs, FEATURES) + cdiv(inputs, INPUTS) * (place > 0)](
                 made["x"], self._weights, self._gradients, made["z"], made["act"], made["means"], made["inverses"], d,
                 sums.get(part.into, nothing), sums.get(place, nothing), d_x, batch, inputs, outputs, self._weights.shape[1],
                 *offsets, int(part.norm_module is not None), int(part.relu), int(part.into >= 0), int(part.skip >= 0),
-                ALL=max(16, power(outputs)), **(sizes | {"num_warps": 2 * WARPS if outputs > 64 else WARPS}),
+                ALL=max(16, next_power_of_2(outputs)), **(sizes | {"num_warps": 2 * WARPS if outputs > 64 else WARPS}),
             )  # fmt: skip
             d = d_x
         return losses, correct
-
-
-def parts_of(number: int, size: int) -> int:
-    """How many parts of a size cover a number."""
-    return -(-number // size)
-
-
-def power(number: int) -> int:
-    """The next power of two."""
-    return 1 << max(number - 1, 0).bit_length()
