@@ -8,6 +8,7 @@ from pathlib import Path
 if not Path("/dev/nvidiactl").exists():
     os.environ["TRITON_INTERPRET"] = "1"  # read when torch imports Triton: kernels for a GPU are then computed on the CPU
 
+import config_files
 import pytest
 import torch
 from compositions import composing
@@ -15,6 +16,7 @@ from omegaconf import DictConfig
 
 for name in [name for name in os.environ if name.startswith("WANDB_")]:
     del os.environ[name]  # so that no test ever logs to the account of whoever runs it
+config_files.keep()
 os.environ.pop("COLUMNS", None)  # so that a table is as wide as it likes, wherever the tests are started
 
 

@@ -9,9 +9,17 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 
-FORKER = """
+FORKER = (
+    f"TESTS = {str(ROOT / 'tests')!r}"
+    + """
 import json, os, random, resource, runpy, sys, time, traceback
 import labs.jobs.preflight, sklearn.datasets, torch._dynamo
+sys.path.append(TESTS)
+import compositions, config_files
+config_files.keep()
+for overrides in (["model=cnn", "optimizer=sgd", "scheduler=cosine", "dataset=mnist", "logger=none"], ["study=s"]):
+    compositions.of_files(*overrides)  # files that its children do not read again
+sys.path.remove(TESTS)
 
 def hinder(order):
     if limit := order.get("largest_file"):
@@ -50,6 +58,7 @@ for order in map(json.loads, sys.stdin):
     print(child, flush=True)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
+)
 
 
 def forker(**environment: str) -> subprocess.Popen[str]:

@@ -1,33 +1,18 @@
 """Composed configurations to change, and the line with which one is refused."""
 
-import copy
-import functools
-from pathlib import Path
-
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
+from compositions import composed
 from omegaconf import DictConfig, OmegaConf
 
-from labs import cells, config
+from labs import config
 from labs.errors import UserError
 
-CONF = Path(__file__).parents[2] / "conf"
 FOLDER = "dataset.folder=pictures"
 NEEDED = {  # by keys that contradict the defaults
     "trainer.steps": ["trainer.epochs=null", "trainer.steps=1"],
     "trainer.test_weights": ["trainer.patience=null"],
     "model.branch_scale": ["model.residual=true"],
 }
-
-
-@functools.cache
-def composed(*overrides: str) -> DictConfig:
-    config.register()
-    cells.register()
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("config", overrides=list(overrides))
 
 
 def base_for(key: str) -> DictConfig:
@@ -44,7 +29,7 @@ def base_for(key: str) -> DictConfig:
         group, _, leaf = key.rpartition(".")
         cfg = composed(*overrides)
         if leaf in (OmegaConf.select(cfg, group) if group else cfg):
-            return copy.deepcopy(cfg)
+            return cfg
     raise AssertionError(f"no configuration holds {key}")
 
 

@@ -33,6 +33,7 @@ def test_nothing_is_tried_without_a_limit(monkeypatch: pytest.MonkeyPatch, limit
     memory.refuse_low_limit("os; os.abort()")
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.skipif(sys.platform != "linux", reason="address spaces are limited on Linux")
 @pytest.mark.parametrize(
     "words", [["train.py"], ["train.py", "-m", "model.depth=1,2"], ["-m", "labs.evaluate", "x"], ["-m", "labs.summary"]]

@@ -207,6 +207,7 @@ class TestBadInput:
         assert main([str(study)]) == 1
         assert self.one_line(capsys) == f"error: cannot write to {study / 'report'}: File exists; --out DIR writes elsewhere\n"
 
+    @pytest.mark.one_in(2)
     @pytest.mark.parametrize("damage", ["missing", "columns", "bytes", "gzip"])
     def test_a_report_that_cannot_be_loaded(self, tmp_path, capsys, no_figures, damage):
         study = write_study(tmp_path / "s", depths=[5], seeds=[0])

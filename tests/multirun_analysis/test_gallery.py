@@ -32,6 +32,7 @@ def test_an_image_has_the_name_and_the_description_of_its_figure(tmp_path, monke
     assert b"<svg" in image.svg
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("module", [effective_rank, lesions, probe_accuracy, signal_cosines], ids=gallery.name)
 def test_figures_of_what_is_measured_inside_are_drawn_of_little(tmp_path, module):
     study = write_study(tmp_path / "s", depths=[5], seeds=[0], arms=[False])

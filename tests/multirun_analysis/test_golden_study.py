@@ -40,6 +40,7 @@ def test_a_finished_study_gives_the_committed_tables(tmp_path):
         assert measured[name] == (GOLDEN / "report" / name).read_text(), name
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize("order", [sorted, lambda paths: sorted(paths, reverse=True)])
 def test_the_tables_do_not_depend_on_the_order_of_the_runs(tmp_path, order):

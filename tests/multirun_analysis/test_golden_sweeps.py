@@ -55,6 +55,7 @@ def tables(folder: Path) -> dict[str, str]:
     return texts | {"summary.md": report.summary_markdown(analysis)}
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", ALL)
 def test_a_sweep_gives_the_committed_tables(name):
     measured = tables(GOLDEN / name)
@@ -69,6 +70,7 @@ def test_its_axes_are_found(name):
     assert (axes.x, axes.arm, axes.facets) == SWEEPS[full][1]
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", ALL)
 def test_nothing_is_said_of_a_comparison_that_is_not_there(name):
     analysis = analyse(archive.load(GOLDEN / name))
@@ -80,6 +82,7 @@ def test_nothing_is_said_of_a_comparison_that_is_not_there(name):
     assert "nan" not in said.lower().split()
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", ALL)
 def test_the_figures_along_x_have_one_panel_a_group_and_labels(name):
     frames = archive.load(GOLDEN / name)

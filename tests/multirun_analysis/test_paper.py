@@ -68,6 +68,7 @@ def test_the_report_keeps_its_own_figures(frames):
     assert files == {"test_accuracies.png": image.png, "test_accuracies.svg": image.svg}
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(("width", "points"), [("column", 3.3 * 72), ("page", 6.9 * 72)])
 def test_a_figure_is_as_wide_as_asked_whatever_its_panels_are(frames, width, points):
     for module in gallery.FIGURES:
@@ -99,6 +100,7 @@ def test_panels_of_a_column_are_below_each_other_with_the_labels_of_their_row(fr
     assert figure.axes[0].get_position().y0 == pytest.approx(figure.axes[1].get_position().y0)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("module", [gradient_flow, gradient_at_initialisation, layer_gradient_comparison, validation_losses])
 def test_nothing_of_a_narrow_figure_is_cut_off(frames, module):
     for width in ("column", "page"):

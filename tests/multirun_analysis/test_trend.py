@@ -76,6 +76,7 @@ def test_an_unfinished_study_says_what_is_missing():
     assert told(runs, axes).startswith("No run has a test accuracy yet (4 missing). Seeds per configuration: 0 ended;")
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("number", range(30))
 def test_random_studies_are_described_as_they_are(number):
     """The best value, the runs that train and the sign of the trend, counted by hand."""

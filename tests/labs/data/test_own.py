@@ -137,6 +137,7 @@ class Exits(Stripes):
         sys.exit("bye")
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(("name", "line"), [
     ("Nothing", "has no shape; a dataset has shape, num_classes and load(train)"),
     ("FlatShape", "its shape is (8, 8); must be (channels, height, width)"),

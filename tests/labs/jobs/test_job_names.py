@@ -18,6 +18,7 @@ MLP = "mlp-digits-depth=5-plain"
 CNN = "filters=32-64-128-256-plain"
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     ("overrides", "labels"),
     [
@@ -76,6 +77,7 @@ def test_a_job_reads_what_its_cell_is_called_in_the_plan_of_its_study(expand: Ex
     assert names.in_study(other.cell) == other.cell.name
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     "content",
     [

@@ -71,6 +71,7 @@ def test_no_number_is_logged_where_there_is_none(tmp_path: Path) -> None:
     assert "first_to_last_grad_norm_at_init" not in inspect(tmp_path)["summary"]
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(("override", "status"), [("optimizer.lr=1e30", "diverged"), ("trainer.epochs=0", "done")])
 def test_runs_with_few_numbers_are_runs_too(compose_config: Compose, tmp_path: Path, override: str, status: str) -> None:
     cfg = compose_config("logger=all", "optimizer=sgd", override)

@@ -20,6 +20,7 @@ def linears(model: nn.Module) -> list[nn.Module]:
     return [m for name, m in model.named_modules() if isinstance(m, nn.Linear | nn.Conv2d) and "shortcut" not in name]
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("overrides", [["model=mlp", "model.depth=5"], ["model.depth=100"], ["model=cnn"],
                                        ["model=cnn", "model.blocks_per_stage=3"], ["model.widths=[16,16,16]"]])  # fmt: skip
 def test_plain_and_residual_start_as_the_same_network(compose_config: Callable[..., DictConfig], overrides: list[str]) -> None:

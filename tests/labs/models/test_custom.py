@@ -50,6 +50,7 @@ def test_what_is_no_logits_is_refused(compose_config: Compose, kind: str) -> Non
     )
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(("target", "arguments", "line"), [
     ("Own", {"kind": "batch of 64"}, "model._target_={}.Own: its forward fails for 3 images of shape (1, 8, 8) ("),
     ("Own", {"kind": "late"}, "model._target_={}.Own: makes parameters in its forward, too late to be trained; make them in"),

@@ -41,6 +41,7 @@ def blocks(model: nn.Module) -> list[Block | PreBlock]:
     return [module for module in model.modules() if isinstance(module, Block | PreBlock)]
 
 
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("init", ["torch", "he", "orthogonal"])
 @pytest.mark.parametrize("norm", ["batch", "layer", "none"])
 @pytest.mark.parametrize("block", ["post", "pre"])

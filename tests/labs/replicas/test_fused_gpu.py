@@ -62,6 +62,7 @@ CASES: dict[str, tuple[Make, int, int]] = {
 }
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", CASES)
 def test_gradients_losses_and_statistics_are_those_of_autograd(name: str) -> None:
     make, count, batch = CASES[name]

@@ -45,6 +45,7 @@ def losses(overrides: list[str], cell: Path) -> list[list[float]]:
     return [[row["train_loss"], row["val_loss"]] for row in rows]
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_first_losses_are_the_committed_ones(name: str, tmp_path: Path) -> None:
     if "fused" in name and isinstance(compile.library(), str):

@@ -58,6 +58,7 @@ print(before, faults())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
 def test_large_arrays_are_kept_from_step_to_step() -> None:
     said = subprocess.run([sys.executable, "-c", FAULTS], check=True, capture_output=True, text=True).stdout
