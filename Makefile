@@ -38,7 +38,7 @@ train: .venv/ready ## one residual network on the bundled digits; ARGS="model=cn
 	@$(BIN)/python train.py model.residual=true $(ARGS)
 
 test: .venv/ready ## the tests, without the slow ones
-	@$(BIN)/python -m pytest -n auto
+	@$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-slow: .venv/ready ## the slow tests alone
 	@$(BIN)/python -m pytest -m slow

@@ -22,6 +22,7 @@ def program(folder: Path, *arguments: str, options: tuple[str, ...] = (), **env:
 # ── answers at once ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("arguments", [["--cfg", "job", "model.depth=7"], ["--help", "model.depth=7"]])
 def test_it_answers_without_what_takes_long_to_import(tmp_path: Path, arguments: list[str]) -> None:
     ended = program(tmp_path, *arguments, options=("-X", "importtime"))
@@ -70,7 +71,7 @@ SWEPT = [  # with a good job before the bad one
 ]  # fmt: skip
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize(("overrides", "line"), [*ALONE, *((["-m", *overrides], line) for overrides, line in SWEPT)])
 def test_bad_input_is_one_line_before_anything_is_written(tmp_path: Path, overrides: list[str], line: str) -> None:
     ended = program(tmp_path, *overrides)

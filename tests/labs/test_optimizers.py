@@ -33,7 +33,7 @@ def every_epoch_is_saved(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(saving, "LONGEST_WAIT", 0.0)
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("name", OFFERED)
 def test_every_optimizer_of_torch(compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     cfg = compose_config("optimizer=any/target", f"optimizer._target_=torch.optim.{name}", "+optimizer.lr=0.01", *SHORT)

@@ -319,6 +319,7 @@ def test_an_axis_that_is_not_there_is_one_line(over_rates, capsys, choice):
     assert not (over_rates / "report").exists()
 
 
+@pytest.mark.slow
 def test_sixty_columns_without_colour_are_enough(finished, tmp_path, capsys, monkeypatch, no_figures):
     monkeypatch.setenv("COLUMNS", "60")
     monkeypatch.setenv("NO_COLOR", "1")

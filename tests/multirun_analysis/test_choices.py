@@ -108,6 +108,7 @@ def test_facets_that_are_no_list_of_keys_are_none(tmp_path, facets):
     assert configured(study(tmp_path, RATE | {"facets": facets}).runs).facets == ()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_figures")
 def test_from_the_command_line(tmp_path, capsys):
     study(tmp_path, RATE, RATE)

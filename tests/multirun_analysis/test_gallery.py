@@ -32,7 +32,7 @@ def test_an_image_has_the_name_and_the_description_of_its_figure(tmp_path, monke
     assert b"<svg" in image.svg
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("module", [effective_rank, lesions, probe_accuracy, signal_cosines], ids=gallery.name)
 def test_figures_of_what_is_measured_inside_are_drawn_of_little(tmp_path, module):
     study = write_study(tmp_path / "s", depths=[5], seeds=[0], arms=[False])
@@ -49,7 +49,7 @@ def test_figures_of_what_is_measured_inside_are_drawn_of_little(tmp_path, module
     assert module.draw(collect([killed])) is None or module is effective_rank
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("module", gallery.FIGURES, ids=gallery.name)
 def test_every_figure_can_be_drawn_of_little_or_nothing(tmp_path, module):
     write_run(tmp_path / "killed", status=None, epochs=0)

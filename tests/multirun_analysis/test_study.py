@@ -204,7 +204,7 @@ class TestFigure:
         runs = load(rates).runs
         assert sorted(drawn) == pytest.approx(sorted(runs.loc[runs["depth"] == 5, "val_acc"]))
 
-    @pytest.mark.one_in(2)
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", ["test_accuracies", "validation_losses"])
     def test_it_looks_as_in_the_report_whenever_it_is_saved(self, rates, name, monkeypatch):
         monkeypatch.setattr(gallery, "FIGURES", [each for each in gallery.FIGURES if gallery.name(each) == name])

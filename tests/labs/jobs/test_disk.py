@@ -20,7 +20,7 @@ CASES = {
 }
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("overrides", CASES.values(), ids=CASES)
 def test_the_estimate_is_what_the_run_takes(
     compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: list[str]

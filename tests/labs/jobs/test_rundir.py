@@ -191,7 +191,7 @@ def test_the_plan_says_that_another_process_trains_a_run(study: Project) -> None
     assert planned(study)[0] == "missing"
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("place", ["multirun", "multirun/s", "multirun/s/{cell}", "multirun/s/{cell}/.hydra"])
 @pytest.mark.parametrize("mode", [["-m"], []], ids=["sweep", "run"])
 def test_a_file_where_the_directory_of_a_cell_belongs_is_one_line(study: Project, place: str, mode: list[str]) -> None:

@@ -185,7 +185,7 @@ JOBS = {
 }
 
 
-@pytest.mark.one_in(9)
+@pytest.mark.slow
 @pytest.mark.parametrize("first", JOBS)
 def test_a_job_gives_the_same_bits_alone_and_after_another(project: Project, tmp_path: Path, first: str) -> None:
     """Job 2 is `model.depth=3` in a process of its own, and in one that has just run job 1."""

@@ -173,6 +173,7 @@ def test_networks_of_ones_own_are_computed_as_they_are_written(name: str) -> Non
 # ── in single precision ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(("depth", "residual"), [(1, False), (5, True), (20, False), (20, True)])
 def test_the_rounding_of_a_gradient_is_no_larger_than_torchs_own(depth: int, residual: bool) -> None:
     ours, theirs = [], []

@@ -39,7 +39,7 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("overrides", CASES.values(), ids=CASES)
 def test_a_run_killed_twice_ends_with_the_bits_of_one_that_was_not(
     compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: list[str]

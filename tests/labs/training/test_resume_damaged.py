@@ -51,7 +51,7 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], None], int]] = {
 }
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(("name", "damage", "goes_on_after"), DAMAGE.values(), ids=DAMAGE)
 def test_damage_costs_epochs_and_changes_nothing(
     compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
