@@ -3,6 +3,7 @@
 # make help      everything else
 PYTHON ?= python3
 BIN = .venv/bin
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 ARGS ?=
 
 DATASET ?= digits
@@ -19,15 +20,21 @@ STUDY = $(or $(STUDY_$(DATASET)),$(error DATASET=$(DATASET): must be digits or m
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
-setup: .venv/ready ## the virtual environment, with the versions of constraints.txt
+setup: .venv/dev ## the virtual environment with all that the targets need, in the versions of constraints.txt
 
+# TORCH_INDEX: where to get PyTorch without CUDA; see docs/setup.md
 .venv/ready: pyproject.toml constraints.txt
 	@echo "Setting up .venv; the first time takes a few minutes"
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 	  || { echo "Python 3.11 to 3.13 is needed, $(PYTHON) is another: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@test -z "$(TORCH_INDEX)" || $(PIP) --index-url "$(TORCH_INDEX)" torch torchvision
+	@$(PIP) -e .
 	@$(BIN)/python -m labs.replicas.compile
+	@touch $@
+
+.venv/dev: .venv/ready
+	@$(PIP) -e '.[dev]'
 	@touch $@
 
 study: .venv/ready ## the depth study: DATASET=digits (about a minute) or mnist; SEEDS=5
@@ -37,23 +44,23 @@ study: .venv/ready ## the depth study: DATASET=digits (about a minute) or mnist;
 train: .venv/ready ## one residual network on the bundled digits; ARGS="model=cnn dataset=cifar10"
 	@$(BIN)/python train.py model.residual=true $(ARGS)
 
-test: .venv/ready ## the tests, without the slow ones
+test: .venv/dev ## the tests, without the slow ones
 	@$(BIN)/python -m pytest -n auto --dist worksteal
 
-test-slow: .venv/ready ## the slow tests alone
+test-slow: .venv/dev ## the slow tests alone
 	@$(BIN)/python -m pytest -m slow
 
-test-launchers: .venv/ready ## sweeps through joblib, submitit, Slurm's stand-in, Ray and Optuna; installs these
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,slurm,ray,optuna]'
+test-launchers: .venv/dev ## sweeps through joblib, submitit, Slurm's stand-in, Ray and Optuna; installs these
+	@$(PIP) -e '.[dev,slurm,ray,optuna]'
 	@REQUIRE_EXTRAS=1 $(BIN)/python -m pytest -m launchers $(ARGS)
 
-faults: .venv/ready ## kill, damage and starve runs (a quarter of an hour), and say how often; FAULTS=20 for less
+faults: .venv/dev ## kill, damage and starve runs (a quarter of an hour), and say how often; FAULTS=20 for less
 	@FAULTS=$(FAULTS) $(BIN)/python -m pytest -n auto -m faults tests/faults
 
-lint: .venv/ready ## ruff and mypy
+lint: .venv/dev ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-format: .venv/ready ## let ruff rewrite what it can
+format: .venv/dev ## let ruff rewrite what it can
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
 dashboard: .venv/ready ## TensorBoard on the runs of all studies; LOGDIR=outputs for single runs

@@ -11,7 +11,7 @@ from labs.errors import UserError
 
 PATIENCE = 60.0  # seconds; loading takes a few
 ENOUGH = 2**34  # bytes; the libraries take 4 GB, CUDA's included
-LIBRARIES = "torch, torchvision, sklearn.datasets; torch.ones(64, 64) @ torch.ones(64, 64); bytearray(2**29)"  # room to work
+LIBRARIES = "torch, torchvision; torch.ones(64, 64) @ torch.ones(64, 64); bytearray(2**29)"  # room to work
 
 
 def refuse_low_limit(libraries: str = LIBRARIES) -> None:

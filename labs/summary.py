@@ -14,8 +14,6 @@ if __name__ == "__main__":
     with one_line_errors():
         memory.refuse_low_limit()
 
-from pathlib import Path
-
 from hydra import compose, initialize_config_dir
 
 import terminal
@@ -23,13 +21,14 @@ from labs import cells, config
 from labs.data import datasets
 from labs.models.build import build_model
 from labs.models.summary import summarize
+from labs.places import CONF
 
 
 def main() -> None:
     """Print the summary of the configuration that the command line composes."""
     config.register()
     cells.register()
-    with initialize_config_dir(str(Path(__file__).parents[1] / "conf"), version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("config", overrides=sys.argv[1:])
     config.check(cfg)
     model = build_model(cfg, cfg.seed)

@@ -13,7 +13,7 @@ FORKER = (
     f"TESTS = {str(ROOT / 'tests')!r}"
     + """
 import json, os, random, resource, runpy, sys, time, traceback
-import labs.jobs.preflight, sklearn.datasets, torch._dynamo
+import labs.jobs.preflight, torch._dynamo
 sys.path.append(TESTS)
 import compositions, config_files
 config_files.keep()

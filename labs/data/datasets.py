@@ -1,6 +1,6 @@
 """The datasets: each is one object, read whole into memory as uint8 images and integer labels.
 
-    digits                                     scikit-learn's bundled 8x8 digits, no download (labs/data/digits.py)
+    digits                                     bundled images of 8x8 pixels, no download (labs/data/digits.py)
     mnist fashion_mnist cifar10 cifar100       downloaded if missing, every file checked (labs/data/published.py)
     imagefolder                                any folder with one folder of images per class (labs/data/imagefolder.py)
     any/target                                 an object of your own (labs/data/own.py)

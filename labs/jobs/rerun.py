@@ -14,8 +14,8 @@ from omegaconf import DictConfig, OmegaConf
 from labs import cells
 from labs.cells import Cell
 from labs.jobs.overrides import key_of
+from labs.places import CONF, HOME, IS_INSTALLED
 
-ROOT = Path(__file__).resolve().parents[2]
 # Hydra's settings of a sweep or of another directory: a single run has neither.
 OF_A_SWEEP = re.compile(r"hydra(\.mode|[./](sweep|sweeper|launcher|run)\b)")
 
@@ -32,8 +32,15 @@ def command(hydra: HydraConf | DictConfig, overrides: Sequence[str], cell: Cell)
     own = [_lasting(override, cell.cfg) for override in overrides if key_of(override) != "resume"]
     hydras = [override for override in typed(hydra.overrides.hydra) if not OF_A_SWEEP.match(key_of(override))]
     arguments = [*_options(hydra), *own, *hydras, "hydra.mode=RUN", *_place(hydra, cell.cfg, start / cell.directory, start)]
-    here = (start / "train.py").resolve() == ROOT / "train.py"  # or a link to it
-    return shlex.join(["python", "train.py" if here else shown(ROOT / "train.py", start), *arguments])
+    return shlex.join([*_program(start), *arguments])
+
+
+def _program(start: Path) -> list[str]:
+    """What trains, as typed there."""
+    if IS_INSTALLED:
+        return ["depth-labs", "train"]
+    here = (start / "train.py").resolve() == HOME / "train.py"  # or a link to it
+    return ["python", "train.py" if here else shown(HOME / "train.py", start)]
 
 
 def _lasting(override: str, cfg: DictConfig) -> str:
@@ -70,7 +77,7 @@ def _options(hydra: HydraConf | DictConfig) -> list[str]:
     """The options by which Hydra found the configuration."""
     sources = {str(source.provider): str(source.path) for source in hydra.runtime.config_sources}
     options = []
-    if (main := sources.get("main")) and Path(main).resolve() != ROOT / "conf":
+    if (main := sources.get("main")) and Path(main).resolve() != CONF:
         options += ["--config-path", main]
     if added := sources.get("command-line"):
         options += ["--config-dir", added]

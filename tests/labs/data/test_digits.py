@@ -1,7 +1,8 @@
 """The bundled digits."""
 
+import hashlib
+
 import numpy as np
-import pytest
 import torch
 from sample_datasets import config
 from sklearn.datasets import load_digits
@@ -9,13 +10,15 @@ from sklearn.datasets import load_digits
 from labs.data import datasets, digits
 
 
-def test_digits_are_those_of_scikit_learn_wherever_it_keeps_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    bundled = load_digits()
-    table = digits._table()
+def test_digits_are_those_of_scikit_learn() -> None:
+    bundled, table = load_digits(), np.loadtxt(digits.FILE, delimiter=",")
     assert np.array_equal(table[:, :-1], bundled.data)
     assert np.array_equal(table[:, -1], bundled.target)
-    monkeypatch.setattr(digits, "find_spec", lambda name: None)
-    assert np.array_equal(digits._table(), table)
+
+
+def test_the_file_is_the_one_that_its_page_names() -> None:
+    page = digits.FILE.with_name("digits.md").read_text(encoding="utf-8")
+    assert hashlib.sha256(digits.FILE.read_bytes()).hexdigest() in page
 
 
 def test_digits_need_no_download_and_hold_out_the_same_stratified_test_images() -> None:
