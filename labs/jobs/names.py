@@ -3,6 +3,7 @@
 A name tells what sets a cell apart from the others of its sweep. Nothing here imports torch.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -34,6 +35,13 @@ def of_cells(overrides: Mapping[str, Sequence[str]]) -> dict[str, str]:
 def of_job(cell: str, overrides: Sequence[str]) -> str:
     """What a job is called: as its cell is, and by what sets it apart from others of this cell, such as `seed=1`."""
     return " ".join([cell, *(short(*setting) for setting in _settings(overrides) if not decides(setting[0]))])
+
+
+def apart(titles: Sequence[str]) -> list[str]:
+    """The titles of a sweep's jobs without what all of them begin with: `depth=5-plain`, `depth=20-plain`."""
+    parts = [re.split(r"(?<=[- ])", title) for title in titles]
+    same = next((at for at, part in enumerate(zip(*parts, strict=False)) if len(set(part)) > 1), 0)
+    return ["".join(own[same:]) for own in parts]
 
 
 def in_study(cell: Cell) -> str:

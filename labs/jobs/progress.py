@@ -16,6 +16,7 @@ from rich.text import Text
 from labs.cells import configured_depth
 from labs.errors import one_line
 from labs.files import parse_json
+from labs.jobs import names
 from labs.jobs.plan import Job
 
 POLL_SECONDS = 1.0
@@ -30,6 +31,7 @@ class SweepProgress:
 
     def __init__(self, jobs: list[Job], workers: int) -> None:
         self.jobs, self.workers = jobs, workers
+        self.titles = dict(zip((job.name for job in jobs), names.apart([job.title for job in jobs]), strict=True))
         self.epochs = {job.name: _epochs(job) for job in jobs}
         self.ended = {job.name for job in jobs if job.status() in ("done", "diverged")}
         self.before = {path: _stamp(path) for job in jobs for name in FILES for path in _paths(job, name)}
@@ -71,7 +73,7 @@ class SweepProgress:
             left = self.seconds_left()
             tail = f"  {clock(left)} left" if left else ""
             count = f"[{len(self.ended)}/{len(self.jobs)}]"
-            line = f"{count} {job.title}  {job.status()}  {numbers}  {seconds:.0f} s{tail}"
+            line = f"{count} {self.titles[job.name]}  {job.status()}  {numbers}  {seconds:.0f} s{tail}"
             self.console.print(Text(one_line(line)))  # Text: no markup, no emoji names
 
     def line(self) -> str:
@@ -79,7 +81,7 @@ class SweepProgress:
         running = []
         for job in self.jobs:
             if job.name not in self.ended and (epoch := len(self.epoch_seconds(job))):
-                running.append(f"{job.title} epoch {epoch}/{self.epochs[job.name]}")
+                running.append(f"{self.titles[job.name]} epoch {epoch}/{self.epochs[job.name]}")
         left = self.seconds_left()
         tail = f"{clock(left)} left" if left is not None else "estimating the time left"
         elapsed = clock(time.monotonic() - self.started)

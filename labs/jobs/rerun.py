@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,13 +33,15 @@ def command(hydra: HydraConf | DictConfig, overrides: Sequence[str], cell: Cell)
     own = [_lasting(override, cell.cfg) for override in overrides if key_of(override) != "resume"]
     hydras = [override for override in typed(hydra.overrides.hydra) if not OF_A_SWEEP.match(key_of(override))]
     arguments = [*_options(hydra), *own, *hydras, "hydra.mode=RUN", *_place(hydra, cell.cfg, start / cell.directory, start)]
-    return shlex.join([*_program(start), *arguments])
+    return shlex.join([*program(start), *arguments])
 
 
-def _program(start: Path) -> list[str]:
-    """What trains, as typed there."""
+def program(start: Path | None = None) -> list[str]:
+    """What trains, as typed in the folder `start`, or as it was typed here."""
     if IS_INSTALLED:
         return ["depth-labs", "train"]
+    if start is None:
+        return ["python", sys.argv[0]]
     here = (start / "train.py").resolve() == HOME / "train.py"  # or a link to it
     return ["python", "train.py" if here else shown(HOME / "train.py", start)]
 

@@ -31,6 +31,7 @@ from labs.jobs.plan import Job
 from labs.jobs.progress import clock
 from labs.jobs.rerun import shown
 from labs.jobs.rundir import is_locked
+from labs.loggers.console import waiting
 from labs.training.results import FINISHED
 
 GRACE_SECONDS = 60.0  # for workers to finish a step or a short epoch and write their checkpoints
@@ -47,7 +48,9 @@ class Checks(Callback):
             job = single_job(config)
             refuse_ignored([job])
             check_run(job)
-            preflight().check_networks([config])
+            checks = preflight()
+            with waiting("trying the network"):
+                checks.check_networks([config])
             if config.plan:
                 show_plan([job], workers=1, in_sweep=False)
             make_directory(Path(config.hydra.run.dir))
@@ -78,10 +81,12 @@ def prepare(config: DictConfig, jobs: list[Job], directory: Path) -> list[Job]:
     todo = [job for job in jobs if job.status() not in FINISHED]
     if todo:
         configs = configurations(todo)
-        preflight().check_networks(configs, here=launchers.run_here(config))
-        preflight().check_data(configs)
+        checks = preflight()
+        with waiting(f"trying the networks of {jobs_of(todo)}"):
+            checks.check_networks(configs, here=launchers.run_here(config))
+        checks.check_data(configs)
     make_directory(directory)
-    plan.write(directory, config.study, shlex.join(["python", *sys.argv]), jobs)
+    plan.write(directory, config.study, shlex.join([*rerun.program(), *sys.argv[1:]]), jobs)
     finished = len(jobs) - len(todo)
     print(one_line(f"{shown(directory)}: {jobs_of(jobs)}, {finished} finished already, {len(todo)} to run"), flush=True)
     return todo
@@ -126,7 +131,8 @@ def end_on_error() -> Iterator[None]:
 def preflight() -> ModuleType:
     """Import labs.jobs.preflight, and torch with it: only if there is something to train."""
     memory.refuse_low_limit()
-    from labs.jobs import preflight
+    with waiting("loading PyTorch"):
+        from labs.jobs import preflight
 
     return preflight
 

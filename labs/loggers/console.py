@@ -1,7 +1,13 @@
-"""The progress of a single run: a bar on a terminal, plain lines elsewhere. Every epoch is also written to `train.log`."""
+"""What a program shows while it works: the epochs of a single run, and what a terminal waits for.
+
+Every epoch is also written to `train.log`.
+"""
 
 import logging
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
@@ -16,7 +22,7 @@ class EpochProgress:
     Args:
         epochs: maximum number of epochs.
         steps: steps per epoch.
-        log_every: epochs between plain lines where the output is not a terminal.
+        log_every: epochs between the lines that stay; on a terminal a bar follows every step below them.
         visible: False for the jobs of a sweep, which write to train.log alone.
     """
 
@@ -57,10 +63,21 @@ class EpochProgress:
         epochs_log.info(line)
         if self._bar is not None:
             self._bar.update(self._task, completed=epoch, numbers=numbers, epoch=f"{epoch}/{self.epochs}")
-        elif self.visible and (epoch % self.log_every == 0 or epoch in (1, self.epochs)):
+        if self.visible and (epoch % self.log_every == 0 or epoch in (1, self.epochs)):
             self.console.print(line, markup=False)
 
 
 NUMBERS = {
     "train_loss": "train {:.4f}", "train_acc": "{:.2f} %", "val_loss": "val {:.4f}", "val_acc": "{:.2f} %", "lr": "lr {:.2g}",
 }  # fmt: skip
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Show on a terminal what it waits for, until that is over."""
+    console = Console(file=sys.stdout, highlight=False)
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(what):
+        yield

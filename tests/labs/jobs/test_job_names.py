@@ -110,3 +110,11 @@ def test_progress_tensorboard_and_status_call_a_cell_the_same(project: Project) 
     assert sorted(text.decode().splitlines()[0].strip() for text in texts) == [f"{name} seed=0" for name in expected]
     table = status.table(collect([project.folder / "multirun" / "s"], with_layers=False))
     assert [row[0].text for row in table.rows] == [*expected, "total 2"]
+
+
+def test_the_lines_of_a_sweep_leave_out_what_all_begin_with() -> None:
+    assert names.apart(["a-b=5-plain", "a-b=50-plain", "a-b=5-plain lr=1"]) == ["b=5-plain", "b=50-plain", "b=5-plain lr=1"]
+    assert names.apart(["a-b=5 seed=0", "a-b=5 seed=10"]) == ["seed=0", "seed=10"]
+    assert names.apart(["a-b=5", "c-b=5"]) == ["a-b=5", "c-b=5"]
+    assert names.apart(["a-b", "a-b x"]) == ["b", "b x"]
+    assert names.apart(["alone-5"]) == ["alone-5"]

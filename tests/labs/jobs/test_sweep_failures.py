@@ -25,7 +25,7 @@ class Net(nn.Linear):
 def test_a_diverged_run_is_a_result_and_not_repeated(project: Project) -> None:
     command = ["-m", "optimizer.lr=1e30,0.01", "model.depth=1", "study=d", *QUICK]
     ended = project.train(*command)
-    assert "\n[1/2] mlp-digits-depth=1-plain lr=1e+30  diverged    0 s" in ended.out
+    assert "\n[1/2] lr=1e+30  diverged    0 s" in ended.out
     assert "\ndiverged: 1  done: 1\n" in ended.out
     assert "again:" not in ended.out
     assert ended.code == 0
@@ -49,8 +49,8 @@ def test_a_crash_is_recorded_and_stops_nobody_else(project: Project) -> None:
     ended = project.train(*command)
     lines = ended.out.splitlines()
     assert lines[0] == "there: 2 jobs, 0 finished already, 2 to run"
-    assert lines[1].startswith("[1/2] mlp-digits-depth=1-plain Net  failed")
-    assert lines[2].startswith("[2/2] mlp-digits-depth=1-plain MLP  done")
+    assert lines[1].startswith("[1/2] Net  failed")
+    assert lines[2].startswith("[2/2] MLP  done")
     assert lines[3] == "done: 1  failed: 1"
     (failed,) = (path for path in project.folder.glob("there/*/seed=0/result.json") if read(path)["status"] == "failed")
     error = read(failed)["error"]
@@ -62,7 +62,7 @@ def test_a_crash_is_recorded_and_stops_nobody_else(project: Project) -> None:
     assert "Traceback" not in ended.out + ended.err
 
     ended = project.train(*command)  # fails again, is told again, and the other is left
-    assert ended.out.startswith("there: 2 jobs, 1 finished already, 1 to run\n[2/2] mlp-digits-depth=1-plain Net  failed")
+    assert ended.out.startswith("there: 2 jobs, 1 finished already, 1 to run\n[2/2] Net  failed")
     assert "\ndone: 1  failed: 1\n" in ended.out
     assert ended.code == 1
 
@@ -97,7 +97,7 @@ def test_obstacles_fail_their_jobs_alone_and_are_left_untouched(study: Project) 
         f"failed: {held}: another process is training this run; wait for it, or stop it",
     ]
     assert re.findall("^failed: .*$", ended.out, re.MULTILINE) == reasons
-    assert "\n[1/4] mlp-digits-depth=2-plain seed=1  done  test accuracy" in ended.out
+    assert "\n[1/4] depth=2-plain seed=1  done  test accuracy" in ended.out
     assert "\ndone: 1  missing: 3\n" in ended.out
     for name, reason in zip(("depth=1-plain seed=0", "depth=1-plain seed=1", "depth=2-plain seed=0"), reasons, strict=True):
         assert f"\nfailed  mlp-digits-{name}: {reason.removeprefix('failed: ')}\n" in ended.out
