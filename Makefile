@@ -50,7 +50,7 @@ test: .venv/dev ## the tests, without the slow ones
 test-slow: .venv/dev ## the slow tests alone
 	@$(BIN)/python -m pytest -m slow
 
-test-launchers: .venv/dev ## sweeps through joblib, submitit, Slurm's stand-in, Ray and Optuna; installs these
+test-launchers: .venv/dev ## sweeps through joblib, submitit, Slurm, Ray and Optuna; installs these (a real Slurm: see docs)
 	@$(PIP) -e '.[dev,slurm,ray,optuna]'
 	@REQUIRE_EXTRAS=1 $(BIN)/python -m pytest -m launchers $(ARGS)
 

@@ -7,14 +7,17 @@ from importlib.util import find_spec
 from omegaconf import DictConfig
 
 from labs.errors import UserError
+from labs.jobs import slurm
 from labs.jobs.rerun import typed
 
 
 def check(master: DictConfig) -> None:
     """Raise UserError if the launcher or sweeper of a multirun cannot work here."""
     kind = _kind(master)
-    if kind == "SlurmLauncher" and not (shutil.which("sbatch") and shutil.which("srun")):
-        raise UserError("hydra/launcher=slurm: there is no sbatch here; start from a login node of the cluster")
+    if kind == "SlurmLauncher":
+        if not (shutil.which("sbatch") and shutil.which("srun")):
+            raise UserError("hydra/launcher=slurm: there is no sbatch here; start from a login node of the cluster")
+        slurm.follow_jobs()
     for package, group, name in (("ray", "launcher", "RayLauncher"), ("optuna", "sweeper", "OptunaSweeper")):
         if master.hydra[group]._target_.endswith(f".{name}") and find_spec(package) is None:
             raise UserError(
