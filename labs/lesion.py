@@ -4,8 +4,9 @@
     python -m labs.lesion RUN_DIR RUN_DIR …                          several runs
     python -m labs.lesion RUN_DIR dataset.data_dir=/somewhere        on another machine
 
-Prints test accuracy without each block in turn, without random sets of 1, 2, 4, … blocks, and with neighbouring blocks swapped,
-and writes lesions.json into the run directory, which the report shows. It computes on the CPU, and is as safe as
+Prints test accuracy without each block in turn, without random sets of 1, 2, 4, … blocks, and with neighbouring blocks swapped;
+and of a residual network with model.block=pre, through how many branches the gradient of a training batch comes. It writes
+lesions.json into the run directory, which the report shows. It computes on the CPU, and is as safe as
 `python -m labs.evaluate` for a directory from somebody else.
 """
 
@@ -19,6 +20,7 @@ if __name__ == "__main__":
         memory.refuse_low_limit()
 
 import argparse
+import math
 import re
 from dataclasses import asdict
 from pathlib import Path
@@ -26,7 +28,7 @@ from typing import Any
 
 import terminal
 from labs import evaluate
-from labs.diagnostics import lesions
+from labs.diagnostics import lesions, paths
 from labs.diagnostics.lesions import Lesion
 from labs.files import write_json
 from labs.load import load_model
@@ -40,7 +42,7 @@ def main(arguments: list[str]) -> None:
         prog="python -m labs.lesion", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("words", nargs="*", metavar="RUN_DIR | key=value", help="runs, and overrides as in labs.evaluate")
-    parser.add_argument("--seed", type=int, default=0, help="which random sets of blocks (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="which random sets of blocks and paths (default 0)")
     options = parser.parse_args(arguments)
     overrides = [word for word in options.words if re.match(r"[\w.]+=", word) and not Path(word).exists()]
     paths = [Path(word).expanduser() for word in options.words if word not in overrides]
@@ -67,9 +69,13 @@ def of_run(file: Path, overrides: list[str], seed: int) -> dict[str, Any]:
     state = evaluate.read(file, overrides).state
     found = lesions.measure(model, data.test, seed)
     intact = lesions.accuracy(model, data.test)
+    try:
+        lengths = [asdict(length) for length in paths.measure(model, *next(iter(data.train)), seed)]
+    except ValueError:  # there are no such paths
+        lengths = []
     return {
         "hash": state["hash"], "epoch": state["epoch"], "images": len(data.test), "draws_seed": seed, "test_acc": intact,
-        "lesions": [{**asdict(lesion), "blocks": list(lesion.blocks)} for lesion in found],
+        "lesions": [{**asdict(lesion), "blocks": list(lesion.blocks)} for lesion in found], "paths": lengths,
     }  # fmt: skip
 
 
@@ -92,8 +98,17 @@ def text(content: dict[str, Any]) -> str:
             reason = f"cannot be removed: {lesion.reason}" if lesion.reason else ""
             what = {"one": "without ", "swapped": "swapped "}[kind] + " and ".join(map(one_line, lesion.blocks))
             rows.append((what, value, reason))
+    rows += [(f"paths through {length['branches']} branch{'es' * (length['branches'] != 1)}", f"{share:6.2f} %",
+              f"of the gradient, by {length['paths']:.3g} path{'s' * (length['paths'] != 1)}")
+             for length, share in zip(content["paths"], shares(content["paths"]), strict=True)]  # fmt: skip
     width = max(len(name) for name, *_ in rows)
     return "\n".join(f"{name:<{width}}  {value}  {more}".rstrip() for name, value, more in rows)
+
+
+def shares(lengths: list[dict[str, Any]]) -> list[float]:
+    """What the paths of each length contribute, in percent: how many there are times the norm through one of them."""
+    whole = [length["paths"] * length["norm"] for length in lengths]
+    return [100 * part / sum(whole) if sum(whole) else math.nan for part in whole]
 
 
 if __name__ == "__main__":

@@ -37,6 +37,27 @@ def test_a_table_is_printed_and_written(compose_config: Compose, tmp_path: Path,
     assert read_json(runs[0] / "lesions.json")["draws_seed"] == 3
 
 
+def test_of_pre_activation_networks_the_gradient_is_told_by_length_of_path(
+    compose_config: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [run] = trained(compose_config("model.residual=true", "model.block=pre", "model.depth=11"), tmp_path / "pre", 0)
+    lesion.main([str(run)])
+    lengths = read_json(run / "lesions.json")["paths"]
+    assert [(length["branches"], length["paths"], length["drawn"]) for length in lengths] == [
+        (0, 1, 1), (1, 4, 4), (2, 6, 6), (3, 4, 4), (4, 1, 1),
+    ]  # fmt: skip
+    shares = lesion.shares(lengths)
+    assert sum(shares) == pytest.approx(100)
+    whole = sum(length["norm"] * length["paths"] for length in lengths)
+    assert shares[1] == pytest.approx(100 * lengths[1]["norm"] * 4 / whole)
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("paths through 1 branch "))
+    assert line.split()[4:] == [f"{shares[1]:.2f}", "%", "of", "the", "gradient,", "by", "4", "paths"]
+    [run] = trained(compose_config("model.residual=true", "model.depth=11"), tmp_path / "post", 0)
+    lesion.main([str(run)])
+    assert read_json(run / "lesions.json")["paths"] == []
+    assert "paths through" not in capsys.readouterr().out
+
+
 def test_what_cannot_be_tested_is_one_line(compose_config: Compose, tmp_path: Path) -> None:
     [run] = trained(own(compose_config), tmp_path / "own", 0)
     for arguments, said in (
