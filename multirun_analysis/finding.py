@@ -7,8 +7,8 @@ holds each of them against a slow evaluation of what it claims, so a new sentenc
 import pandas as pd
 
 from multirun_analysis import theory
-from multirun_analysis.inference import ALPHA, smallest_p
 from multirun_analysis.lead import is_untrained, lead
+from multirun_analysis.significance import ALPHA, smallest_p
 from multirun_analysis.statistics import NOT_COUNTED
 from multirun_analysis.table import ends, number
 from multirun_analysis.wording import at_depths, equals_p, listed, runs_are, span
