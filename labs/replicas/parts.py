@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from labs.replicas.stacked import flattens, name_of, traced
+from labs.replicas.tracing import flattens, name_of, traced
 
 REAL = torch.float32
 WIDEST_ON_GPU = 128  # features of a layer that passes gradients on: one program computes all of them
