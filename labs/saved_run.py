@@ -6,6 +6,7 @@ networks, from importable modules, and the code of a custom dataset runs only if
 
 import pkgutil
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,9 @@ def checkpoints(path: Path) -> list[Path]:
         return found
     if lost := [str(results.best_of(run)) for run in runs_of(path) if lacks_best(run)]:
         raise UserError(f"{', '.join(lost)}: gone; delete result.json and start the run again, which brings it back")
-    raise UserError(f"{path}: no checkpoints/best.pt in it; name a run directory, …/seed=<s>, or a checkpoint")
+    a_study = next(path.glob("*/seed=*/checkpoints/best.pt"), None) is not None
+    runs = f"; all runs of this study are {shlex.quote(str(path))}/*/seed=*/checkpoints/best.pt" if a_study else ""
+    raise UserError(f"{path}: no checkpoints/best.pt in it; name a run directory, …/seed=<s>, or a checkpoint{runs}")
 
 
 def configuration(run: Path, overrides: list[str]) -> DictConfig:

@@ -131,8 +131,8 @@ def _diverged(cells: pd.DataFrame) -> list[str]:
 
 
 def _shortfall(shortfall: pd.DataFrame, of: str) -> list[str]:
-    """The depth at which plain networks first fall short, by margin."""
-    if not len(shortfall):
+    """The depth at which plain networks first fall short, by margin; nothing where a cell has one run, which is no mean."""
+    if not len(shortfall) or shortfall["n"].iloc[0] < 2:
         return []
     parts: list[str] = []
     for depth, rows in shortfall.groupby(shortfall["depth"].fillna(-1), sort=False):

@@ -47,9 +47,9 @@ class Checks(Callback):
             job = single_job(config)
             refuse_ignored([job])
             check_run(job)
-            preflight().check_networks([config])
             if config.plan:
-                show_plan([job], workers=1, in_sweep=False)
+                show_plan([job], workers=1, in_sweep=False)  # checks the network too
+            preflight().check_networks([config])
             make_directory(Path(config.hydra.run.dir))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:

@@ -86,7 +86,7 @@ def _panel(ax: Axis, runs: pd.DataFrame, axes: Axes, quantity: str) -> tuple[lis
     if not len(at):
         untrained = is_untrained(runs).any()
         words = f"no finished run with a {name(axes.metric)}"
-        drawing.say(ax, "untrained networks (0 epochs)" if untrained else words)
+        drawing.say(ax, "untrained networks (0 epochs)" if untrained else words, keep_ticks=True)  # of diverged runs
     return [drawing.arm_handle(arm, counted, axes) for arm in arms], place, side
 
 

@@ -87,6 +87,9 @@ def test_one_seed_says_so():
     assert text.startswith("These runs are too few to tell plain from residual networks. At no depth are there two of each.")
     assert "a difference of +85.00 points (too few runs for an interval or a test)" in text
     assert "p =" not in text
+    assert "fall short" not in text
+    assert "fall short" in said(pairs(5, [95, 95], [95, 95]) + pairs(50, [10, 10], [95, 95]))
+    assert "fall short" not in said(pairs(5, [95, 95], [95, 95]) + pairs(50, [10, 10], [95]))
 
 
 def test_two_seeds_have_no_interval_of_the_depth_and_equal_ones_none_of_the_difference():
