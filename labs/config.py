@@ -28,7 +28,7 @@ BELOW_1 = real(0, 1, allowed="a number from 0 to below 1")
 WIDTH = integer(1, 1_000_000)
 SHORTCUT = one_of("identity", "projection")
 NORM = one_of("batch", "layer", "none")
-NORM_BIAS = real(-math.inf, allowed="a finite number")
+NORM_BIAS = real(-3.4e38, 3.4e38, allowed="a finite number between -3.4e38 and 3.4e38")  # float32 has no larger ones
 ACTIVATION = one_of("relu", "leaky_relu", "elu", "gelu", "silu", "tanh")  # labs.models.layers.ACTIVATIONS
 INIT = one_of("torch", "he", "orthogonal")
 BLOCK = one_of("post", "pre")

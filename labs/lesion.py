@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import terminal
-from labs import evaluate
+from labs import saved_run
 from labs.diagnostics import lesions, paths
 from labs.diagnostics.lesions import Lesion
 from labs.files import write_json
@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> None:
     if not paths:
         raise UserError("python -m labs.lesion: name a run directory, …/seed=<s>")
     for path in paths:
-        for file in evaluate.checkpoints(path):
+        for file in saved_run.checkpoints(path):
             run = file.absolute().parents[1]
             content = of_run(file, overrides, options.seed)
             write_json(run / NAME, content)
@@ -66,7 +66,7 @@ def of_run(file: Path, overrides: list[str], seed: int) -> dict[str, Any]:
     model, data = load_model(file, *overrides)
     if not lesions.sizes_of(model, next(iter(data.test))[0]):
         raise UserError(f"{file}: the network has no block of labs/models/blocks.py in it, so there is nothing to remove")
-    state = evaluate.read(file, overrides).state
+    state = saved_run.read(file, overrides).state
     found = lesions.measure(model, data.test, seed)
     intact = lesions.accuracy(model, data.test)
     try:

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from labs import evaluate
+from labs import saved_run
 from labs.data.batches import EvaluationBatches
 from labs.errors import UserError
 from labs.models.build import build_model
@@ -57,13 +57,13 @@ def load_model(path: str | os.PathLike[str], *overrides: str) -> tuple[nn.Module
     """
     if unused := [word for word in overrides if word.partition("=")[0] in NOT_HERE]:
         raise UserError(f"{unused[0]}: means nothing here; the network is loaded on the CPU, and model.to(…) moves it")
-    files = evaluate.checkpoints(Path(path).expanduser())
+    files = saved_run.checkpoints(Path(path).expanduser())
     if len(files) > 1:
         raise UserError(f"{path}: has {len(files)} runs in it; name one, such as {files[0].parents[1]}")
-    saved = evaluate.read(files[0], list(overrides))
+    saved = saved_run.read(files[0], list(overrides))
     cfg, device = saved.cfg, torch.device("cpu")
-    split, test, fingerprints = evaluate.data_of(cfg, device)
-    if other := evaluate.other_images(fingerprints, saved.result):
+    split, test, fingerprints = saved_run.data_of(cfg, device)
+    if other := saved_run.other_images(fingerprints, saved.result):
         raise UserError(f"{saved.run}: was {' and '.join(other)} other images than there are now; put them back")
     with torch.random.fork_rng(devices=[]):  # building draws initial weights, which leaves the caller's random numbers alone
         model = build_model(cfg, cfg.seed)

@@ -7,8 +7,9 @@ import pandas as pd
 
 from multirun_analysis import axes as axis
 from multirun_analysis.axes import Axes
-from multirun_analysis.inference import accuracy_interval, difference_interval, holm, permutation_test, t_interval
+from multirun_analysis.intervals import accuracy_interval, difference_interval, t_interval
 from multirun_analysis.outcomes import ACCURACIES, ended
+from multirun_analysis.significance import holm, permutation_test
 
 SUBJECTS = (axis.DEPTH, "model.name", "model._target_")
 TUNED = ("optimizer", "scheduler", "trainer")  # branches whose keys are settings of the training, to be chosen for each arm

@@ -4,8 +4,8 @@ import pandas as pd
 
 from multirun_analysis import published as reference
 from multirun_analysis.axes import DEPTH_STUDY, Axes, heading
-from multirun_analysis.inference import ALPHA
 from multirun_analysis.shortfall import FEWEST, RESAMPLES
+from multirun_analysis.significance import ALPHA
 from multirun_analysis.table import (
     Entry,
     Table,

@@ -38,7 +38,7 @@ def draw(frames: Frames, names: dict[Any, str]) -> Figure:
         if not epochs[columns].notna().to_numpy().any():
             drawing.say(ax, "nothing recorded")
         ax.set(xlabel="epoch", ylabel=label)
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        drawing.whole_numbers(ax.xaxis)
     handles = [Line2D([], [], color=colours[run], linewidth=1.8, label=name) for run, name in names.items()]
     panels[0][-1].legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return drawing.finish(figure, CAPTION, ["runs"])

@@ -17,11 +17,12 @@ import pandas as pd
 import seaborn as sns
 from matplotlib import rc_context
 from matplotlib.axes import Axes as Axis
+from matplotlib.axis import XAxis, YAxis
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findSystemFonts, fontManager, get_font
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from multirun_analysis.axes import DEPTH_STUDY, Axes, label
 
@@ -198,6 +199,11 @@ def x_axis(ax: Axis, axes: Axes, runs: pd.DataFrame) -> Place:
     return place
 
 
+def whole_numbers(axis: XAxis | YAxis) -> None:
+    """Put ticks at whole numbers only, for an axis of layers, epochs or anything else that is counted."""
+    axis.set_major_locator(MaxNLocator(nbins="auto", integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
+
+
 def log_axis(ax: Axis, values: np.ndarray) -> float:
     """Make the y axis logarithmic, fit it to the positive values, and return its lower end, where zeros are marked."""
     positive = values[np.isfinite(values) & (values > 0)]
@@ -254,6 +260,14 @@ def heading(ax: Axis, *words: str) -> None:
     ax.set_title("\n".join(textwrap.wrap(", ".join(words), 46, max_lines=6, placeholder=" …")))
 
 
-def say(ax: Axis, words: str) -> None:
-    """Write words in place of data."""
+def say(ax: Axis, words: str, *, keep_ticks: bool = False) -> None:
+    """Write words in place of data, and leave out the ticks of each axis that the panel does not share."""
     ax.text(0.5, 0.5, words, transform=ax.transAxes, ha="center", va="center", color=CAPTION_COLOUR)
+    if keep_ticks:
+        return
+    if len(ax.get_shared_x_axes().get_siblings(ax)) == 1:
+        ax.tick_params(axis="x", which="both", bottom=False, labelbottom=False)
+        ax.xaxis.grid(visible=False)
+    if len(ax.get_shared_y_axes().get_siblings(ax)) == 1:
+        ax.tick_params(axis="y", which="both", left=False, labelleft=False)
+        ax.yaxis.grid(visible=False)

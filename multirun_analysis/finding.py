@@ -7,8 +7,8 @@ holds each of them against a slow evaluation of what it claims, so a new sentenc
 import pandas as pd
 
 from multirun_analysis import theory
-from multirun_analysis.inference import ALPHA, smallest_p
 from multirun_analysis.lead import is_untrained, lead
+from multirun_analysis.significance import ALPHA, smallest_p
 from multirun_analysis.statistics import NOT_COUNTED
 from multirun_analysis.table import ends, number
 from multirun_analysis.wording import at_depths, equals_p, listed, runs_are, span
@@ -131,8 +131,8 @@ def _diverged(cells: pd.DataFrame) -> list[str]:
 
 
 def _shortfall(shortfall: pd.DataFrame, of: str) -> list[str]:
-    """The depth at which plain networks first fall short, by margin."""
-    if not len(shortfall):
+    """The depth at which plain networks first fall short, by margin; nothing where a cell has one run, which is no mean."""
+    if not len(shortfall) or shortfall["n"].iloc[0] < 2:
         return []
     parts: list[str] = []
     for depth, rows in shortfall.groupby(shortfall["depth"].fillna(-1), sort=False):

@@ -13,9 +13,10 @@ import pandas as pd
 from scipy import stats
 
 from multirun_analysis.collect import Frames
-from multirun_analysis.inference import LEVEL, SEED
+from multirun_analysis.intervals import LEVEL
 from multirun_analysis.outcomes import is_untrained
 from multirun_analysis.shortfall import FEWEST
+from multirun_analysis.significance import SEED
 
 RESAMPLES = 2000
 AT_ONCE = 100  # resamples of the images in memory

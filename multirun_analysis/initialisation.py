@@ -13,7 +13,7 @@ import pandas as pd
 
 from multirun_analysis import theory
 from multirun_analysis.collect import Frames
-from multirun_analysis.inference import t_interval
+from multirun_analysis.intervals import t_interval
 from run_contract import ADDED_TO_NETWORKS, typed
 
 FIRST_LAYER = 4

@@ -70,6 +70,8 @@ def draw(frames: Frames, rows: Sequence[Row], title: str, caption: str, absent: 
                 lines[found[1]] = ax.axhline(found[0], color="black", linewidth=0.8, linestyle=":", label=found[1])
             drawing.heading(ax, group, f"depth {own['depth'].iloc[0]}", moment)
             ax.set_xlabel(X_LABEL if by_number else X_SHARE)
+            if by_number:
+                drawing.whole_numbers(ax.xaxis)
         handles = [drawing.arm_handle(arm, own[own["counted"]], marker=False) for arm in selection.arms(own)]
         pair[1].legend(handles=[*handles, *lines.values()], loc="upper left", bbox_to_anchor=(1.0, 1.0))
         pair[0].set(ylabel=row.label)

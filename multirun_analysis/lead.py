@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from multirun_analysis.inference import ALPHA, smallest_p
+from multirun_analysis.significance import ALPHA, smallest_p
 from multirun_analysis.wording import at_depths, count_of_tests, listed
 
 

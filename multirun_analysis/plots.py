@@ -16,7 +16,6 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
 from multirun_analysis import axes as axis
 from multirun_analysis import drawing, hover, selection
@@ -65,7 +64,7 @@ def by_epoch(
                     _mark_end(ax, table[run].dropna(), foot, colour)
             drawing.heading(ax, group, drawing.name(arm, axes))
             ax.set_xlabel("epoch")
-            ax.xaxis.get_major_locator().set_params(integer=True)
+            drawing.whole_numbers(ax.xaxis)
         if not table.notna().to_numpy().any():
             drawing.say(row[0], "nothing recorded")
         row[0].set_ylabel(label)
@@ -125,6 +124,8 @@ def by_layer(frames: Frames, quantity: str, title: str, caption: str, label: str
                 drawing.say(ax, f"{absent}\n{moment}")
             drawing.heading(ax, group, f"depth {own['depth'].iloc[0]}", moment)
             ax.set_xlabel("layer (0: first, last: head)" if by_number else "layer position (0: first, 1: head)")
+            if by_number:
+                drawing.whole_numbers(ax.xaxis)
         row[0].set_ylabel(label)
         row[1].legend(handles=[drawing.arm_handle(arm, own[own["counted"]], marker=False) for arm in arms])
     return drawing.finish(figure, caption, groups)
@@ -166,7 +167,8 @@ def by_layer_and_epoch(frames: Frames, quantity: str, title: str, caption: str, 
             drawing.heading(ax, name, arm)
             ax.set(facecolor="#CCCCCC", xlabel="epoch (0: at initialisation)")
             ax.grid(False)
-            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+            drawing.whole_numbers(ax.xaxis)
+            drawing.whole_numbers(ax.yaxis)
             if scale is None or table.empty:
                 drawing.say(ax, absent)
                 continue

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy import stats
 
 from multirun_analysis.axes import ABSENT
-from multirun_analysis.inference import LEVEL
+from multirun_analysis.intervals import LEVEL
 from multirun_analysis.outcomes import ACCURACIES
 from run_contract import ADDED_TO_NETWORKS, typed
 

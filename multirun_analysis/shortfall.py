@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pandas as pd
 
-from multirun_analysis.inference import LEVEL, SEED
+from multirun_analysis.intervals import LEVEL
 from multirun_analysis.outcomes import ended, twins
+from multirun_analysis.significance import SEED
 
 MARGINS = (0.2, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 5.0, 10.0)  # percentage points of test accuracy
 RESAMPLES = 10_000

@@ -1,4 +1,4 @@
-"""The tables of what is measured inside networks: signals and probes by layer, and lesions."""
+"""The tables of signals and probes by layer, and of lesions."""
 
 from typing import Literal
 
@@ -23,7 +23,7 @@ MOST_NUMBERS = 4  # numbers of removed blocks that have a column each
 
 
 def shown(frames: Frames) -> list[Table]:
-    """Those of the tables that have rows."""
+    """The tables that have rows."""
     by_depth = frames.by_depth()
     return [table for table in (signals(by_depth), lesions(by_depth)) if table.rows]
 
@@ -59,7 +59,7 @@ def signals(frames: Frames) -> Table:
 
 
 def lesions(frames: Frames) -> Table:
-    """Accuracy without some of the blocks, by depth and arm."""
+    """Test accuracy without some of the blocks, by depth and arm."""
     found = frames.lesions.merge(_counted(frames), on="run")
     numbers = [n for n in sorted(found.loc[found["kind"] == "several", "number"].unique()) if n > 1 and n & (n - 1) == 0]
     numbers = numbers[:MOST_NUMBERS]
@@ -83,7 +83,7 @@ def lesions(frames: Frames) -> Table:
 
 
 def _counted(frames: Frames) -> pd.DataFrame:
-    """The runs that are counted, and what they are grouped by."""
+    """The counted runs, with the columns that they are grouped by."""
     runs = frames.runs[frames.runs["counted"]]
     order = {group: place for place, group in enumerate(frames.runs["group"].unique())}
     return runs[["run", "group", "depth", "residual"]].assign(order=runs["group"].map(order))
@@ -96,6 +96,6 @@ def _cells(rows: pd.DataFrame, *more: str) -> list[tuple[tuple[object, ...], pd.
 
 
 def _over_runs(rows: pd.DataFrame, what: Literal["median", "mean", "min"]) -> float:
-    """The median over runs of the median, mean or min of the accuracies of each."""
+    """The median over runs of each run's median, mean or lowest accuracy."""
     each = rows.dropna(subset="test_acc").groupby("run")["test_acc"].agg(what)
     return float(each.median()) if len(each) else np.nan

@@ -1,7 +1,7 @@
 """Statistics over seeds: a row per cell, and a row per value of x at which the two arms are compared.
 
 Accuracies and their differences are in percentage points, losses in nats. `outcomes` says which runs count and what a diverged
-one counts as, `inference` has the intervals and tests. All frames are sorted.
+one counts as, `intervals`, `significance` and `power` have the intervals and tests of two samples. All frames are sorted.
 """
 
 import math
@@ -11,21 +11,10 @@ import numpy as np
 import pandas as pd
 
 from multirun_analysis.axes import DEPTH_STUDY, Axes
-from multirun_analysis.inference import (
-    ALPHA,
-    accuracy_interval,
-    detectable,
-    difference_interval,
-    equivalence_test,
-    holm,
-    permutation_test,
-    proportion_interval,
-    seeds_needed,
-    share_test,
-    sign_flip_test,
-    t_interval,
-)
+from multirun_analysis.intervals import accuracy_interval, difference_interval, proportion_interval, t_interval
 from multirun_analysis.outcomes import ACCURACIES, MARGIN, TYPES, ended, is_untrained, threshold, twins
+from multirun_analysis.power import detectable, seeds_needed
+from multirun_analysis.significance import ALPHA, equivalence_test, holm, paired_test, permutation_test, share_test
 
 SUMMARIZED = ("train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc", "test_acc_recalibrated",
               "best_epoch", "epochs_run")  # fmt: skip
@@ -67,8 +56,7 @@ def compare_arms(runs: pd.DataFrame, margin: float = MARGIN, axes: Axes = DEPTH_
 
     `p` is that of the exact permutation test of the mean test accuracies, and `p_share` that of Barnard's test of the shares
     that train. Holm's correction (`p_holm`, `p_share_holm`) is over one family: all of these tests in a group. `p_paired` is
-    that of the sign-flip test over the pairs of a seed, given for comparison where pairing helps: where the arms are correlated
-    over seeds.
+    that of the paired test, given for comparison where pairing helps: where the arms are correlated over seeds.
 
     `p_equivalent` is that of two one-sided tests against `margin`. They are made in order of x and claim nothing beyond
     the first x at which they fail, and so need no correction: `equivalent` says where the claim stands. It is not made of
@@ -98,7 +86,7 @@ def compare_arms(runs: pd.DataFrame, margin: float = MARGIN, axes: Axes = DEPTH_
             "p": permutation_test(one, other), "p_share": share_test(trained, judged),
             f"{a}_trained": trained[0] if judged[0] else pd.NA, f"{b}_trained": trained[1] if judged[1] else pd.NA,
             "pairs": len(pairs), "correlation": _correlation(pairs),
-            "p_paired": sign_flip_test(pairs["second"] - pairs["first"]) if paired[group] else np.nan,
+            "p_paired": paired_test(pairs["second"] - pairs["first"]) if paired[group] else np.nan,
             "p_equivalent": equivalence_test(one, other, margin), "detectable": detectable(one, other),
             "seeds_needed": seeds_needed(one, other, margin), "margin": margin,
         })  # fmt: skip

@@ -1,10 +1,10 @@
-"""How fast gradients grow from layer to layer at initialisation, by mean-field theory.
+"""Mean-field theory of gradients at initialisation: how fast they grow from layer to layer.
 
-Yang, Pennington, Rao, Sohl-Dickstein, Schoenholz 2019, "A Mean Field Theory of Batch Normalization" (arXiv:1902.08129). Their
-result for ReLU, derived here for a plain network of Linear, BatchNorm and ReLU layers, infinitely wide, at initialisation
-(gamma 1, beta 0, epsilon 0), on batches of B images.
+The result for ReLU is that of Yang, Pennington, Rao, Sohl-Dickstein, Schoenholz 2019, "A Mean Field Theory of Batch
+Normalization" (arXiv:1902.08129). It is derived here for a plain, infinitely wide network of Linear, BatchNorm and ReLU layers
+at initialisation (gamma 1, beta 0, epsilon 0), on batches of B images.
 
-Past the first layers the B pre-activations of a unit are exchangeable Gaussians, so that BatchNorm makes of them a vector
+Past the first layers the B pre-activations of a unit are exchangeable Gaussians, which BatchNorm maps to a vector
 u = sqrt(B) v, with v uniform on the unit sphere of the B-1 dimensions orthogonal to (1, …, 1). Two entries of u have variance
 1 and correlation rho = -1/(B-1). With the arc-cosine kernels (Cho and Saul 2009)
 
@@ -32,7 +32,7 @@ LARGEST_BIAS = 10.0  # beyond, Var[relu(z + b)] is lost in rounding
 
 
 def growth_per_layer(batch_size: int) -> float:
-    """lambda(B), the factor by which the squared gradient norm grows from a layer to the one before it.
+    """lambda(B), the factor by which the squared gradient norm grows from each layer to the one before it.
 
     Args:
         batch_size: B, at least 4; below that E[1/r^2] is infinite.
@@ -48,24 +48,24 @@ def growth_per_layer(batch_size: int) -> float:
 
 
 def slope(batch_size: int) -> float:
-    """Change of the natural logarithm of the gradient norm per layer, counted from the input: -ln(lambda)/2."""
+    """Change of the natural logarithm of the gradient norm from each layer to the next, from the input on: -ln(lambda)/2."""
     return -math.log(growth_per_layer(batch_size)) / 2
 
 
 def trainable_depth(slope: float) -> float:
     """The depth beyond which training fails in the paper: 16 / ln(lambda) layers (section 4).
 
-    The 16 is empirical: the authors fitted it to networks of width 384 trained with SGD. lambda holds for BatchNorm biases that
-    start at 0; larger ones lower it.
+    The 16 is empirical: the authors fitted it to networks of width 384 trained with SGD. lambda is for BatchNorm biases that
+    start at 0; larger biases lower it.
 
     Args:
-        slope: -ln(lambda)/2, as returned by `slope`.
+        slope: -ln(lambda)/2, as returned by `slope()`.
     """
     return 8 / -slope
 
 
 def activation_cosine(batch_size: int) -> float:
-    """The cosine between the activations of any two images of a batch, past the first layers: J1(rho).
+    """Cosine between the activations of any two images of a batch, past the first layers: J1(rho).
 
     Args:
         batch_size: B, at least 2.
@@ -74,9 +74,9 @@ def activation_cosine(batch_size: int) -> float:
 
 
 def gradient_cosine(batch_size: int) -> float:
-    """The cosine between the gradients of any two images with respect to the input of a BatchNorm: rho = -1/(B-1).
+    """Cosine between the gradients of any two images with respect to the input of a BatchNorm: rho = -1/(B-1).
 
-    The gradients of a batch add up to zero there, since BatchNorm subtracts the mean.
+    These gradients sum to zero over a batch, since BatchNorm subtracts the mean.
 
     Args:
         batch_size: B, at least 2.
@@ -93,7 +93,7 @@ def _arc_cosine_kernels(correlation: float) -> tuple[float, float]:
 
 
 def growth_with_bias(batch_size: int, bias: float) -> float:
-    """lambda(B, b), the same factor where every BatchNorm's bias starts at b: an approximation.
+    """lambda(B, b), an approximation of the same factor for BatchNorm biases that start at b.
 
     lambda(B, b) = Phi(b) / Var[relu(z + b)] * (B - 2) / (B - 3), with z standard normal and
 
@@ -122,5 +122,5 @@ def growth_with_bias(batch_size: int, bias: float) -> float:
 
 
 def trainable_depth_with_bias(batch_size: int, bias: float) -> float:
-    """16 / ln(lambda(B, b)): as `trainable_depth`, with its empirical 16, and with the approximation of lambda."""
+    """The same depth for BatchNorm biases that start at b: 16 / ln(lambda(B, b)), with lambda as in `growth_with_bias`."""
     return 16 / math.log(growth_with_bias(batch_size, bias))

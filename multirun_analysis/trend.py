@@ -8,8 +8,9 @@ from scipy import stats
 from multirun_analysis import axes as axis
 from multirun_analysis.axes import Axes
 from multirun_analysis.finding import UNFINISHED, planned
-from multirun_analysis.inference import ALPHA, accuracy_interval, holm, permutation_test, smallest_p
+from multirun_analysis.intervals import accuracy_interval
 from multirun_analysis.outcomes import ended
+from multirun_analysis.significance import ALPHA, holm, permutation_test, smallest_p
 from multirun_analysis.table import ends, number
 from multirun_analysis.wording import capitalized, equals_p, listed
 

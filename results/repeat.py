@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.stats import ttest_ind
 
 import terminal
-from multirun_analysis import inference
+from multirun_analysis import intervals
 from multirun_analysis.table import Entry, Table, interval, markdown, number
 
 CELL = ["group", "depth", "residual"]
@@ -32,8 +32,8 @@ def table(first: pd.DataFrame, second: pd.DataFrame) -> Table:
         low, high = ttest_ind(other, one, equal_var=False).confidence_interval()
         rows.append([
             Entry(str(cell[1]), cell[1]), Entry("residual" if cell[2] else "plain"),
-            number(one.mean()), interval(*inference.t_interval(one)),
-            number(other.mean()), interval(*inference.t_interval(other)),
+            number(one.mean()), interval(*intervals.t_interval(one)),
+            number(other.mean()), interval(*intervals.t_interval(other)),
             number(other.mean() - one.mean(), signed=True), interval(low, high, signed=True),
             number(one.corr(other), signed=True),
         ])  # fmt: skip

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from labs import cells
-from multirun_analysis import inference
+from multirun_analysis import intervals, significance
 from multirun_analysis.table import interval, markdown, number, p_value
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -68,12 +68,12 @@ def test_the_depth_study_page_has_the_numbers_of_its_runs():
     by_seed = runs.pivot(index=["depth", "seed"], columns="residual", values="test_acc")
     cells = [cell for _, cell in by_seed.groupby("depth")]
     differences = [cell[True] - cell[False] for cell in cells]
-    corrected = inference.holm(map(inference.sign_flip_test, differences))  # the page pairs by seed
+    corrected = significance.holm(map(significance.paired_test, differences))  # the page pairs by seed
     assert len(cells) == 6
     for cell, difference, p in zip(cells, differences, corrected, strict=True):
-        ends = [inference.t_interval(cell[residual]) for residual in (False, True)]
+        ends = [intervals.t_interval(cell[residual]) for residual in (False, True)]
         means = [f"{number(cell[arm].mean()).text} ± {(ends[arm][1] - ends[arm][0]) / 2:.2f}" for arm in (False, True)]
-        gap = f"{number(difference.mean(), signed=True).text} {interval(*inference.t_interval(difference), signed=True).text}"
+        gap = f"{number(difference.mean(), signed=True).text} {interval(*intervals.t_interval(difference), signed=True).text}"
         assert f"| {cell.index[0][0]} | {' | '.join(means)} | {gap} | {p_value(p).text} |\n" in page
 
 
@@ -120,7 +120,7 @@ def test_what_the_page_on_the_map_says_of_plain_networks_follows_from_its_runs()
     runs = pd.read_csv(folder / "runs.csv")
     for bias, depth in ((1, 50), (1, 70), (1, 100), (2, 100), (0, 50)):
         cell = runs[(runs["config.model.norm_bias"] == bias) & (runs["depth"] == depth) & ~runs["residual"]]["test_acc"]
-        low, high = inference.t_interval(cell)
+        low, high = intervals.t_interval(cell)
         assert len(cell) == 5
         shown = f"{cell.mean():.1f} % (95 % interval {low:.1f} to {high:.1f})", f"{cell.mean():.1f} % ({low:.1f} to {high:.1f})"
         assert any(text in page for text in shown), shown

@@ -1,7 +1,7 @@
 """The datasets: each is one object, read whole into memory as uint8 images and integer labels.
 
     digits                                     bundled images of 8x8 pixels, no download (labs/data/digits.py)
-    mnist fashion_mnist cifar10 cifar100       downloaded if missing, every file checked (labs/data/published.py)
+    mnist fashion_mnist cifar10 cifar100       downloaded if missing, every file checked (labs/data/download.py)
     imagefolder                                any folder with one folder of images per class (labs/data/imagefolder.py)
     any/target                                 an object of your own (labs/data/own.py)
 
@@ -18,10 +18,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from labs.data.batches import Normalizer
 from labs.data.digits import Digits
+from labs.data.download import Downloaded
 from labs.data.imagefolder import ImageFolder
 from labs.data.images import Images, split_validation
 from labs.data.own import OwnDataset
-from labs.data.published import PUBLISHED, Downloaded
+from labs.data.published import PUBLISHED
 from labs.errors import UserError
 
 NAMES = ("digits", *PUBLISHED, "imagefolder")

@@ -1,7 +1,7 @@
-"""What the layers of a network read and return, as a forward pass on given images shows it.
+"""The inputs and outputs of each layer of a network in a forward pass on given images.
 
-Any network with linear or convolutional layers can be looked at. What a layer reads is the activation of the layer before it,
-and the first layer reads the pixels.
+It works for any network with linear or convolutional layers. The input of a layer is the activation of the layer before it,
+that of the first layer is the pixels.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,9 +16,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 @dataclass
 class Seen:
-    """What each layer read and returned, by its name; of a layer that is called several times, the first call.
+    """The input and output of each layer, by name; of a layer that is called several times, those of the first call.
 
-    `inputs` are copies without a graph. `outputs` are part of the graph, for gradients with respect to them.
+    Attributes:
+        inputs: detached copies.
+        outputs: part of the graph, for gradients with respect to them.
     """
 
     inputs: dict[str, Tensor] = field(default_factory=dict)
@@ -27,9 +29,9 @@ class Seen:
 
 @contextmanager
 def as_in_training(model: nn.Module) -> Iterator[None]:
-    """Have BatchNorm use the statistics of the batch, as in training, but leave out dropout.
+    """Use the batch's statistics in BatchNorm, as in training, without dropout.
 
-    Afterwards the modes, the running statistics and the random streams are as they were.
+    Modes, running statistics and random states are restored at the end.
     """
     modes = {module: module.training for module in model.modules()}
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
@@ -52,7 +54,7 @@ def as_in_training(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def watching(model: nn.Module, layers: Sequence[str], *, outputs: bool = False) -> Iterator[Seen]:
-    """Collect what these layers read in the forward passes inside, and on demand what they return."""
+    """Collect the inputs of these layers, and with `outputs` their outputs, in the forward passes of the `with` block."""
     seen = Seen()
     hooks = [model.get_submodule(name).register_forward_hook(_collector(seen, name, outputs=outputs)) for name in layers]
     try:
@@ -76,9 +78,9 @@ def _collector(seen: Seen, name: str, *, outputs: bool) -> Any:
 
 
 def features(model: nn.Module, layers: Sequence[str], images: Tensor) -> dict[str, int]:
-    """How many numbers an image each layer reads, for the layers that read a row for each of these images.
+    """The number of input features per image of each layer.
 
-    A layer that is never called, or that reads something else than a row an image, is left out.
+    A layer that is never called, or whose input does not have one row per image, is left out.
     """
     with as_in_training(model), torch.no_grad(), watching(model, layers) as seen:
         model(images)

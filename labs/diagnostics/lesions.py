@@ -1,7 +1,6 @@
-"""What a trained network loses without some of its blocks, or with two of them swapped (Veit et al. 2016, arXiv:1605.06431).
+"""Test accuracy of a trained network without some of its blocks, or with two swapped (Veit et al. 2016, arXiv:1605.06431).
 
-A block that is removed passes on its input; this needs an input and an output of one size. Blocks are those of
-`labs/models/blocks.py`.
+A removed block passes on its input, which must have the size of its output. Blocks are those of `labs/models/blocks.py`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,19 +15,19 @@ from torch import Tensor, nn
 from labs.models.blocks import Block, PreBlock
 from labs.seeding import stream
 
-DRAWS = 10  # of every number of blocks, unless there are fewer ways to choose them
+DRAWS = 10  # random sets of each size, or all of them if there are fewer
 Batches = Iterable[tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
 class Lesion:
-    """One change of the network.
+    """A change of the network, and its accuracy.
 
     Attributes:
-        kind: "one" block less, "several" blocks less, or two "swapped".
-        blocks: their names.
-        test_acc: percent; None if the change cannot be made.
-        reason: why it cannot.
+        kind: "one" block removed, "several" removed, or two "swapped".
+        blocks: the names of these blocks.
+        test_acc: in percent; None if the change is impossible.
+        reason: why it is; otherwise empty.
     """
 
     kind: str
@@ -42,8 +41,8 @@ def measure(model: nn.Module, batches: Batches, seed: int = 0) -> list[Lesion]:
 
     Args:
         model: in evaluation mode; it is left as it was.
-        batches: the test images, which are gone through once for every change.
-        seed: which sets of blocks.
+        batches: the test images, read once per change.
+        seed: of the random sets.
     """
     sizes = sizes_of(model, next(iter(batches))[0])
     removable = [name for name, (read, returned) in sizes.items() if read == returned]
@@ -62,7 +61,7 @@ def measure(model: nn.Module, batches: Batches, seed: int = 0) -> list[Lesion]:
 
 
 def sizes_of(model: nn.Module, images: Tensor) -> dict[str, tuple[torch.Size, torch.Size]]:
-    """What each block reads and returns for an image, by the name of the block and in the order of the forward pass."""
+    """Input and output size per image of each block, by name, in the order of the forward pass."""
     sizes: dict[str, tuple[torch.Size, torch.Size]] = {}
 
     def note(name: str) -> Callable[..., None]:
@@ -78,7 +77,7 @@ def sizes_of(model: nn.Module, images: Tensor) -> dict[str, tuple[torch.Size, to
 
 
 def random_sets(names: Sequence[str], seed: int) -> list[list[str]]:
-    """`DRAWS` different sets of 1, 2, 4, … names, and of all; fewer where there are not so many."""
+    """`DRAWS` different sets each of 1, 2, 4, … names, and the set of all names; fewer where fewer exist."""
     numbers = [2**power for power in range(len(names).bit_length()) if 2**power < len(names)]
     sets: list[list[str]] = []
     for number in [*numbers, *([len(names)] if names else [])]:
@@ -96,7 +95,7 @@ def random_sets(names: Sequence[str], seed: int) -> list[list[str]]:
 def accuracy(
     model: nn.Module, batches: Batches, *, without: Sequence[str] = (), swapped: tuple[str, str] | None = None
 ) -> float:
-    """Percent of the images that the changed network classifies correctly."""
+    """Accuracy in percent of the changed network."""
     with removed(model, without), exchanged(model, *swapped or ()):
         right = torch.cat([model(images).argmax(1) == labels for images, labels in batches])
     return float(right.double().mean()) * 100
@@ -104,7 +103,7 @@ def accuracy(
 
 @contextmanager
 def removed(model: nn.Module, names: Sequence[str]) -> Iterator[None]:
-    """Have these blocks pass on what they read."""
+    """Replace these blocks by the identity."""
     hooks = [model.get_submodule(name).register_forward_hook(lambda module, inputs, output: inputs[0]) for name in names]
     try:
         yield
@@ -115,7 +114,7 @@ def removed(model: nn.Module, names: Sequence[str]) -> Iterator[None]:
 
 @contextmanager
 def exchanged(model: nn.Module, *names: str) -> Iterator[None]:
-    """Have each of two blocks compute what the other does; nothing changes without names."""
+    """Swap two blocks; without names, change nothing."""
     blocks = [model.get_submodule(name) for name in names]
     hooks = [block.register_forward_hook(_as(other)) for block, other in zip(blocks, blocks[::-1], strict=True)]
     try:

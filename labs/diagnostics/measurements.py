@@ -1,6 +1,6 @@
-"""What is measured of whole networks between two epochs, as `diagnostics=` says: which quantities, on which images, how often.
+"""Measurements of whole networks between epochs, as set by `diagnostics=`: which quantities, on which images, how often.
 
-Each replica's weights are copied into a plain network, one after another, so that nothing of training is touched.
+Each replica's weights are copied into a separate network, one replica after another, so that training is not affected.
 """
 
 import logging
@@ -31,11 +31,11 @@ class Measurements:
 
     Args:
         settings: the `diagnostics` node of the configuration.
-        model: a network of the architecture, on the device of the replicas; its weights are overwritten.
+        model: a network of the same architecture and on the same device as the replicas; its weights are overwritten.
         layers: the names of its layers, in the order of the records.
-        batch: the training images of the signals.
-        training, held_out: the images of the probes.
-        classes: how many there are.
+        batch: training images for the signals.
+        training, held_out: images that the probes are fitted to and tested on.
+        classes: number of classes.
         batch_size: of the probes' forward passes.
     """
 
@@ -53,12 +53,15 @@ class Measurements:
                 log.info("signals and probes: not of %s, which is not called with a row for each image", ", ".join(left))
 
     def after(self, epoch: int, replicas: Replicas, finished: Sequence[bool]) -> list[dict[str, list[float]]]:
-        """Each replica's lists by quantity, with a number per layer; empty if nothing is due.
+        """Measure the replicas after an epoch.
 
         Args:
             epoch: the one just finished; 0 for the initial weights.
-            replicas: their networks.
-            finished: which of them end with this epoch, after which everything is measured.
+            replicas: the networks.
+            finished: which replicas end with this epoch; everything is measured for them.
+
+        Returns:
+            For each replica, a list with one number per layer for each quantity; an empty dict if nothing is due.
         """
         rows: list[dict[str, list[float]]] = []
         for i, is_last in enumerate(finished):
@@ -85,7 +88,7 @@ class Measurements:
 
     @contextmanager
     def _no_error_ends_the_run(self) -> Iterator[None]:
-        """Of a network of the user's that fails here, and not in training, nothing more is measured."""
+        """Stop measuring if a user's network fails here though it trains."""
         try:
             with contained():
                 yield
@@ -94,13 +97,13 @@ class Measurements:
             self._measured = []
 
     def _placed(self, values: list[float]) -> list[float]:
-        """The numbers of the layers that are measured, in a list of all layers."""
+        """Extend numbers of the measured layers to all layers, with NaN for the others."""
         known = dict(zip(self._measured, values, strict=True))
         return [known.get(name, math.nan) for name in self._layers]
 
 
 def is_due(epoch: int, every: int | str) -> bool:
-    """Whether to measure after this epoch: 0, 1, 2, 5, 10, 20, 50, … with "auto", else 0 and every n-th."""
+    """Whether to measure after this epoch: 0, 1, 2, 5, 10, 20, 50, … with "auto", else every `every`-th from 0 on."""
     if every != "auto":
         return epoch % int(every) == 0
     while epoch >= 10 and epoch % 10 == 0:
@@ -109,7 +112,7 @@ def is_due(epoch: int, every: int | str) -> bool:
 
 
 def sample(images: Images, count: int, normalize: Normalizer, size: tuple[int, int]) -> Sample:
-    """The same `count` images of a data set in every run, or all of fewer: drawn once, not augmented, and normalised."""
+    """Draw `count` images of a dataset, or all if it has fewer: the same in every run, normalised and not augmented."""
     order = torch.randperm(len(images), generator=stream(0, "diagnostics"))[:count]
     part = images.part(order.to(images.labels.device))
     pixels: Tensor = normalize(center_crop(part.images, size))
@@ -117,7 +120,7 @@ def sample(images: Images, count: int, normalize: Normalizer, size: tuple[int, i
 
 
 def most_numbers(settings: DictConfig, epochs: int, layers: int) -> int:
-    """How many numbers a run of so many epochs and layers records at most."""
+    """The most numbers that a run of so many epochs and layers records."""
     count = 0
     for name, quantities in (("signals", len(signals.QUANTITIES)), ("probes", 1)):
         due = sum(epoch == epochs or is_due(epoch, settings[f"{name}_every"]) for epoch in range(epochs + 1))

@@ -22,7 +22,7 @@ QUANTITIES = (*BEFORE_STEP, *AFTER_STEP)
 
 
 def sampled_steps(mode: str, every: int, steps: int) -> range:
-    """The steps of an epoch at which to measure.
+    """The steps of an epoch at which norms are measured.
 
     Args:
         mode: "off", "epoch" (up to 8 steps, evenly spaced, at least 10 apart) or "every_n".
@@ -50,7 +50,7 @@ class LayerNorms:
 
     @torch.no_grad()
     def before_step(self) -> None:
-        """Measure the gradients, and keep the weights they belong to."""
+        """Measure gradients and weights, and keep the weights to compare with."""
         self._samples["grad_norm"].append(self._norms(self._gradients))
         self._mean_grad_norm.append(self._norms(self._all_gradients).mean(1))
         self._samples["weight_norm"].append(self._norms(self._weights))
@@ -58,12 +58,12 @@ class LayerNorms:
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """Measure how far the optimizer moved the weights."""
+        """Measure the size of the update, relative to the weights."""
         moved = self._norms(self._by_layer(self._replicas.weights - self._before))
         self._samples["update_ratio"].append(moved / self._samples["weight_norm"][-1])
 
     def first(self) -> list[dict[str, list[float] | None]]:
-        """Like `epoch`, for the first sampled step only: in epoch 1 that is initialisation, before any update."""
+        """Like `epoch`, but for the first sampled step only. In epoch 1 this is at initialisation, before any update."""
         lists = {name: self._samples[name][0].tolist() for name in BEFORE_STEP}
         return [{name: lists[name][i] if name in lists else None for name in QUANTITIES} for i in range(len(self._replicas))]
 

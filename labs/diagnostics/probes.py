@@ -1,7 +1,7 @@
-"""How well a linear classifier reads the class of an image from each layer (Alain and Bengio 2016, arXiv:1610.01644).
+"""Linear probes: how well a linear classifier predicts the class from each layer (Alain and Bengio 2016, arXiv:1610.01644).
 
-The classifier is a ridge regression of the one-hot labels on what the layer reads, in closed form. It is fitted to training
-images, and its accuracy is that on images held out.
+The classifier is a ridge regression of the one-hot labels on the layer's input, in closed form. It is fitted to training images
+and tested on images held out.
 """
 
 import math
@@ -15,7 +15,7 @@ from labs.data.batches import batch_bounds
 from labs.diagnostics.activations import as_in_training, features, watching
 
 QUANTITY = "probe_accuracy"  # percent, one number per layer; layer 0 reads the pixels
-STRENGTH = 0.01  # of the penalty, as a share of the mean variance that the activations have in a direction
+STRENGTH = 0.01  # of the penalty, relative to the mean squared singular value of the centred activations
 MOST_NUMBERS = 2**26  # of activations in memory: 256 MB in float32
 
 
@@ -29,18 +29,18 @@ class Sample(NamedTuple):
 def measure(
     model: nn.Module, layers: Sequence[str], training: Sample, held_out: Sample, *, classes: int, batch_size: int
 ) -> dict[str, list[float]]:
-    """Accuracy in percent by layer. The network is left as it was, with its running statistics.
+    """Fit and test a probe for each layer. The network and its running statistics are left as they were.
 
     Args:
         model: the network.
-        layers: names of linear or convolutional layers that read a row for each image.
-        training: what the classifiers are fitted to.
-        held_out: what they are tested on.
-        classes: how many there are.
+        layers: names of linear or convolutional layers whose input has one row per image.
+        training: images that the classifiers are fitted to.
+        held_out: images that they are tested on.
+        classes: number of classes.
         batch_size: of the forward passes, which use the batch's statistics, as in training.
 
     Returns:
-        A list; NaN where activations are not finite.
+        `probe_accuracy`: accuracy in percent for each layer, NaN where activations are not finite.
     """
     sizes = features(model, layers, training.images[:2])
     accuracies: dict[str, float] = {}
@@ -52,7 +52,7 @@ def measure(
 
 
 def accuracy(known: Tensor, labels: Tensor, new: Tensor, new_labels: Tensor, classes: int) -> float:
-    """Percent of the rows of `new` that the classifier fitted to `known` assigns to their class."""
+    """Accuracy in percent on `new`, (M, F), of a classifier fitted to `known`, (N, F)."""
     if not (known.isfinite().all() and new.isfinite().all()):
         return math.nan
     known, new = known.double(), new.double()
@@ -61,7 +61,7 @@ def accuracy(known: Tensor, labels: Tensor, new: Tensor, new_labels: Tensor, cla
 
 
 def penalty(x: Tensor) -> float:
-    """`STRENGTH` of the mean squared singular value of the centred rows (N, F): scaling them changes no prediction."""
+    """The ridge penalty for rows (N, F). It scales with their variance, so that predictions do not depend on their scale."""
     scatter = float(((x - x.mean(0)) ** 2).sum())
     return max(STRENGTH * scatter / min(x.shape), torch.finfo(x.dtype).tiny)
 
@@ -79,7 +79,7 @@ def ridge(x: Tensor, y: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def _read(model: nn.Module, layers: Sequence[str], images: Tensor, batch_size: int) -> dict[str, Tensor]:
-    """What these layers read of all images, (N, features) each."""
+    """The inputs of these layers for all images, (N, features) each."""
     parts: dict[str, list[Tensor]] = {name: [] for name in layers}
     with as_in_training(model):
         for start, stop in batch_bounds(len(images), batch_size):
@@ -91,7 +91,7 @@ def _read(model: nn.Module, layers: Sequence[str], images: Tensor, batch_size: i
 
 
 def _fitting(sizes: dict[str, int], most: int) -> Iterator[list[str]]:
-    """The layers in groups of at most this many features together; a layer with more has a group of its own."""
+    """Group the layers so that no group has more than `most` features, except for a single layer that has more."""
     names: list[str] = []
     for name, size in sizes.items():
         if names and sum(sizes[other] for other in names) + size > most:

@@ -1,7 +1,7 @@
 """How alike the images of a batch are in each layer, forward and backward.
 
-In a deep plain network at initialisation the activations of all images have the same angle to each other, whatever is in the
-images, and so have their gradients (Balduzzi et al. 2017, arXiv:1702.08591; Daneshmand et al. 2021, arXiv:2106.03970).
+In a deep plain network at initialisation the activations of any two images are at the same angle, whatever the images show,
+and so are their gradients (Balduzzi et al. 2017, arXiv:1702.08591; Daneshmand et al. 2021, arXiv:2106.03970).
 """
 
 import math
@@ -13,27 +13,27 @@ from torch import Tensor, nn
 
 from labs.diagnostics.activations import as_in_training, watching
 
-# The quantities in signals.jsonl, one number per layer from the input to the head. The activations of a layer are what it
-# reads: layer 0 reads the pixels, and the head the last hidden layer.
+# The quantities in signals.jsonl, one number per layer from the input to the head. The activations of a layer are its input:
+# for layer 0 the pixels, for the head the last hidden layer.
 #     activation_cosine: mean cosine of the angle between the activations of two images.
 #     activation_cosine_same_class: the same, of two images of one class.
-#     gradient_cosine: mean cosine between two images' gradients of the loss with respect to what the layer returns.
+#     gradient_cosine: mean cosine between two images' gradients of the loss with respect to the layer's output.
 #     effective_rank: exp(H(s^2 / sum s^2)), with the singular values s of the activations, (B, features), and the entropy H.
 #     dead_units: percent of features, or of channels, that are zero for every image.
 QUANTITIES = ("activation_cosine", "activation_cosine_same_class", "gradient_cosine", "effective_rank", "dead_units")
 
 
 def measure(model: nn.Module, layers: Sequence[str], images: Tensor, labels: Tensor) -> dict[str, list[float]]:
-    """Each quantity by layer. The network is left as it was, with its running statistics.
+    """Measure all quantities in each layer. The network and its running statistics are left as they were.
 
     Args:
         model: the network.
-        layers: names of linear or convolutional layers that read a row for each image.
-        images: a batch (B, C, h, w).
-        labels: (B,).
+        layers: names of linear or convolutional layers whose input has one row per image.
+        images: a batch, (B, C, h, w).
+        labels: their labels, (B,).
 
     Returns:
-        A list per quantity; NaN where a number is not finite or there is nothing to measure, as in layers without a gradient.
+        For each quantity a list with one number per layer, NaN where it is not finite or undefined, as without a gradient.
     """
     with as_in_training(model), torch.enable_grad():
         with watching(model, layers, outputs=True) as seen:
@@ -53,17 +53,17 @@ def measure(model: nn.Module, layers: Sequence[str], images: Tensor, labels: Ten
 
 
 def gram(x: Tensor) -> Tensor:
-    """The scalar products of the rows of images, (B, …) to (B, B), float64."""
+    """The scalar products of all pairs of rows, (B, …) to (B, B), in float64."""
     rows = x.flatten(1).double()
     return rows @ rows.T
 
 
 def mean_cosine(products: Tensor, labels: Tensor | None = None) -> float:
-    """Mean cosine over all pairs of different rows, or of those with equal labels, without rows that are all zero.
+    """Mean cosine over all pairs of different rows, leaving out rows that are all zero.
 
     Args:
-        products: of `gram`.
-        labels: (B,).
+        products: as returned by `gram`, (B, B).
+        labels: if given, (B,), only pairs with equal labels count.
     """
     if not products.isfinite().all():
         return math.nan
@@ -75,7 +75,7 @@ def mean_cosine(products: Tensor, labels: Tensor | None = None) -> float:
 
 
 def effective_rank(products: Tensor) -> float:
-    """exp of the entropy of the squared singular values, as shares of their sum: from 1 to the number of rows."""
+    """exp(H) with the entropy H of the squared singular values, normalised to sum 1: between 1 and the number of rows."""
     if not products.isfinite().all():
         return math.nan
     squares = torch.linalg.eigvalsh(products).clamp(min=0)

@@ -48,11 +48,11 @@ class Checks(Callback):
             job = single_job(config)
             refuse_ignored([job])
             check_run(job)
+            if config.plan:
+                show_plan([job], workers=1, in_sweep=False)  # checks the network too
             checks = preflight()
             with waiting("trying the network"):
                 checks.check_networks([config])
-            if config.plan:
-                show_plan([job], workers=1, in_sweep=False)
             make_directory(Path(config.hydra.run.dir))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:

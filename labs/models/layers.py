@@ -1,4 +1,4 @@
-"""What the layers of a network have in common: normalisation, activation and initial weights, as chosen by keys of `model`."""
+"""Normalisation, activation and initial weights of a network's layers, as set in the `model` configuration."""
 
 import math
 from collections.abc import Callable
@@ -18,16 +18,16 @@ ACTIVATIONS: dict[str, Activation] = {
 
 @dataclass(frozen=True)
 class Style:
-    """How the layers of a network are made; plain and residual twins share it.
+    """The normalisation, activation and initialisation of a network, which are the same for plain and residual networks.
 
     Attributes:
-        norm: "batch", "layer" (over the features of an image, or over its channels and pixels) or "none".
+        norm: "batch", "layer" (over an image's features, or over its channels and pixels) or "none".
         norm_bias: initial bias of each norm.
-        act: one of `ACTIVATIONS`.
-        init: of weights; "torch" leaves them as torch draws them, "he" draws them with variance 2 / fan-in (He et al. 2015,
-            arXiv:1502.01852, equation 10), "orthogonal" draws orthogonal matrices (Saxe et al. 2014, arXiv:1312.6120) times the
-            factor that keeps the variance of a signal: 1 for tanh, sqrt(2) for activations that are 0 on one side. With the
-            last two, biases start at 0.
+        act: name of the activation, one of `ACTIVATIONS`.
+        init: distribution of the initial weights. "torch" keeps PyTorch's default. "he" draws them with variance 2 / fan-in (He
+            et al. 2015, arXiv:1502.01852, equation 10). "orthogonal" draws orthogonal matrices (Saxe et al. 2014,
+            arXiv:1312.6120), times 1 for tanh and sqrt(2) for the other activations, which keeps the variance of a signal. With
+            "he" and "orthogonal" biases start at 0.
     """
 
     norm: str = "batch"
@@ -40,7 +40,12 @@ class Style:
         return ACTIVATIONS[self.act]
 
     def norm_of(self, beside: Map, features: int) -> nn.Module:
-        """A norm for `features` features or channels, before or after a linear map or a convolution."""
+        """The norm that goes with a linear layer or a convolution.
+
+        Args:
+            beside: the layer.
+            features: number of features or channels to normalise.
+        """
         norm: nn.Module
         if self.norm == "none":
             return nn.Identity()
@@ -52,7 +57,7 @@ class Style:
         return norm
 
     def initialise(self, module: nn.Module) -> None:
-        """Draw the weights of a linear map or a convolution, for `nn.Module.apply`."""
+        """Initialise the weights of a linear layer or a convolution; for use with `nn.Module.apply`."""
         if self.init == "torch" or not isinstance(module, nn.Linear | nn.Conv2d):
             return
         if self.init == "he":

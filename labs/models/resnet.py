@@ -12,20 +12,21 @@ from labs.models.layers import Style
 class ResNet(nn.Module):
     """The CIFAR networks of He et al. 2016 (arXiv:1512.03385, section 4.2), of depth 6n+2 with three stages of n blocks.
 
-    A 3x3 convolution to `filters[0]` channels, a stage of n blocks of two 3x3 convolutions for each of `filters`, global
-    average pooling and a linear head. The first block of each stage but the first halves height and width. Convolutions have
-    no bias where a norm follows each. Without `residual` the same layers, with the same initial weights, have no skips.
+    A 3x3 convolution to `filters[0]` channels is followed by one stage for each of `filters`, with n blocks of two 3x3
+    convolutions each, then by global average pooling and a linear head. The first block of each stage except the first halves
+    height and width. Convolutions have a bias only if there are no norms. Without `residual` the network has the same layers
+    and initial weights, but no skips.
 
-        depth 20, filters 16 32 64: 19 convolutions and the head, 0.27 million parameters.
+    With depth 20 and filters 16, 32, 64 there are 19 convolutions and the head, with 0.27 million parameters.
 
     Args:
         input_shape: (C, H, W) of an image.
-        num_classes: outputs of the head.
-        depth: layers with weights, from the first convolution to the head: 2 * stages * n + 2.
-        filters: channels of each stage.
-        residual: add the skips.
-        shortcut: where a stage changes the size, "identity" takes every second pixel and pads the missing channels with zeros
-            (option A of the paper) and "projection" a learned 1x1 convolution and norm (option B, extra parameters).
+        num_classes: number of classes.
+        depth: number of layers with weights, from the first convolution to the head: 2 * stages * n + 2.
+        filters: number of channels of each stage.
+        residual: whether to add skips.
+        shortcut: the skip where a stage changes the size. "identity" takes every second pixel and pads the missing channels
+            with zeros (option A of the paper), "projection" is a learned 1x1 convolution with a norm (option B).
         block: "post" adds the skip before the last activation; "pre" has norm and activation before each convolution and
             nothing after the sum (He et al. 2016b, arXiv:1603.05027, figure 4e).
         branch_scale: see `add_skips`.

@@ -1,7 +1,7 @@
-"""S small fully connected networks on a GPU, each layer of which is one kernel forward and one backward (`kernels.py`).
+"""The fused engine on a GPU: one kernel per layer for the forward pass and one for the backward pass (`kernels.py`).
 
-It covers what the compiled step on a CPU covers (`fused.py`), as far as a layer's features fit in one program. All else is done
-by stacked operations on the same weights and buffers.
+It supports the same networks as on a CPU (`fused.py`), provided that layers after the first have at most 128 features.
+Everything but a training step is done by the stacked engine, on the same weights and buffers.
 """
 
 from importlib.util import find_spec
@@ -18,11 +18,11 @@ FEATURES, INPUTS, WARPS = 16, 32, 8
 
 
 class FusedOnGpu:
-    """S modules on a GPU; the same methods as `labs.replicas.stacked.Stacked`, and `attach` and `step`.
+    """S modules on a GPU, with the methods of `labs.replicas.stacked.Stacked`, and `covers`, `attach` and `step`.
 
     Raises:
-        UnfusableError: if the network has other parts, or if there is no Triton.
-        UnstackableError: if the stacked operations that do the rest do not cover it.
+        UnfusableError: if the network is not supported, or if Triton is not installed.
+        UnstackableError: if the stacked engine does not support it.
     """
 
     capturable = True
@@ -38,21 +38,34 @@ class FusedOnGpu:
         self.keep = self._stacked.keep
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Images (S, B, C, h, w) to logits (S, B, K), by stacked operations."""
+        """Images (S, B, C, h, w) to logits (S, B, K), computed by the stacked engine."""
         return self._stacked(images)
 
     def covers(self, batch: int) -> bool:
-        """Whether `step` is for batches of so many images."""
+        """Whether `step` supports this batch size."""
         return batch <= ROWS
 
     def attach(self, weights: Tensor, gradients: Tensor, offsets: dict[str, int]) -> None:
-        """Compute with these buffers, (S, P) each, in whose rows each parameter is at its offset."""
+        """Use these buffers for weights and gradients.
+
+        Args:
+            weights, gradients: of all replicas, (S, P) each.
+            offsets: where each parameter begins in a row, by name.
+        """
         self._weights, self._gradients = weights, gradients
         fields = ("weight", "bias", "gamma", "beta")
         self._offsets = [[offsets.get(part.parameters().get(field, ""), -1) for field in fields] for part in self._parts]
 
     def step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (S, B, C, h, w) and labels (S, B): the gradients, and sums of losses and of correct images, (S,) each."""
+        """Compute the gradients of a batch, into the buffer given to `attach`.
+
+        Args:
+            images: (S, B, C, h, w).
+            labels: (S, B).
+
+        Returns:
+            The sum of the losses and the number of correct images of each replica, (S,) each.
+        """
         from triton import cdiv, next_power_of_2
 
         from labs.replicas import kernels

@@ -1,15 +1,16 @@
-"""GPU kernels of a layer and of the loss, for S replicas at once (Triton). `fused_gpu.py` calls them.
+"""Triton kernels for a layer and for the loss, which compute S replicas at once. `fused_gpu.py` calls them.
 
-A program computes some features of one replica for the whole batch, so that the statistics of BatchNorm and their gradients
-never leave it. Products are in float32, without TF32.
+A program computes some features of one replica for the whole batch, so that BatchNorm's statistics and their gradients stay
+within a program. Products are in float32, without TF32.
 
-Shapes: S replicas, B images a batch, D inputs and N outputs of a layer. Parameters are at an offset in a row of P numbers.
+Shapes: S replicas, B images per batch, D inputs and N outputs of a layer, P parameters of a replica. A parameter such as
+`weight` is given by its offset in a replica's row of P numbers, -1 if the layer does not have it.
 """
 
 import triton
 import triton.language as tl
 
-# Arguments that must not make kernels of their own, each of which would have to be compiled.
+# Arguments whose values must not specialise a kernel: each specialisation would have to be compiled.
 NUMBERS = [
     "B", "D", "N", "P", "K", "weight", "bias", "gamma", "beta", "norm", "relu", "add", "keep",
 ]  # fmt: skip
@@ -21,7 +22,10 @@ def forward(
     B, D, N, P, weight, bias, gamma, beta, norm, relu, add, momentum, eps,
     ROWS: tl.constexpr, FEATURES: tl.constexpr, INPUTS: tl.constexpr,
 ):  # fmt: skip
-    """act = relu(norm(x W^T + b) + skip), keeping z = x W^T + b and its statistics; grid (S, N / FEATURES)."""
+    """act = relu(norm(z) + skip) with z = x W^T + b. Grid: (S, N / FEATURES).
+
+    If there is a norm, z and its statistics are stored too, for the backward pass.
+    """
     s = tl.program_id(0).to(tl.int64)
     m, n = tl.arange(0, ROWS), tl.program_id(1) * FEATURES + tl.arange(0, FEATURES)
     row, column = m < B, n < N
@@ -63,7 +67,7 @@ def forward(
 def gradients_of(
     weights, z, act, means, inverses, d_act, d_skip, s, m, n, B, N, gamma, norm, relu, add
 ):  # fmt: skip
-    """Gradients of some features of a replica: of the sum, of z, of gamma and of beta; tiles (ROWS, n) and vectors (n,)."""
+    """Gradients with respect to sum and z, (ROWS, n) each, and to gamma and beta, (n,) each, for n features of a replica."""
     column = n < N
     there = (m < B)[:, None] & column[None, :]
     places, features = s * B * N + m[:, None] * N + n[None, :], s * N + n
@@ -87,11 +91,11 @@ def backward(
     B, D, N, P, weight, bias, gamma, beta, norm, relu, add, keep,
     ROWS: tl.constexpr, FEATURES: tl.constexpr, INPUTS: tl.constexpr, ALL: tl.constexpr,
 ):  # fmt: skip
-    """Gradients of a layer's parameters, and d_x of its inputs from d_act of its outputs; grid (S, N / FEATURES + D / INPUTS).
+    """Gradients of a layer's parameters and d_x of its inputs, from d_act of its outputs. Grid: (S, N / FEATURES + D / INPUTS).
 
-    The first N / FEATURES programs of a replica each take some features, the others some inputs; the latter may be left out.
-    `add` says to add d_skip, the gradient of a sum that act is part of; `keep` to write d_sum, that of this layer's own sum.
-    ALL is at least N.
+    The first N / FEATURES programs of a replica compute gradients of parameters, the other D / INPUTS, which may be left out,
+    d_x. With `add`, d_skip is added to d_act: the gradient of a later sum that act is part of. With `keep`, d_sum is stored:
+    the gradient of this layer's own sum. ALL is at least N.
     """
     s = tl.program_id(0).to(tl.int64)
     m, blocks = tl.arange(0, ROWS), tl.cdiv(N, FEATURES)
@@ -130,7 +134,7 @@ def backward(
 
 @triton.jit(do_not_specialize=NUMBERS)
 def cross_entropy(logits, labels, losses, correct, d_logits, B, K, ROWS: tl.constexpr, CLASSES: tl.constexpr):  # fmt: skip
-    """The sum of the losses (nats), the number of images that are right, and the gradient of the mean loss; grid (S,)."""
+    """The sum of the losses in nats, the number of correct images, and the gradient of the mean loss. Grid: (S,)."""
     s = tl.program_id(0).to(tl.int64)
     m, n = tl.arange(0, ROWS), tl.arange(0, CLASSES)
     row, column = m < B, n < K

@@ -1,7 +1,7 @@
-"""The layers of a small fully connected network, as its traced forward pass shows them to the fused engines.
+"""Which networks the fused engines support, and the layers of such a network, read from its traced forward pass.
 
-Covered are linear layers, each followed by a BatchNorm, the addition of an earlier layer's output and a ReLU, or by some of
-these in this order.
+Supported are linear layers, each followed by any of: a BatchNorm, the addition of an earlier layer's output and a ReLU, in this
+order.
 """
 
 import operator
@@ -12,14 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from labs.replicas.stacked import flattens, name_of, traced
+from labs.replicas.tracing import flattens, name_of, traced
 
 REAL = torch.float32
 WIDEST_ON_GPU = 128  # features of a layer that passes gradients on: one program computes all of them
 
 
 class UnfusableError(Exception):
-    """The compiled step does not cover this network, or there is none on this machine; the message says why."""
+    """The fused engine does not support this network or machine; the message says why."""
 
 
 PRODUCT, NORMED, SUM, RELU = range(4)  # how far the operations of a layer have got
@@ -28,10 +28,13 @@ RELUS = {F.relu, torch.relu, "relu"}
 
 
 def examine(network: nn.Module, device: torch.device, *, bf16: bool) -> tuple[fx.Graph, list["Part"]]:
-    """The graph of a network's forward pass and its layers, if a compiled step is for it.
+    """Trace a network that is to be trained by a fused engine.
+
+    Returns:
+        The graph of its forward pass, and its layers.
 
     Raises:
-        UnfusableError: if it is not; the message says why.
+        UnfusableError: if the engine does not support it; the message says why.
         UnstackableError: if it cannot be traced.
     """
     if device.type not in ("cpu", "cuda"):
@@ -50,35 +53,44 @@ def examine(network: nn.Module, device: torch.device, *, bf16: bool) -> tuple[fx
 
 @dataclass
 class Part:
-    """A layer of the network: which modules it is made of, and which layers' outputs go into others."""
+    """A linear layer with the operations that follow it.
+
+    Attributes:
+        linear, module: the linear layer and its name.
+        norm, norm_module: the BatchNorm and its name, if there is one.
+        relu: whether there is a ReLU.
+        skip: index of the layer whose output is added; -1 if there is none.
+        into: index of the layer that adds this one's output; -1 if there is none.
+        stage: the last operation found so far.
+    """
 
     linear: str
     module: nn.Linear
     norm: str = ""
     norm_module: nn.BatchNorm1d | None = None
     relu: bool = False
-    skip: int = -1  # the layer whose output is added
-    into: int = -1  # the layer that adds this one's
+    skip: int = -1
+    into: int = -1
     stage: int = PRODUCT
 
     def parameters(self) -> dict[str, str]:
-        """Which parameter each offset of `Layer` is that of."""
+        """The names of the parameters, by their role in a layer: weight, bias, gamma and beta of the norm."""
         own = {"weight": f"{self.linear}.weight", "bias": f"{self.linear}.bias"}
         return own | ({"gamma": f"{self.norm}.weight", "beta": f"{self.norm}.bias"} if self.norm else {})
 
 
 def parts_of(graph: fx.Graph, network: nn.Module) -> list[Part]:
-    """The layers of a network from the images to the logits.
+    """The layers of a network, from the images to the logits.
 
     Raises:
-        UnfusableError: if there is anything else in it; the message names it.
+        UnfusableError: if it contains any other operation; the message names it.
     """
     parts: list[Part] = []
     values: dict[fx.Node, tuple[int, int]] = {}  # which layer a value belongs to, and how far this had got; images: (-1, RELU)
     images = next(iter(graph.nodes))
 
     def advance(node: fx.Node, argument: Any, stage: int) -> Part:
-        """Take the last layer, whose latest value must be the argument, further."""
+        """Record an operation on the output of the last layer, which must be its argument."""
         place, reached = values.get(argument, (-1, RELU))
         if place < 0 or place != len(parts) - 1 or reached != parts[-1].stage or reached >= stage:
             raise UnfusableError(f"{name_of(node, network)} at its place")

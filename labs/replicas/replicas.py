@@ -17,7 +17,8 @@ from labs.replicas.fused import Fused
 from labs.replicas.fused_gpu import FusedOnGpu
 from labs.replicas.looped import Looped
 from labs.replicas.parts import UnfusableError, examine
-from labs.replicas.stacked import Stacked, UnstackableError, trace
+from labs.replicas.stacked import Stacked, trace
+from labs.replicas.tracing import UnstackableError
 from labs.seeding import stream_seed
 
 ENGINES = ("fused", "stacked", "looped")

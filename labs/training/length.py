@@ -1,4 +1,4 @@
-"""How long a run trains: `trainer.epochs` epochs, or `trainer.steps` optimizer steps, with a last epoch that may be shorter."""
+"""The length of training: `trainer.epochs` epochs, or `trainer.steps` optimizer steps with a last epoch that may be shorter."""
 
 import math
 from dataclasses import dataclass
@@ -12,23 +12,23 @@ from labs.data.images import validation_size
 
 @dataclass(frozen=True)
 class Length:
-    """Epochs of `steps_per_epoch` optimizer steps each, the last one of `last`."""
+    """`epochs` epochs of `steps_per_epoch` optimizer steps, except that the last one has `last` steps."""
 
     epochs: int
     steps_per_epoch: int
     last: int
 
     def steps_of(self, epoch: int) -> int:
-        """Optimizer steps of an epoch, which are counted from 1."""
+        """Number of optimizer steps in an epoch; epochs count from 1."""
         return self.last if epoch == self.epochs else self.steps_per_epoch
 
     @property
     def steps(self) -> int:
-        """Optimizer steps in all."""
+        """Number of optimizer steps of the whole run."""
         return (self.epochs - 1) * self.steps_per_epoch + self.last
 
     def moves(self, interval: str) -> int:
-        """How often a schedule moves that does so after every "epoch" or "step"."""
+        """How often the schedule is stepped if it is after every `interval`, "epoch" or "step"."""
         return self.steps if interval == "step" else self.epochs
 
 
@@ -43,11 +43,11 @@ def length_of(count: int, trainer: DictConfig) -> Length:
 
 
 def planned(cfg: DictConfig) -> Length:
-    """The length of training, known before an image is read."""
+    """The length of training, without reading any image."""
     return length_of(training_images(cfg.dataset), cfg.trainer)
 
 
 def training_images(dataset: DictConfig) -> int:
-    """How many images are trained on, without those held out for validation."""
+    """Number of training images, without those held out for validation."""
     count, _ = datasets.num_images(dataset)
     return count - min(max(validation_size(count, dataset.val_size), 1), count - 1)  # others are refused with the data

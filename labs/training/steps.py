@@ -1,8 +1,8 @@
-"""The steps of an epoch: the next batch, its gradients and the update; operation by operation, or on a GPU as CUDA graphs.
+"""The steps of an epoch, each a batch, its gradients and the update: operation by operation, or on a GPU as CUDA graphs.
 
-A GPU finishes a small operation before Python has called the next. A CUDA graph records the hundreds of operations of a step
-once, and one call starts them all. It computes on the same memory each time, so what changes from step to step is read from
-memory, too: the place in the epoch's order, and the learning rate.
+A GPU finishes a small operation before Python has called the next one. A CUDA graph records the hundreds of operations of a
+step once, and a single call replays them. It uses the same memory each time, so whatever changes from step to step is read from
+memory as well: the position in the epoch's order, and the learning rate.
 
 Shapes: S replicas still training, N training images.
 """
@@ -24,29 +24,29 @@ from labs.training.state import Run
 
 log = logging.getLogger(__name__)
 
-EAGER_FIRST = 3  # steps of a batch size before one is recorded: libraries load, and optimizers begin their state
+EAGER_FIRST = 3  # steps of a batch size before one is recorded: libraries are loaded and optimizers create their state
 STREAMS = 8  # on which the updates of the replicas run side by side
 
 
 class EagerSteps:
     """Steps of S replicas, operation by operation.
 
-    In an epoch call `backward` and `update` in turn, and `metrics` at its end. They follow `replicas` and `runs`, which lose
-    those that stop.
+    In an epoch, call `backward` and `update` in turn, and `metrics` at its end. Replicas that stop are dropped from `replicas`
+    and `runs` between epochs.
     """
 
     def __init__(self, replicas: Replicas, training: TrainingBatches, batch_size: int) -> None:
         self._replicas, self._training, self._batch_size = replicas, training, batch_size
 
     def begin_epoch(self, runs: list[Run], epoch: int) -> None:
-        """Start the epoch's batches and sums."""
+        """Start the batches of an epoch, and its sums of losses and correct images."""
         self._runs, self._seen = runs, 0
         self._batches = self._training.epoch([run.seed for run in runs], epoch, self._batch_size)
         self._losses: list[Tensor] = []
         self._correct: list[Tensor] = []
 
     def backward(self) -> None:
-        """The gradients of the next batch."""
+        """Compute the gradients of the next batch."""
         images, labels = next(self._batches)
         losses, correct = self._replicas.step(images, labels)  # (S,) each
         self._losses.append(losses)
@@ -54,12 +54,12 @@ class EagerSteps:
         self._seen += labels.shape[1]
 
     def update(self) -> None:
-        """An optimizer step of each replica."""
+        """Take an optimizer step for each replica."""
         for run in self._runs:
             run.update()
 
     def metrics(self) -> dict[str, Tensor]:
-        """Mean loss (nats) and accuracy (percent) over the epoch's images so far, as trained on: (S,) each."""
+        """Mean training loss (nats) and accuracy (percent) over the images of the epoch so far, (S,) each."""
         return {
             "train_loss": torch.stack(self._losses).double().sum(0) / self._seen,
             "train_acc": torch.stack(self._correct).sum(0).double() * (100 / self._seen),
@@ -69,11 +69,11 @@ class EagerSteps:
 class GraphSteps:
     """Steps of S replicas on a GPU; the same methods as `EagerSteps`.
 
-    The first steps run operation by operation. Then a graph is recorded for each batch size, from the batch to the gradients,
-    and one for the updates; what a graph cannot hold goes on as it began.
+    The first steps run operation by operation. Then one graph is recorded for each batch size, from the batch to the gradients,
+    and one for the updates. What cannot be recorded continues operation by operation.
 
     Args:
-        record: False for operation by operation throughout.
+        record: whether to record graphs at all.
     """
 
     def __init__(self, replicas: Replicas, training: TrainingBatches, batch_size: int, *, record: bool = True) -> None:
@@ -81,7 +81,7 @@ class GraphSteps:
         self._runs: list[Run] = []
 
     def begin_epoch(self, runs: list[Run], epoch: int) -> None:
-        """Draw the epoch's random numbers and copy them to where the graphs read them."""
+        """Draw the epoch's random numbers, and copy them to the memory that the graphs read."""
         draws = self._training.draw([run.seed for run in runs], epoch)
         if len(runs) != len(self._runs):
             self._begin(runs, draws)
@@ -93,7 +93,7 @@ class GraphSteps:
         self._seen = 0
 
     def _begin(self, runs: list[Run], draws: tuple[Tensor, ...]) -> None:
-        """Forget the graphs of other replicas, and reserve the memory that those of these will use."""
+        """Discard the graphs of the replicas before, and allocate the memory for those to come."""
         self._runs, device = runs, self._replicas.device
         self._draws, self._labels = tuple(map(torch.empty_like, draws)), torch.empty_like(draws[0])
         self._columns = torch.arange(self._batch_size + 1, device=device)  # a last image joins the batch before it
@@ -107,7 +107,7 @@ class GraphSteps:
         self._eager: Counter[int | str] = Counter()  # steps so far
 
     def backward(self) -> None:
-        """The gradients of the next batch."""
+        """Compute the gradients of the next batch."""
         start, stop = next(self._bounds)
         size = stop - start
         self._seen += size
@@ -116,7 +116,7 @@ class GraphSteps:
             work()
 
     def update(self) -> None:
-        """An optimizer step of each replica."""
+        """Take an optimizer step for each replica."""
         self._write_rates()
         capturable = lambda: all(optimizers.capturable(run.optimizer) for run in self._runs)  # noqa: E731
         if not self._replay("update", capturable, self._update_side_by_side):
@@ -124,11 +124,11 @@ class GraphSteps:
                 run.update()
 
     def metrics(self) -> dict[str, Tensor]:
-        """Mean loss (nats) and accuracy (percent) over the epoch's images so far, as trained on: (S,) each."""
+        """Mean training loss (nats) and accuracy (percent) over the images of the epoch so far, (S,) each."""
         return {"train_loss": self._losses / self._seen, "train_acc": self._correct.double() * (100 / self._seen)}
 
     def _replay(self, name: int | str, capturable: Callable[[], bool], work: Callable[[], object]) -> bool:
-        """Replay the graph of this name, recorded from `work` once libraries and optimizers are ready; False without one."""
+        """Replay the graph of this name, which is recorded from `work` after the first steps; False if there is none."""
         if name not in self._graphs and self._record and self._eager[name] >= EAGER_FIRST:
             self._graphs[name] = recorded(work, self._replicas.device) if capturable() else None
             if self._graphs[name] is None:
@@ -150,9 +150,9 @@ class GraphSteps:
         self._place += size
 
     def _write_rates(self) -> None:
-        """Write the rates that have changed to where the graph reads them; this is queued, and waits for nothing.
+        """Write the rates that have changed to the memory that the graph reads, without synchronisation.
 
-        A graph keeps momentum and betas as it was recorded with: a schedule that moves these, too, goes without one.
+        Momentum and betas are fixed in a graph, so a schedule that changes them does without one.
         """
         for run, rates, written in zip(self._runs, self._rates, self._written, strict=True):
             for k, group in enumerate(run.optimizer.param_groups):
@@ -174,12 +174,12 @@ class GraphSteps:
 
 
 def kept_by_graphs(group: dict[str, Any]) -> tuple[object, ...]:
-    """The settings of an optimizer that a schedule may move besides the rate."""
+    """The settings besides the learning rate that a schedule may change, which are fixed in a graph."""
     return group.get("momentum"), group.get("betas")
 
 
 def recorded(work: Callable[[], object], device: torch.device) -> torch.cuda.CUDAGraph | None:
-    """A graph of the operations of some work, which it records and does not do; None if they cannot be recorded."""
+    """Record the operations of `work` as a graph, without executing them; None if they cannot be recorded."""
     graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream(device)
     try:
         with torch.cuda.device(device), torch.cuda.graph(graph, capture_error_mode="thread_local"):
@@ -196,7 +196,7 @@ def recorded(work: Callable[[], object], device: torch.device) -> torch.cuda.CUD
 
 @contextmanager
 def rates_from(optimizer: torch.optim.Optimizer, rates: list[Tensor]) -> Iterator[None]:
-    """Have an optimizer read its learning rates from memory, where a schedule can change them, and count its steps there."""
+    """Have an optimizer keep learning rates and step counts in GPU memory, so that a recorded update reads the current ones."""
     before = [dict(group) for group in optimizer.param_groups]
     try:
         for group, rate in zip(optimizer.param_groups, rates, strict=True):

@@ -45,6 +45,7 @@ def draw(frames: Frames) -> Figure:
             handles.append(Line2D([], [], color="black", linewidth=0.9, label=f"theory: {_range(rows['predicted'])} per layer"))
         drawing.heading(ax, group)
         ax.set(xlabel="layer (0: first, last: head)", ylabel="gradient norm of the layer (L2)")
+        drawing.whole_numbers(ax.xaxis)
         ax.legend(handles=handles, loc="best")
     return drawing.finish(figure, CAPTION, groups)
 

@@ -18,7 +18,8 @@ from multirun_analysis.outcomes import ACCURACIES, ended
 from multirun_analysis.wording import capitalized
 
 TITLE = "Test accuracy over two axes"  # or whatever else the metric is
-CAPTION = "mean over seeds, diverged ones at chance, and their number · grey: no run has ended"
+CAPTION = "mean over seeds, diverged ones at chance · grey: no run has ended"
+COUNTS = " · in brackets: number of runs"  # where it differs from field to field
 DESCRIPTION = (
     "A map of the mean metric for each pair of values of two numbers that the study varies, one panel per arm. The numbers are "
     "in the table of all cells."
@@ -55,7 +56,7 @@ def draw(frames: Frames) -> Figure | None:
     values = runs.groupby(["rest", "arm", axes.x, "y"])[axes.metric].mean()
     scale = Normalize(values.min(), values.max()) if len(values) else None
     colours = "viridis" if axes.metric in ACCURACIES else "viridis_r"
-    mesh, caption = None, CAPTION
+    mesh, edge_shown, counts_shown = None, False, False
     for row, group in zip(panels, groups, strict=False):
         for ax, arm in zip(row, arms, strict=True):
             own = runs[(runs["rest"] == group) & (runs["arm"] == arm)]
@@ -70,20 +71,23 @@ def draw(frames: Frames) -> Figure | None:
             mesh = ax.pcolormesh(np.ma.masked_invalid(mean.to_numpy(dtype=float)), norm=scale, cmap=colours)
             ax.set_xticks(np.arange(len(xs)) + 0.5, [f"{x:g}" for x in xs])
             ax.set_yticks(np.arange(len(ys)) + 0.5, [f"{value:g}" for value in ys])
+            counts_shown |= count.stack().nunique() > 1
             _write(ax, mean, count, scale, dark_is_high=colours == "viridis_r", decimals=1 if axes.metric in ACCURACIES else 3)
             if arm == "plain" and (edge := _edge(own, axes, y, xs, ys)) is not None:
                 ax.plot(*edge, color="white", linewidth=3)
                 ax.plot(*edge, color="black", linewidth=1.4, label="predicted edge")
-                caption = "\n".join([CAPTION, *textwrap.wrap(EDGE, int(16 * figure.get_figwidth()))])
+                edge_shown = True
         row[0].set_ylabel(label(y))
     if mesh is not None:
         figure.colorbar(mesh, ax=list(panels.flat), label=label(axes.metric), fraction=0.04, pad=0.02)
+    caption = CAPTION + COUNTS * counts_shown
+    caption = "\n".join([caption, *textwrap.wrap(EDGE, int(16 * figure.get_figwidth()))]) if edge_shown else caption
     return drawing.finish(figure, caption, groups)
 
 
 def _write(ax: object, mean: pd.DataFrame, count: pd.DataFrame, scale: Normalize, *, dark_is_high: bool, decimals: int) -> None:
     """Write each mean into its field, and how many runs it is over where these are not the same everywhere."""
-    same = len(set(count.to_numpy().ravel()[~np.isnan(count.to_numpy().ravel())])) == 1
+    same = count.stack().nunique() == 1
     for i, j in np.argwhere(mean.notna().to_numpy()):
         value, n = mean.iloc[i, j], count.iloc[i, j]
         is_light = (float(scale(value)) > 0.6) != dark_is_high

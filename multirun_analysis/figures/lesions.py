@@ -51,7 +51,7 @@ def draw(frames: Frames) -> Figure | None:
                 drawing.say(ax, "no such blocks")
             drawing.heading(ax, name)
             ax.set(xlabel=label)
-            ax.xaxis.get_major_locator().set_params(integer=True)
+            drawing.whole_numbers(ax.xaxis)
         row[0].set(ylabel="test accuracy (%)", ylim=(0, 102))
         handles = [drawing.arm_handle(arm, own[own["counted"]]) for arm in selection.arms(own)]
         row[-1].legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0))

@@ -13,7 +13,7 @@ from multirun_analysis import drawing, hover, published, selection
 from multirun_analysis.axes import Axes, label, name
 from multirun_analysis.collect import Frames
 from multirun_analysis.drawing import COLOUR, GREY, MARKER, Place
-from multirun_analysis.inference import accuracy_interval, t_interval
+from multirun_analysis.intervals import accuracy_interval, t_interval
 from multirun_analysis.outcomes import ACCURACIES, chance_accuracy, ended, is_untrained
 from multirun_analysis.wording import capitalized
 
@@ -86,7 +86,7 @@ def _panel(ax: Axis, runs: pd.DataFrame, axes: Axes, quantity: str) -> tuple[lis
     if not len(at):
         untrained = is_untrained(runs).any()
         words = f"no finished run with a {name(axes.metric)}"
-        drawing.say(ax, "untrained networks (0 epochs)" if untrained else words)
+        drawing.say(ax, "untrained networks (0 epochs)" if untrained else words, keep_ticks=True)  # of diverged runs
     return [drawing.arm_handle(arm, counted, axes) for arm in arms], place, side
 
 

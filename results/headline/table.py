@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from multirun_analysis import inference, published
+from multirun_analysis import intervals, published, significance
 from multirun_analysis.collect import collect
 from multirun_analysis.table import Entry, Table, interval, markdown, number, p_value
 
@@ -53,8 +53,8 @@ def table(runs: pd.DataFrame) -> Table:
     rows = []
     for _, cell in runs.groupby(["dataset", "model", "residual", "augment"], sort=False):
         dataset, model, residual, augment = cell[["dataset", "model", "residual", "augment"]].iloc[0]
-        low, high = inference.accuracy_interval(cell["val_acc"])
-        test_low, test_high = inference.accuracy_interval(cell["test_acc"])
+        low, high = intervals.accuracy_interval(cell["val_acc"])
+        test_low, test_high = intervals.accuracy_interval(cell["test_acc"])
         epochs = cell["epochs_run"].mean()
         rows.append([
             Entry(f"{dataset} {model}"), Entry("residual" if residual else "plain"), Entry(PROTOCOLS[augment]),
@@ -85,12 +85,12 @@ def paired(runs: pd.DataFrame) -> Table:
             if len(arms) > 1 and len(arms.columns) == 2:
                 difference = arms[True] - arms[False]
                 names = (f"{dataset} {model}", PROTOCOLS[augment], what)
-                found.append((*names, known, difference, inference.sign_flip_test(difference)))
-    corrected = {what: iter(inference.holm(row[-1] for row in found if row[2] == what)) for what in ("validation", "test")}
+                found.append((*names, known, difference, significance.paired_test(difference)))
+    corrected = {what: iter(significance.holm(row[-1] for row in found if row[2] == what)) for what in ("validation", "test")}
     columns = ["Network", "Protocol", "Accuracy", "n", "Published", "Residual minus plain", "95 % interval", "p", "p (Holm)"]
     rows = []
     for network, protocol, what, known, difference, p in found:
-        low, high = inference.t_interval(difference)
+        low, high = intervals.t_interval(difference)
         rows.append([
             Entry(network), Entry(protocol), Entry(what), Entry(str(len(difference)), len(difference)),
             number(known, 1, signed=True), number(difference.mean(), signed=True),

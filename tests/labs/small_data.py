@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from labs.data import published
+from labs.data import download, published
 from labs.data.published import PUBLISHED
 
 PARTS = {"train": 6, "t10k": 3}
@@ -52,7 +52,7 @@ def put(root: Path, name: str, contents: dict[str, bytes]) -> Path:
 
 def check(root: Path, name: str) -> None:
     """The small dataset is prepared without a download, and read as it is."""
-    published.prepare(name, str(root), download=False)
+    download.prepare(name, str(root), download=False)
     training, test = (published.load(name, str(root), train=train) for train in (True, False))
     assert training.images.dtype == torch.uint8
     assert tuple(training.images.shape[1:]) == PUBLISHED[name].shape

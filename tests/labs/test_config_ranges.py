@@ -40,7 +40,7 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
     "model.shortcut": (["", "none", "Identity"], ["identity", "projection"]),
     "model.branch_scale": (["", "Depth", "1", -0.1, *NOT_FINITE], [0, 0.5, 1, 3, "depth", "learned"]),
     "model.norm": (["", "Batch", "group"], ["batch", "layer", "none"]),
-    "model.norm_bias": (NOT_FINITE, [-3.0, 0.0, 1e6]),
+    "model.norm_bias": ([1e39, -1e300, *NOT_FINITE], [-3.0, 0.0, 1e6, -3e38]),
     "model.activation": (["", "ReLU", "sigmoid"], ["relu", "leaky_relu", "elu", "gelu", "silu", "tanh"]),
     "model.init": (["", "He", "xavier"], ["torch", "he", "orthogonal"]),
     "dataset.val_size": ([0, -1, 0.0, 1.0, 1.5, -0.5, BIG + 1, *NOT_FINITE], [1, 5000, 1e-9, 0.999]),

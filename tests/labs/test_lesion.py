@@ -1,5 +1,6 @@
 """`python -m labs.lesion`: what it prints and writes of a trained network."""
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -71,3 +72,19 @@ def test_what_cannot_be_tested_is_one_line(compose_config: Compose, tmp_path: Pa
         assert said in str(caught.value)
         assert "\n" not in str(caught.value)
     assert not (run / "lesions.json").exists()
+
+
+def test_of_a_study_the_paths_that_work_are_told(
+    compose_config: Compose, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a shell takes them, also where a name needs quotes and a run has no weights."""
+    study = tmp_path / "my study"
+    [run] = trained(compose_config("model.width=8"), study / "cell", 0)
+    (study / "cell" / "seed=1").mkdir()
+    with pytest.raises(UserError, match=r"; all runs of this study are \S.*best\.pt$") as caught:
+        lesion.main([str(study)])
+    paths = str(caught.value).partition("; all runs of this study are ")[2]
+    expanded = subprocess.run(["sh", "-c", f"printf '%s\n' {paths}"], capture_output=True, text=True, check=True)
+    lesion.main(expanded.stdout.splitlines())
+    assert capsys.readouterr().out.count("the whole network") == 1
+    assert (run / "lesions.json").exists()

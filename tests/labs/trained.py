@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from labs.data.batches import EvaluationBatches, Normalizer, TrainingBatches
 from labs.data.images import Images
@@ -50,6 +52,10 @@ def cnn(seed: int, residual: bool = True) -> nn.Module:
 
 def plain_cnn(seed: int) -> nn.Module:
     return cnn(seed, residual=False)
+
+
+def plateau(optimizer: Optimizer) -> LRScheduler:
+    return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=1)
 
 
 def settings(**changes: Any) -> DictConfig:

@@ -140,6 +140,7 @@ def check_short(truth, of, parts, few):
     assert covered == list(MARGINS)
     cells = truth.plain().values() if alone else [arm for depth in truth.compared() for arm in truth.arms(depth)]
     assert bool(few) == (min(map(len, cells)) < 5)
+    assert min(map(len, cells)) > 1  # one run is no mean
 
 
 def check_alike(truth, depths, margin):

@@ -1,12 +1,9 @@
 """`python -m multirun_analysis`, from run directories to the report and back from its CSVs."""
 
 import contextlib
-import gzip
 import io
 import pickle
 import shutil
-import subprocess
-import sys
 
 import pandas as pd
 import pytest
@@ -19,7 +16,9 @@ from multirun_analysis.collect import collect
 TABLES = ["runs.csv", "epochs.csv", "layers.csv.gz", "summary.csv", "differences.csv", "trainability.csv", "shortfall.csv",
           "seeds_and_images.csv", "image_by_image.csv", "classes.csv", "published.csv", "gradient_slopes.csv", "cells.csv",
           "best.csv", "summary.md", "final_results.pkl"]  # fmt: skip
+
 INSIDE = ("effective_rank", "lesions", "probe_accuracy", "signal_cosines")  # of what diagnostics=full and labs.lesion measure
+
 FIGURES = [
     f"{name}.{kind}"
     for name in map(gallery.name, gallery.FIGURES)
@@ -91,20 +90,6 @@ def test_load_redraws_everything_without_runs_and_without_the_pickle(finished, t
     assert content(copied, drawn_from_epochs) == content(report, drawn_from_epochs)
 
 
-def test_frames_survive_their_csvs(tmp_path, no_figures):
-    study = write_study(tmp_path / "s", depths=[5], seeds=[0])
-    write_run(study, 5, False, 1, status="diverged", optimizer__lr=1e-300, dataset__name="NA")
-    write_run(study, 5, False, 2, status=None, study=None)
-    frames = collect([study])
-    main([str(study)])
-    loaded = archive.load(study / "report")
-    pd.testing.assert_frame_equal(loaded.runs, frames.runs)
-    pd.testing.assert_frame_equal(loaded.epochs, frames.epochs)
-    pd.testing.assert_frame_equal(
-        loaded.layers.astype({"name": "str"}), frames.layers.astype({"name": "str"}), check_dtype=False, rtol=1e-5
-    )
-
-
 @pytest.mark.slow
 def test_signals_and_lesions_survive_their_csvs(tmp_path):
     study = write_study(tmp_path / "s", depths=[5], seeds=range(2))
@@ -151,16 +136,6 @@ def test_a_study_that_was_cut_short_and_finished_has_the_tables_of_one_that_was_
     assert content(whole / "report") == content(resumed / "report")
 
 
-def test_layers_are_compressed_without_a_clock_time(tmp_path, no_figures):
-    study = write_study(tmp_path / "s", depths=[5], seeds=[0])
-    main([str(study)])
-    compressed = (study / "report" / "layers.csv.gz").read_bytes()
-    assert compressed[4:8] == b"\0\0\0\0"
-    assert gzip.decompress(compressed).startswith(
-        b"run,epoch,layer,name,fraction,grad_norm,weight_norm,update_ratio\n0,0,0,layers.0,"
-    )
-
-
 def test_several_folders_make_one_report(tmp_path, capsys, no_figures):
     first = write_study(tmp_path / "a", depths=[5, 20], seeds=range(2), study="a")
     second = write_study(tmp_path / "b", depths=[5, 20], seeds=range(2), study="b", dataset__name="mnist")
@@ -183,110 +158,6 @@ def test_status_prints_and_writes_nothing(tmp_path, capsys):
     assert lines[1].endswith("      1        .       .         .            .        1      .")
     assert lines[3].split() == ["total", "4", "2", "0", "0", "0", "0", "2", "0"]
     assert sorted(tmp_path.rglob("*")) == before
-
-
-class TestBadInput:
-    def one_line(self, capsys):
-        captured = capsys.readouterr()
-        assert captured.out == ""
-        assert captured.err.count("\n") == 1
-        return captured.err
-
-    def test_no_runs(self, tmp_path, capsys):
-        (tmp_path / "empty").mkdir()
-        assert main([str(tmp_path)]) == 1
-        assert self.one_line(capsys).startswith(f"error: no runs found in {tmp_path}: a run is a seed=<s> folder")
-
-    def test_no_such_folder(self, tmp_path, capsys):
-        assert main([str(tmp_path / "nowhere")]) == 1
-        assert self.one_line(capsys) == f"error: no such directory: {tmp_path / 'nowhere'}\n"
-
-    def test_a_folder_that_cannot_be_written(self, tmp_path, capsys):
-        study = write_study(tmp_path / "s", depths=[5], seeds=[0])
-        (study / "report").write_text("a file is in the way")
-        assert main([str(study)]) == 1
-        assert self.one_line(capsys) == f"error: cannot write to {study / 'report'}: File exists; --out DIR writes elsewhere\n"
-
-    @pytest.mark.one_in(2)
-    @pytest.mark.parametrize("damage", ["missing", "columns", "bytes", "gzip"])
-    def test_a_report_that_cannot_be_loaded(self, tmp_path, capsys, no_figures, damage):
-        study = write_study(tmp_path / "s", depths=[5], seeds=[0])
-        main([str(study)])
-        capsys.readouterr()
-        report = study / "report"
-        match damage:
-            case "missing":
-                (report / "epochs.csv").unlink()
-            case "columns":
-                (report / "runs.csv").write_text("a,b\n1,2\n")
-            case "bytes":
-                (report / "runs.csv").write_bytes(b"\xff\xfe\x00,\n\x81")
-            case "gzip":
-                (report / "layers.csv.gz").write_bytes(b"not gzip")
-        assert main(["--load", str(report)]) == 1
-        assert self.one_line(capsys).startswith(f"error: cannot load {report}: ")
-
-    @pytest.mark.parametrize(
-        ("arguments", "said"),
-        [
-            ([], "give either run folders or --load REPORT_DIR"),
-            (["a", "--load", "b"], "give either run folders or --load REPORT_DIR"),
-            (["a", "b"], "several folders make one report: say where with --out DIR"),
-            (["--load", "a", "--status"], "--status takes run folders only"),
-        ],
-    )
-    def test_wrong_usage(self, capsys, arguments, said):
-        with pytest.raises(SystemExit) as error:
-            main(arguments)
-        assert error.value.code == 2
-        assert said in capsys.readouterr().err
-
-    def test_a_damaged_plan_is_a_warning(self, tmp_path, capsys, no_figures):
-        study = write_study(tmp_path / "s", depths=[5], seeds=[0])
-        (study / "study.json").write_text("{")
-        assert main([str(study)]) == 0
-        assert capsys.readouterr().err == "warning: study.json is damaged; what is missing is unknown\n"
-        assert "study.json is damaged" in (study / "report" / "summary.md").read_text()
-        assert archive.load(study / "report").problems == ("study.json is damaged; what is missing is unknown",)
-        (study / "study.json").unlink()
-        assert main([str(study)]) == 0
-        assert archive.load(study / "report").problems == ()
-
-    def test_from_the_shell(self, tmp_path):
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-m", "multirun_analysis", str(tmp_path)], capture_output=True, text=True
-        )
-        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-
-
-def test_writing_is_whole_or_not_at_all(tmp_path, monkeypatch):
-    target = tmp_path / "summary.md"
-    target.write_text("old")
-
-    def full(self, content):
-        with self.open("wb") as file:
-            file.write(content[:2])
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("pathlib.Path.write_bytes", full)
-    with pytest.raises(OSError, match="No space left"):
-        archive.write_atomically(target, b"new content")
-    assert target.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [target]
-
-
-@pytest.mark.parametrize("arguments", [["{long}"], ["{study}", "{long}", "--status"], ["--load", "{long}"], ["${{nope}}"],
-                                       ["{study}", "--out", "{long}"], ["--load", "{folders}"]])  # fmt: skip
-def test_a_path_that_cannot_be_is_one_line(tmp_path, capsys, arguments):
-    study = write_study(tmp_path / "s", depths=[5], seeds=[0])
-    (tmp_path / "folders" / "runs.csv").mkdir(parents=True)
-    names = {"long": "x" * 256, "study": study, "folders": tmp_path / "folders"}
-    assert main([text.format(**names) for text in arguments]) == 1
-    error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert error.count("\n") == 1
-    if "{folders}" in arguments:
-        assert f"{tmp_path}/folders: runs.csv: Is a directory" in error
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ from synthetic import frame
 
 from multirun_analysis import cells, groups
 from multirun_analysis.axes import find
-from multirun_analysis.inference import accuracy_interval, permutation_test
+from multirun_analysis.intervals import accuracy_interval
+from multirun_analysis.significance import permutation_test
 
 
 def swept(*rows):

@@ -107,3 +107,15 @@ def test_the_figure_has_a_row_per_depth_and_the_whole_network_as_a_line(study):
         assert sorted(dotted) == [80.0, 90.0]
     assert legend(swapped) == ["plain (n = 2)", "residual (n = 2)"]
     assert figure.axes[0].get_ylabel() == "test accuracy (%)"
+
+
+def test_a_panel_without_such_blocks_has_no_ticks(tmp_path):
+    run = measured(write_run(tmp_path / "s", 5))
+    content = json.loads((run / "lesions.json").read_text())
+    content["lesions"] = [lesion for lesion in content["lesions"] if lesion["kind"] != "swapped"]
+    (run / "lesions.json").write_text(json.dumps(content))
+    figure = lesions.draw(collect([tmp_path]))
+    one, _, swapped = figure.axes
+    assert [text.get_text() for text in swapped.texts] == ["no such blocks"]
+    shown = [{tick.label1.get_visible() for tick in ax.xaxis.get_major_ticks()} for ax in (one, swapped)]
+    assert shown == [{True}, {False}]

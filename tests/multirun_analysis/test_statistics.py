@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from synthetic import frame, pairs
 
-from multirun_analysis import inference, shortfall, statistics
+from multirun_analysis import intervals, shortfall, significance, statistics
 
 
 class TestSummary:
@@ -13,7 +13,7 @@ class TestSummary:
         assert (row["n"], row["test_acc_n"]) == (3, 3)
         assert row["test_acc_mean"] == 92
         assert row["test_acc_sd"] == pytest.approx(2.0)
-        assert (row["test_acc_low"], row["test_acc_high"]) == pytest.approx(inference.accuracy_interval([90, 92, 94]))
+        assert (row["test_acc_low"], row["test_acc_high"]) == pytest.approx(intervals.accuracy_interval([90, 92, 94]))
 
     def test_runs_that_have_not_ended_are_counted_apart_and_in_no_mean(self):
         rows = [
@@ -60,8 +60,8 @@ class TestCompareArms:
         row = statistics.compare_arms(frame(pairs(5, [90, 92, 94], [91, 95, 97]))).iloc[0]
         assert row[["plain_n", "residual_n"]].tolist() == [3, 3]
         assert (row["plain"], row["residual"], row["difference"]) == pytest.approx((92, 283 / 3, 7 / 3))
-        assert (row["low"], row["high"]) == pytest.approx(inference.difference_interval([90, 92, 94], [91, 95, 97]))
-        assert row["p"] == row["p_holm"] == inference.permutation_test([90, 92, 94], [91, 95, 97])
+        assert (row["low"], row["high"]) == pytest.approx(intervals.difference_interval([90, 92, 94], [91, 95, 97]))
+        assert row["p"] == row["p_holm"] == significance.permutation_test([90, 92, 94], [91, 95, 97])
 
     def test_runs_without_a_twin_count_too(self):
         row = statistics.compare_arms(frame(pairs(5, [92, 94], [95, 97, 99]))).iloc[0]
@@ -72,8 +72,8 @@ class TestCompareArms:
         row = statistics.compare_arms(frame(pairs(20, plain, residual))).iloc[0]
         assert row["difference"] == pytest.approx((98.25 + 98.3 + 60) / 8 - np.mean(plain))
         assert row[["plain_trained", "residual_trained"]].tolist() == [8, 2]
-        assert row["p_share"] == inference.share_test((8, 2), (8, 8))
-        assert (row["p_holm"], row["p_share_holm"]) == tuple(inference.holm([row["p"], row["p_share"]]))
+        assert row["p_share"] == significance.share_test((8, 2), (8, 8))
+        assert (row["p_holm"], row["p_share_holm"]) == tuple(significance.holm([row["p"], row["p_share"]]))
         assert max(row["p_holm"], row["p_share_holm"]) < 0.05
 
     def test_holm_is_over_all_tests_of_each_group(self):
@@ -83,7 +83,7 @@ class TestCompareArms:
         rows += [row | {"group": "b"} for row in pairs(50, [10, 10, 10, 10], [91, 92, 93, 95])]
         table = statistics.compare_arms(frame(rows))
         for _, own in table.groupby("group"):
-            expected = inference.holm([*own["p"], *own["p_share"]])
+            expected = significance.holm([*own["p"], *own["p_share"]])
             assert [*own["p_holm"], *own["p_share_holm"]] == pytest.approx(expected, nan_ok=True)
         assert table["p_share"].notna().tolist() == [False, False, False, False, True]
 
@@ -137,7 +137,7 @@ class TestTrainability:
         row = table.iloc[0]
         assert row[["n", "trained", "diverged"]].tolist() == [4, 2, 1]
         assert (row["share"], row["threshold"]) == (0.5, 19.0)
-        assert (row["low"], row["high"]) == pytest.approx(inference.proportion_interval(2, 4))
+        assert (row["low"], row["high"]) == pytest.approx(intervals.proportion_interval(2, 4))
 
     def test_chance_comes_from_the_run_before_the_data_set(self):
         runs = frame([{"depth": 5, "test_acc": 54.0, "dataset": "coins", "num_classes": 2}])

@@ -11,7 +11,7 @@ import pytest
 from small_data import archives, check, md5, packed, put
 from torchvision import datasets as tv
 
-from labs.data import published
+from labs.data import download
 from labs.data.published import PUBLISHED
 from labs.errors import UserError
 
@@ -42,9 +42,9 @@ def test_archives_of_two_data_sets_in_one_folder_are_told_apart(
         monkeypatch.setitem(PUBLISHED["fashion_mnist"].files, name, md5(changed))
         (tmp_path / name).write_bytes(changed)
     with pytest.raises(UserError, match="put train-images-idx3-ubyte"):
-        published.prepare("mnist", str(tmp_path), download=False)
+        download.prepare("mnist", str(tmp_path), download=False)
     assert not capsys.readouterr().out  # that these are of another dataset is nothing to complain of
-    published.prepare("fashion_mnist", str(tmp_path), download=False)
+    download.prepare("fashion_mnist", str(tmp_path), download=False)
 
 
 @pytest.mark.parametrize("name", ["mnist", "cifar10", "cifar100"])
@@ -54,9 +54,9 @@ def test_an_archive_of_other_content_is_named_and_not_used(
     for file, content in archives(small, name).items():
         (tmp_path / file).write_bytes(content + b"\n")
     with pytest.raises(UserError, match=rf"^{name}: put .* or .*\.gz to unpack, or name the folder .*dataset.download=true$"):
-        published.prepare(name, str(tmp_path), download=False)
+        download.prepare(name, str(tmp_path), download=False)
     with pytest.raises(UserError, match=rf"^{name}: the download failed \(no network\)"):
-        published.prepare(name, str(tmp_path), download=True)
+        download.prepare(name, str(tmp_path), download=True)
     assert (
         f".gz is not used: its MD5 is {md5(content + chr(10).encode())} and must be {md5(content)}" in capsys.readouterr().out
     )
@@ -90,7 +90,7 @@ def test_of_an_archive_that_is_damaged_in_part_the_whole_files_are_used(
     damaged = small["cifar10"] | {"data_batch_2": small["cifar10"]["data_batch_2"][:-1] + b"x"}
     (tmp_path / next(iter(real.archives))).write_bytes(packed(real.folder, damaged))
     with pytest.raises(UserError, match=r"^cifar10: put data_batch_2 \(MD5 \w+\) into"):
-        published.prepare("cifar10", str(tmp_path), download=False)
+        download.prepare("cifar10", str(tmp_path), download=False)
     put(tmp_path, "cifar10", {"data_batch_2": small["cifar10"]["data_batch_2"]})
     check(tmp_path, "cifar10")
 
@@ -127,7 +127,7 @@ def test_an_archive_that_is_a_bomb_or_none_costs_no_memory(
         (tmp_path / archive).write_bytes(made)
     tracemalloc.start()
     with pytest.raises(UserError, match=f"^{name}: put "):
-        published.prepare(name, str(tmp_path), download=False)
+        download.prepare(name, str(tmp_path), download=False)
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert most < 10 * published_size + 5_000_000
@@ -148,8 +148,8 @@ def linking_tar() -> bytes:
 def test_a_file_in_a_tar_is_read_only_where_it_is_there_whole() -> None:
     with tarfile.open(fileobj=io.BytesIO(sparse_tar(5_000))) as archive:
         assert [(member.name, member.size, member.issparse()) for member in archive] == [("data_batch_1", 5_000, True)]
-    assert published._members(sparse_tar(5_000), ["data_batch_1"]) == {}
-    assert published._members(linking_tar(), ["data_batch_1", "data_batch_2"]) == {}
+    assert download._members(sparse_tar(5_000), ["data_batch_1"]) == {}
+    assert download._members(linking_tar(), ["data_batch_1", "data_batch_2"]) == {}
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -165,7 +165,7 @@ def test_no_damage_to_an_archive_is_more_than_a_line(
         changed = np.frombuffer(plain, np.uint8).copy()
         changed[rng.integers(0, 512, 20)] = rng.integers(0, 256, 20)
         path.write_bytes(changed.tobytes())
-        held = published._held(path, real, list(real.files))
+        held = download._held(path, real, list(real.files))
         assert all(content == small["cifar10"][file] for file, content in held.items())
 
 

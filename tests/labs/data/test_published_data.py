@@ -10,7 +10,7 @@ import torch
 from small_data import check, idx_files, put
 from torchvision import datasets as tv
 
-from labs.data import published
+from labs.data import download, published
 from labs.data.published import PUBLISHED
 from labs.errors import UserError
 
@@ -42,7 +42,7 @@ def test_a_file_that_changes_after_it_was_checked_is_not_read(
     small: dict[str, dict[str, bytes]], tmp_path: Path, name: str
 ) -> None:
     folder = put(tmp_path, name, small[name])
-    published.prepare(name, str(tmp_path), download=False)
+    download.prepare(name, str(tmp_path), download=False)
 
     class Bomb:
         def __reduce__(self) -> Any:
@@ -62,7 +62,7 @@ def test_a_pipe_in_place_of_a_file_is_one_line(small: dict[str, dict[str, bytes]
     (folder / "t10k-images-idx3-ubyte").unlink()
     os.mkfifo(folder / "t10k-images-idx3-ubyte")
     with pytest.raises(UserError, match=r"t10k-images-idx3-ubyte: cannot be read \(a pipe, socket or device\)"):
-        published.prepare("mnist", str(tmp_path), download=False)
+        download.prepare("mnist", str(tmp_path), download=False)
 
 
 @pytest.mark.parametrize(("name", "source"), [("mnist", tv.MNIST), ("cifar10", tv.CIFAR10)])

@@ -175,6 +175,13 @@ def test_a_plan_of_something_new_makes_no_directory(project: Project, mode: list
     assert project.written() == []
 
 
+@pytest.mark.parametrize("mode", [[], ["plan=true"], ["-m"]])
+def test_a_schedule_that_never_moves_is_told_once(project: Project, mode: list[str]) -> None:
+    ended = project.train(*mode, "scheduler=multistep_steps", "study=s", *QUICK)
+    assert ended.code == 0
+    assert (ended.out + ended.err).count("steps; this schedule counts optimizer steps\n") == 1
+
+
 # ── nothing leaks from one job into the next ─────────────────────────────────────────────────────────────────────────────
 
 JOBS = {

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from labs.models.cnn import CNN
 from labs.models.mlp import MLP
 from labs.replicas.replicas import Replicas
-from labs.replicas.stacked import Stacked, UnstackableError
+from labs.replicas.stacked import Stacked
+from labs.replicas.tracing import UnstackableError
 
 
 @pytest.mark.parametrize("name", NETWORKS)

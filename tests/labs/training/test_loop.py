@@ -11,12 +11,11 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
-from trained import Make, Trained, cnn, mlp, plain_cnn, plain_mlp
+from trained import Make, Trained, cnn, mlp, plain_cnn, plain_mlp, plateau
 
 from labs.files import read_json
 from labs.replicas.replicas import Replicas, cross_entropies
-from labs.training import checkpoint
-from labs.training.loop import evaluate, has_diverged, out_of_patience
+from labs.training.loop import evaluate, out_of_patience
 
 # ── the arithmetic of training ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -191,52 +190,6 @@ def test_no_epochs_measure_the_initial_weights_and_leave_them(tmp_path: Path) ->
     assert OmegaConf.create(records[0]).grad_norm[-1] == pytest.approx(twin.head.weight.grad.norm().item(), rel=1e-5)
 
 
-# ── divergence ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_a_loss_that_is_not_finite_ends_the_run_in_order(tmp_path: Path) -> None:
-    trained = Trained(tmp_path, epochs=5, lr=1e20, optimizer=torch.optim.SGD)
-    run = trained.runs[0]
-    assert run.diverged
-    assert run.epochs_run == 1
-    assert run.best is None
-    assert trained.rows()[0]["train_loss"] is None  # null in the file, no number invented
-    assert [path.name for path in (run.directory / "checkpoints").iterdir()] == ["last.pt"]  # over; nothing is best
-    last = checkpoint.load(run.directory / "checkpoints" / "last.pt")
-    assert (last["epoch"], last["finished"], last["diverged"], last["best"]) == (1, True, True, None)
-
-
-def test_statistics_that_fail_alone_are_no_divergence(tmp_path: Path) -> None:
-    """Running statistics that overflow spoil every validation, while batch statistics train on."""
-
-    def overflowing(seed: int) -> nn.Module:
-        model = mlp(seed)
-        for module in model.modules():
-            if isinstance(module, nn.BatchNorm1d):
-                module.momentum = 1e38
-        return model
-
-    trained = Trained(tmp_path, overflowing, epochs=3, scheduler=plateau)
-    run = trained.runs[0]
-    assert [row["val_loss"] for row in trained.rows()] == [None] * 3
-    assert all(math.isfinite(row["train_loss"]) for row in trained.rows())
-    assert (run.diverged, run.epochs_run) == (False, 3)
-    assert run.best is not None
-
-
-@pytest.mark.parametrize(
-    ("train_loss", "val_loss", "weights", "diverged"),
-    [
-        (0.5, 0.5, [1.0, 2.0], False), (0.5, math.nan, [1.0, 2.0], False), (0.5, math.inf, [1.0, 2.0], False),
-        (0.5, math.nan, [1.0, math.nan], True), (math.nan, 0.5, [1.0, 2.0], True), (math.inf, math.nan, [1.0, 2.0], True),
-    ],
-)  # fmt: skip
-def test_training_loss_and_weights_decide_what_has_diverged(
-    train_loss: float, val_loss: float, weights: list[float], diverged: bool
-) -> None:
-    assert has_diverged({"train_loss": train_loss, "val_loss": val_loss}, torch.tensor(weights)) is diverged
-
-
 def test_evaluation_tells_which_images_were_right(tmp_path: Path) -> None:
     trained = Trained(tmp_path, mlp, (0, 1), epochs=2)
     replicas = Replicas(trained.models, [0, 1])
@@ -247,21 +200,7 @@ def test_evaluation_tells_which_images_were_right(tmp_path: Path) -> None:
     torch.testing.assert_close(told.double().mean(1) * 100, accuracy)
 
 
-def test_a_run_that_diverges_late_keeps_the_weights_that_are_tested(tmp_path: Path) -> None:
-    growing = lambda opt: torch.optim.lr_scheduler.ExponentialLR(opt, gamma=1e9)  # noqa: E731
-    run = Trained(tmp_path, epochs=40, lr=0.01, optimizer=torch.optim.SGD, scheduler=growing).runs[0]
-    assert run.diverged
-    assert run.best is not None
-    saved = checkpoint.load(run.directory / "checkpoints" / "best.pt")
-    assert saved["epoch"] == run.best["epoch"]
-    assert all(torch.equal(saved["model"][name], tensor) for name, tensor in run.weights.items())
-
-
 # ── replicas ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def plateau(optimizer: Optimizer) -> LRScheduler:
-    return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=1)
 
 
 def cosine(optimizer: Optimizer) -> LRScheduler:
@@ -288,16 +227,6 @@ def test_a_replica_equals_its_solo_run(tmp_path: Path, make: Make, schedule: Any
             assert theirs == pytest.approx(mine, rel=1e-9)
         for name, tensor in alone.runs[0].weights.items():
             torch.testing.assert_close(together.runs[i].weights[name], tensor, rtol=0, atol=1e-9)
-
-
-@pytest.mark.parametrize("make", [mlp, cnn])
-def test_a_nan_in_one_replica_leaves_the_others_bitwise_as_they_were(tmp_path: Path, make: Make) -> None:
-    healthy = Trained(tmp_path / "healthy", make, (0, 1, 2))
-    poisoned = Trained(tmp_path / "poisoned", make, (0, 1, 2), poison=1)
-    assert [run.diverged for run in poisoned.runs] == [False, True, False]
-    for i in (0, 2):
-        assert poisoned.rows(i) == healthy.rows(i)
-        assert all(torch.equal(a, poisoned.runs[i].weights[name]) for name, a in healthy.runs[i].weights.items())
 
 
 # ── diagnostics ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,4 +1,4 @@
-"""Whole runs on the bundled digits, and on real data where it is there. Promises 4, 8 and 10."""
+"""Whole runs on the bundled digits, and on real data where it is there."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,37 +7,18 @@ from typing import Any
 import pytest
 import torch
 from breaking_off import lines, train
-from compositions import composing
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
+from ordinary import last_weights
 from torch import Tensor
 
-from labs.cells import Cell
 from labs.data import datasets
 from labs.data.images import Images
 from labs.errors import UserError
 from labs.files import read_json
 from labs.models.build import build_model
-from labs.models.summary import Summary
 from labs.training import assemble, checkpoint, results, run, testing
 
 Compose = Callable[..., DictConfig]
-
-
-SMALL = {"mlp": [], "cnn": ["model=cnn", "model.filters=[4,8]"]}
-
-
-@pytest.fixture(scope="module")
-def ordinary(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The cell of an ordinary run of each model, which others are compared with."""
-    folder = tmp_path_factory.mktemp("ordinary")
-    with composing() as compose:
-        for name, overrides in SMALL.items():
-            train(compose(*overrides), folder / name)
-    return {name: folder / name for name in SMALL}
-
-
-def last_weights(cell: Path, seed: int = 0) -> dict[str, Tensor]:
-    return checkpoint.load(cell / f"seed={seed}" / "checkpoints" / "last.pt")["model"]
 
 
 def test_a_run_directory_keeps_the_run_contract(compose_config: Compose, tmp_path: Path) -> None:
@@ -65,47 +46,6 @@ def test_a_run_directory_keeps_the_run_contract(compose_config: Compose, tmp_pat
     assert result["versions"].keys() >= {"python", "torch", "hydra-core"}
 
 
-MEASURED = {
-    "fused": [],
-    "stacked": ["trainer.engine=stacked"],
-    "a CNN": ["model=cnn", "model.filters=[4,8]", "model.hidden=16", "trainer.steps_per_epoch=6"],
-    "a ResNet": ["model=resnet", "model.depth=8", "model.filters=[4,4,8]", "trainer.steps_per_epoch=6"],
-}
-
-
-@pytest.mark.one_in(2)
-@pytest.mark.parametrize("overrides", MEASURED.values(), ids=MEASURED)
-def test_what_is_measured_changes_no_bit_of_training(compose_config: Compose, tmp_path: Path, overrides: list[str]) -> None:
-    results = {}
-    for choice in ("default", "full"):
-        cfg = compose_config(*overrides, f"diagnostics={choice}", "trainer.epochs=3", "diagnostics.probe_images=60")
-        results[choice] = train(cfg, tmp_path / choice, (0, 1))
-    for seed in (0, 1):
-        default, full = (last_weights(tmp_path / choice, seed) for choice in results)
-        assert all(torch.equal(tensor, full[name]) for name, tensor in default.items())
-        told = {choice: results[choice][seed] for choice in results}
-        assert set(told["full"]["records"]) - set(told["default"]["records"]) == {"signals.jsonl"}
-        assert all(told["default"][key] == told["full"][key] for key in told["full"] if key not in ("records", "seconds"))
-        rows = lines(tmp_path / "full" / f"seed={seed}" / "signals.jsonl")
-        assert [row["epoch"] for row in rows] == [0, 1, 2, 3]
-        assert {len(values) for row in rows for name, values in row.items() if name != "epoch"} == {len(told["full"]["layers"])}
-        assert len(rows[0]) == 7
-        assert not (tmp_path / "default" / f"seed={seed}" / "signals.jsonl").exists()
-
-
-def test_an_untrained_network_is_measured_once_and_a_network_that_stops_early_at_its_end(
-    compose_config: Compose, tmp_path: Path
-) -> None:
-    train(compose_config("trainer.epochs=0", "diagnostics=full"), tmp_path / "untrained")
-    assert [row["epoch"] for row in lines(tmp_path / "untrained" / "seed=0" / "signals.jsonl")] == [0]
-    quick = ["trainer.epochs=9", "trainer.patience=2", "trainer.steps_per_epoch=2", "optimizer.lr=1e-9"]
-    [result] = train(compose_config(*quick, "diagnostics=full", "diagnostics.probes=false"), tmp_path / "early")
-    rows = lines(tmp_path / "early" / "seed=0" / "signals.jsonl")
-    assert result["epochs_run"] < 5
-    assert [row["epoch"] for row in rows] == sorted({0, 1, 2, result["epochs_run"]})
-    assert "probe_accuracy" not in rows[0]
-
-
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(compose_config: Compose, tmp_path: Path) -> None:
     cfg = compose_config("model=cnn", "model.filters=[4,8]")
     states = []
@@ -115,37 +55,6 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(compose_confi
         states.append(last_weights(tmp_path / name, seed))
     assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
     assert any(not torch.equal(tensor, states[2][name]) for name, tensor in states[0].items())
-
-
-# ── promise 4 ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.one_in(2)
-@pytest.mark.parametrize("model", SMALL)
-@pytest.mark.parametrize(
-    "switch",
-    [
-        "logger=tensorboard",
-        "logger=wandb",
-        "logger=all",
-        "trainer.diagnostics=off",
-        "progress",
-        "summary",
-        "trainer.save_every=1",
-    ],
-)
-def test_what_watches_training_never_changes_it(
-    ordinary: dict[str, Path], compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, switch: str
-) -> None:
-    if switch == "summary":
-        monkeypatch.setattr(assemble, "summarize", lambda *_: Summary("", 0, 0))
-    changes = [switch] if "=" in switch else []
-    train(compose_config(*SMALL[model], *changes), tmp_path / "other", show_progress=switch == "progress")
-    other = last_weights(tmp_path / "other")
-    assert all(torch.equal(tensor, other[name]) for name, tensor in last_weights(ordinary[model]).items())
-
-
-# ── promise 8 ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_diverged_run_is_a_result_with_nulls(compose_config: Compose, tmp_path: Path) -> None:
@@ -206,79 +115,6 @@ def test_a_run_of_no_epochs_is_done_whatever_its_loss_and_tested_once(
     assert len(tested) == 1
 
 
-# ── promise 10 ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def leaves(cfg: DictConfig, prefix: str = "") -> set[str]:
-    found = set()
-    for key, value in cfg.items():
-        name = f"{prefix}{key}"
-        found |= leaves(value, f"{name}.") if isinstance(value, DictConfig) else {name}
-    return found
-
-
-def test_training_reads_every_setting(compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Instantiated groups (`_target_`) go to their constructor whole, which refuses what it does not know."""
-    monkeypatch.setenv("WANDB_MODE", "disabled")
-    cfg = compose_config("trainer.diagnostics=every_n", "trainer.epochs=1", "logger=all")
-    expected = leaves(OmegaConf.masked_copy(cfg, ["dataset", "trainer", "logger", "device"]))
-    read: set[str] = set()
-    original = DictConfig._get_impl
-
-    def spy(self: DictConfig, key: Any, default_value: Any, *args: Any, **kwargs: Any) -> Any:
-        read.add(str(self._get_full_key(key)))
-        return original(self, key, default_value, *args, **kwargs)
-
-    cell = Cell.of(cfg, tmp_path)  # reads everything, to no effect on training
-    monkeypatch.setattr(DictConfig, "_get_impl", spy)
-    run.train(cell, [0], show_progress=False)
-    only_for_downloads = {"dataset.data_dir", "dataset.download"}
-    only_while_shown, only_on_a_gpu = {"trainer.log_every"}, {"trainer.cuda_graphs"}
-    assert expected - read - only_for_downloads - only_while_shown - only_on_a_gpu == set()
-
-
-@pytest.mark.one_in(2)
-@pytest.mark.parametrize("override", ["seed=1", "optimizer=sgd", "optimizer=adamw", "scheduler=cosine", "optimizer.lr=0.01",
-    "optimizer.weight_decay=0.1", "optimizer.betas=[0.5,0.9]", "trainer.batch_size=32",
-    "trainer.epochs=1", "model.depth=6", "model.width=16", "trainer.steps_per_epoch=2",
-    "model.widths=[32,32]", "dataset.val_size=300", "dataset.split_seed=1", "dataset.image_size=6",
-    "dataset.normalize=false", "dataset.augment=none", "dataset.crop_padding=0", "dataset.horizontal_flip=true",
-    "trainer.precision=bf16"])  # fmt: skip
-def test_each_setting_changes_the_numbers(
-    ordinary: dict[str, Path], compose_config: Compose, tmp_path: Path, override: str
-) -> None:
-    def numbers(cell: Path, seed: int = 0) -> list[Any]:
-        return [(row["train_loss"], row["lr"]) for row in lines(cell / f"seed={seed}" / "metrics.jsonl")]
-
-    cfg = compose_config(override)
-    train(cfg, tmp_path, (cfg.seed,))
-    assert numbers(tmp_path, cfg.seed) != numbers(ordinary["mlp"])
-
-
-@pytest.mark.one_in(2)
-@pytest.mark.parametrize(("overrides", "plain"), [
-    (["model.depth=3", "model.residual=true"], True),
-    (["model.depth=4", "model.residual=true"], True),
-    (["model.widths=[8,6,4,3,2]", "model.residual=true"], True),
-    (["model=cnn", "model.filters=[4]", "model.residual=true"], True),
-    (["model.depth=3", "model.residual=false"], False),
-    (["model.depth=3", "model.residual=true", "model.shortcut=projection"], False),
-    (["model.depth=5", "model.residual=true"], False),
-    (["model=cnn", "model.filters=[4,8]", "model.residual=true"], False),
-])  # fmt: skip
-def test_a_residual_network_without_a_skip_says_that_it_is_the_plain_one(
-    compose_config: Compose, tmp_path: Path, caplog: pytest.LogCaptureFixture, overrides: list[str], plain: bool
-) -> None:
-    train(compose_config(*overrides, "trainer.epochs=0"), tmp_path)
-    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert [line.partition(" has no place")[0] for line in warned] == (
-        [f"model.residual=true: depth {build_model(compose_config(*overrides), 0).depth}"] if plain else []
-    )
-
-
-# ── out of memory ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
 def test_gpu_out_of_memory_says_what_to_lower(compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fit(*_: Any) -> None:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
@@ -286,9 +122,6 @@ def test_gpu_out_of_memory_says_what_to_lower(compose_config: Compose, tmp_path:
     monkeypatch.setattr(run, "fit", fit)
     with pytest.raises(UserError, match=r"the GPU is out of memory: lower trainer.batch_size \(64\)"):
         train(compose_config(), tmp_path)
-
-
-# ── real data ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_an_epoch_of_mnist_learns(compose_config: Compose, tmp_path: Path, real_data: str) -> None:

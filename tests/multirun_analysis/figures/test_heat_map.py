@@ -45,6 +45,29 @@ def test_a_cell_that_has_not_ended_is_left_grey(study):
     assert values.mask.tolist() == [[False, False, False], [False, False, True]]
 
 
+def test_the_caption_speaks_of_numbers_of_runs_where_they_are_written(study):
+    whole = heat_map.draw(collect([study]))
+    assert whole.get_supxlabel() == heat_map.CAPTION
+    assert not any("(" in text.get_text() for text in whole.axes[0].texts)
+    next(path for path in study.glob("s/*/seed=1/result.json") if "depth=50-plain" in str(path)).unlink()
+    uneven = heat_map.draw(collect([study]))
+    assert uneven.get_supxlabel() == heat_map.CAPTION + heat_map.COUNTS
+    assert sorted({text.get_text().partition("\n")[2] for text in uneven.axes[0].texts}) == ["(1)", "(2)"]
+
+
+def test_the_edge_is_computed_at_every_bias_between_the_rows(tmp_path):
+    """Also between a negative bias and 0: what lies between two rows is as far from each as its bias."""
+    biases, depths = (-1.0, 0.0, 0.5), (10, 50, 100)
+    for depth in depths:
+        for bias in biases:
+            write_run(tmp_path / "s", depth, model__norm_bias=bias, trainer__batch_size=64)
+    (across, up) = heat_map.draw(collect([tmp_path])).axes[0].lines[0].get_data()
+    at = np.interp(up, [0.5, 1.5, 2.5], biases)
+    expected = [theory.trainable_depth_with_bias(64, bias) for bias in at]
+    assert np.interp(across, [0.5, 1.5, 2.5], depths) == pytest.approx(expected)
+    assert len(at[(at > -1) & (at < 0)]) > 100
+
+
 def test_one_number_is_no_map(tmp_path):
     for depth in (5, 20):
         write_run(tmp_path / "s", depth)

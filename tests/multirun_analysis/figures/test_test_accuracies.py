@@ -7,7 +7,7 @@ from synthetic import legend, write_run, write_study
 from multirun_analysis.collect import collect
 from multirun_analysis.drawing import COLOUR, MARKER
 from multirun_analysis.figures import test_accuracies
-from multirun_analysis.inference import accuracy_interval
+from multirun_analysis.intervals import accuracy_interval
 from multirun_analysis.published import depth_table
 
 
