@@ -14,7 +14,7 @@ from labs.jobs import preflight
 pytestmark = pytest.mark.usefixtures("every_epoch_is_saved")
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(9)
 @pytest.mark.parametrize("name", OFFERED)
 def test_every_scheduler_of_torch(compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     resumes(monkeypatch, scheduled(compose_config, name, **ARGUMENTS.get(name, {})), tmp_path)

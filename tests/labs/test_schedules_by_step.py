@@ -37,7 +37,7 @@ def test_without_a_warm_up_it_is_torchs_schedule(compose_config: Compose) -> Non
     assert ours == pytest.approx(rates(scheduled(compose_config, "MultiStepLR", milestones=[2, 5], gamma=0.5), 8), rel=1e-12)
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(9)
 @pytest.mark.parametrize("name", [name for name in OFFERED if name != "ReduceLROnPlateau"])
 def test_every_other_scheduler_of_torch_can_count_steps(
     compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
@@ -45,6 +45,7 @@ def test_every_other_scheduler_of_torch_can_count_steps(
     resumes(monkeypatch, scheduled(compose_config, name, interval="step", **BY_STEP.get(name, {})), tmp_path)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("engine", ["fused", "stacked", "looped"])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_the_rate_of_an_epoch_is_that_of_its_last_step_with_every_engine(

@@ -43,7 +43,7 @@ def test_training_reads_every_setting(compose_config: Compose, tmp_path: Path, m
     assert expected - read - only_for_downloads - only_while_shown - only_on_a_gpu == set()
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("override", ["seed=1", "optimizer=sgd", "optimizer=adamw", "scheduler=cosine", "optimizer.lr=0.01",
     "optimizer.weight_decay=0.1", "optimizer.betas=[0.5,0.9]", "trainer.batch_size=32",
     "trainer.epochs=1", "model.depth=6", "model.width=16", "trainer.steps_per_epoch=2",
