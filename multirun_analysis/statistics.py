@@ -42,9 +42,10 @@ def summarize(runs: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> pd.DataFrame:
         `other` is the number of runs that ended and still cannot be counted (see `reason` in `runs`). sd is the sample's, with
         n-1.
     """
-    known = ended(runs)
+    known = ended(runs)[[*SUMMARIZED, "survived"]]
+    placed = runs.loc[runs["group"].notna(), [*axes.cell, "params", "mult_adds", "reason"]]  # cells of few columns are fast
     rows = []
-    for key, cell in runs[runs["group"].notna()].groupby(axes.cell, dropna=False, sort=False):
+    for key, cell in placed.groupby(axes.cell, dropna=False, sort=False):
         own = known.loc[known.index.intersection(cell.index)]
         row: dict[str, object] = dict(zip(axes.cell, key, strict=True))
         for size in ("params", "mult_adds"):
@@ -128,7 +129,8 @@ def trainability(runs: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> pd.DataFrame:
         diverged run does not.
     """
     rows = []
-    for key, cell in ended(runs).groupby(axes.cell, dropna=False, sort=False):
+    judging = [*axes.cell, "epochs_run", "chance", "trains", "survived"]
+    for key, cell in ended(runs)[judging].groupby(axes.cell, dropna=False, sort=False):
         if cell["chance"].isna().any() or is_untrained(cell).all():
             continue
         judged = cell[cell["trains"].notna()]
@@ -154,7 +156,9 @@ def seeds_by_group(runs: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> pd.DataFrame
     """
     known = ended(runs)
     rows = []
-    for group, own in runs[runs["group"].notna()].groupby("group", sort=False):
+    told = ["planned", "launch", "planned_first", "planned_later"]
+    placed = runs.loc[runs["group"].notna(), list(dict.fromkeys([*axes.cell, "cell", *told]))]
+    for group, own in placed.groupby("group", sort=False):
         count = known[known["group"] == group]
         cells = [cell for _, cell in own.groupby(axes.cell[1:], dropna=False, sort=False)]
         have = [len(count.index.intersection(cell.index)) for cell in cells]
