@@ -11,7 +11,6 @@ from typing import Any, Protocol
 from matplotlib.figure import Figure
 
 from multirun_analysis import drawing, hover, paper
-from multirun_analysis.collect import Frames
 from multirun_analysis.figures import (
     effective_rank,
     gradient_at_initialisation,
@@ -26,6 +25,7 @@ from multirun_analysis.figures import (
     test_accuracies,
     validation_losses,
 )
+from multirun_analysis.frames import Frames
 from multirun_analysis.hover import Mark
 from multirun_analysis.output import Output
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from multirun_analysis import theory
-from multirun_analysis.collect import Frames
+from multirun_analysis.frames import Frames
 from multirun_analysis.inference import t_interval
 from run_contract import ADDED_TO_NETWORKS, typed
 

@@ -9,7 +9,7 @@ from collections import Counter
 import pandas as pd
 
 from multirun_analysis import markup, names
-from multirun_analysis.collect import Frames
+from multirun_analysis.frames import Frames
 from multirun_analysis.groups import left_over
 from multirun_analysis.result import FINISHED
 from multirun_analysis.table import Entry, Table, text

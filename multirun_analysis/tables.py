@@ -153,8 +153,8 @@ def versions(runs: pd.DataFrame) -> Table:
 def all_runs(runs: pd.DataFrame) -> Table:
     """Every run, with the command that runs it again."""
     counted = _counted(runs)
-    told = ["group", "depth", "residual", "seed", "status", "val_acc", "test_acc", "best_epoch", "epochs_run", "seconds", "path",
-            "command"]  # fmt: skip
+    told = ["group", "depth", "residual", "seed", "status", "val_acc", "test_acc", "best_epoch", "epochs_run", "seconds",
+            "path", "command"]  # fmt: skip
     rows = [
         [
             words(run["group"]), label(run["depth"]), words(run["residual"]), label(run["seed"]), words(run["status"]),
