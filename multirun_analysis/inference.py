@@ -65,6 +65,7 @@ def difference_interval(first: Iterable[float], second: Iterable[float]) -> Inte
     return max(-100.0, difference - half), min(100.0, difference + half)
 
 
+@lru_cache(maxsize=1000)
 def proportion_interval(successes: int, trials: int) -> Interval:
     """Exact interval of a share (Clopper & Pearson 1934), between 0 and 1. NaN without trials."""
     if trials == 0:

@@ -5,6 +5,7 @@ one counts as, `inference` has the intervals and tests. All frames are sorted.
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -51,7 +52,8 @@ def summarize(runs: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> pd.DataFrame:
         for size in ("params", "mult_adds"):
             row[size] = next(iter(cell[size].dropna()), pd.NA)
         at_chance = int((~own["survived"]).sum())
-        lost = {status: int((cell["reason"] == status).sum()) for status in NOT_COUNTED}
+        reasons = Counter(cell["reason"])
+        lost = {status: reasons[status] for status in NOT_COUNTED}
         row |= {"n": len(own), "at_chance": at_chance, **lost}
         row["other"] = len(cell) - len(own) - sum(lost.values()) + at_chance
         row |= {f"survivors_{part}": value for part, value in _sample(own.loc[own["survived"], "test_acc"], "test_acc").items()}
@@ -186,7 +188,7 @@ def types(axes: Axes) -> dict[str, str]:
 
 def _over_folders(cell: pd.DataFrame, column: str) -> float:
     """The sum of a column that has one number per folder, over the folders with runs of the cell; NaN if one has none."""
-    return float(cell.drop_duplicates("cell")[column].astype("Float64").astype("float64").sum(skipna=False))
+    return float(cell.drop_duplicates("cell")[column].to_numpy(dtype="float64", na_value=np.nan).sum())
 
 
 def _ends(name: str, numbers: Sequence[float]) -> dict[str, float]:
@@ -196,7 +198,8 @@ def _ends(name: str, numbers: Sequence[float]) -> dict[str, float]:
 
 def _sample(values: pd.Series, metric: str) -> dict[str, float]:
     """n, mean, sd and interval of one metric."""
-    sample = values.dropna().to_numpy(dtype=float)
+    numbers = values.to_numpy(dtype="float64", na_value=np.nan)
+    sample = numbers[~np.isnan(numbers)]
     low, high = (accuracy_interval if metric in ACCURACIES else t_interval)(sample)
     return {
         "n": len(sample),
