@@ -8,7 +8,8 @@ from pathlib import Path
 import terminal
 
 try:
-    from multirun_analysis.collect import Frames, collect, nothing_found
+    from multirun_analysis.collect import collect, nothing_found
+    from multirun_analysis.frames import Frames
 except (MemoryError, ImportError) as error:
     if isinstance(error, MemoryError) or "map segment" in str(error) or "allocate memory" in str(error):
         sys.exit("error: out of memory: pandas cannot be loaded; raise the limit on this process (ulimit -v)")

@@ -21,7 +21,7 @@ from multirun_analysis import (
     trend,
 )
 from multirun_analysis.axes import Axes
-from multirun_analysis.collect import Frames
+from multirun_analysis.frames import Frames
 from multirun_analysis.wording import listed
 
 MACHINE = {"host": "", "processor": "processors", "gpu": "GPUs"}  # of what runs were made with, and what several are called

@@ -18,7 +18,7 @@ import pandas as pd
 
 from multirun_analysis import gallery, latex, markup, packed_csv, report
 from multirun_analysis.analysis import Analysis
-from multirun_analysis.collect import (
+from multirun_analysis.frames import (
     CORRECT_COLUMNS,
     EPOCH_COLUMNS,
     LAYER_COLUMNS,

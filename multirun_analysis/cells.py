@@ -23,10 +23,11 @@ def every(runs: pd.DataFrame, axes: Axes) -> pd.DataFrame:
         `at_chance` diverged, `seeds` in all, the mean validation accuracy `val_acc`, the mean of the metric of `axes` with its
         95 % interval (`mean`, `low`, `high`), `params`, and `test_data`, the fingerprint of the test images.
     """
-    known = ended(runs)
+    known = ended(runs)[list(dict.fromkeys([axes.metric, "val_acc", "survived"]))]
     texts = {key: axis.texts(runs, key) for key in axes.facets}
+    placed = runs.loc[runs["group"].notna(), [*axes.cell, "params", "test_data"]]
     rows = []
-    for key, cell in runs[runs["group"].notna()].groupby(axes.cell, dropna=False, sort=False):
+    for key, cell in placed.groupby(axes.cell, dropna=False, sort=False):
         own = known.loc[known.index.intersection(cell.index)]
         sample = own[axes.metric].dropna().to_numpy(dtype=float)
         low, high = (accuracy_interval if axes.metric in ACCURACIES else t_interval)(sample)

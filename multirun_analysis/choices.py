@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from multirun_analysis.axes import ALIASES
-from multirun_analysis.collect import Frames
+from multirun_analysis.frames import Frames
 
 NAMES = ("x", "hue", "facets", "metric")
 

@@ -20,8 +20,10 @@ import pandas as pd
 
 from multirun_analysis import images, table, tested
 from multirun_analysis.axes import DEPTH, FIRST, RESIDUAL, RESIDUAL_KEY, deciding_columns, is_under, short
-from multirun_analysis.collect import UNSTARTED, Frames, collect, nothing_found
+from multirun_analysis.collect import collect, nothing_found
+from multirun_analysis.frames import Frames
 from multirun_analysis.markup import markdown, one_line
+from multirun_analysis.run_rows import UNSTARTED
 from multirun_analysis.table import Entry, Table, count, label, number, p_value, words
 
 MOST = 10  # runs that are compared

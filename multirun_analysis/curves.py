@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from multirun_analysis import drawing
-from multirun_analysis.collect import Frames
+from multirun_analysis.frames import Frames
 
 TITLE = "Training of single runs"
 CAPTION = "solid: validation images · dashed: training images"

@@ -221,23 +221,25 @@ def log_axis(ax: Axis, values: np.ndarray) -> float:
 def curve(ax: Axis, values: pd.Series, foot: float, colour: Any, dashes: Any, width: float = 1.8, alpha: float = 1.0) -> None:
     """Draw a line, with a gap where a value is missing and a triangle at the foot of the axis where it is zero."""
     values = values.sort_index()
-    _line(ax, values.index.to_numpy(), values.to_numpy(dtype=float), foot, colour, dashes, width, alpha)
+    y = values.to_numpy(dtype=float)[:, np.newaxis]
+    _lines(ax, values.index.to_numpy(), y, foot, colour, dashes, width, alpha)
 
 
 def seed_curves(ax: Axis, by_run: pd.DataFrame, foot: float, colour: Any) -> None:
     """Draw one faint line per run."""
     by_run = by_run.sort_index()
-    x = by_run.index.to_numpy()
-    for values in by_run.to_numpy(dtype=float).T:
-        _line(ax, x, values, foot, colour, "-", width=0.6, alpha=0.45)
+    _lines(ax, by_run.index.to_numpy(), by_run.to_numpy(dtype=float), foot, colour, "-", width=0.6, alpha=0.45)
 
 
-def _line(
+def _lines(
     ax: Axis, x: np.ndarray, y: np.ndarray, foot: float, colour: Any, dashes: Any, width: float, alpha: float
 ) -> None:  # fmt: skip
+    """Draw a line per column of y, in one call: a call per line would take as long as drawing it."""
+    if not y.shape[1]:
+        return
     ax.plot(x, np.where(y > 0, y, np.nan), color=colour, linestyle=dashes, linewidth=width, alpha=alpha)
-    zeros = x[y == 0]
-    if len(zeros):
+    for column in y.T[(y == 0).any(axis=0)]:
+        zeros = x[column == 0]
         ax.plot(zeros, np.full(len(zeros), foot), "v", color=colour, markersize=3, alpha=alpha, clip_on=False, label=ZERO)
 
 

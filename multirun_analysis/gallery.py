@@ -11,7 +11,6 @@ from typing import Any, Protocol
 from matplotlib.figure import Figure
 
 from multirun_analysis import drawing, hover, paper
-from multirun_analysis.collect import Frames
 from multirun_analysis.figures import (
     effective_rank,
     gradient_at_initialisation,
@@ -26,6 +25,7 @@ from multirun_analysis.figures import (
     test_accuracies,
     validation_losses,
 )
+from multirun_analysis.frames import Frames
 from multirun_analysis.hover import Mark
 from multirun_analysis.output import Output
 
@@ -118,11 +118,15 @@ def _drawn(frames: Frames) -> Iterator[tuple[FigureModule, Figure]]:
 
 
 def _saved(figure: Figure, formats: Sequence[str], dpi: int) -> list[bytes]:
+    """The figure in each format. It is laid out once and for all: as long as it has a layout engine, savefig draws it twice."""
+    figure.set_dpi(dpi)
+    if (layout := figure.get_layout_engine()) is not None:
+        layout.execute(figure)
+        figure.set_layout_engine(None)
     contents = []
     for kind in formats:
         content = io.BytesIO()
         figure.savefig(content, format=kind, dpi=dpi, metadata=NO_CLOCK[kind])
-        figure.set_layout_engine("none")  # keep the layout: computing it again takes as long as drawing
         contents.append(content.getvalue())
     return contents
 

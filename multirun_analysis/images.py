@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from multirun_analysis.collect import Frames
+from multirun_analysis.frames import Frames
 from multirun_analysis.intervals import LEVEL
 from multirun_analysis.outcomes import is_untrained
 from multirun_analysis.shortfall import FEWEST

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from multirun_analysis import theory
-from multirun_analysis.collect import Frames
+from multirun_analysis.frames import Frames
 from multirun_analysis.intervals import t_interval
 from run_contract import ADDED_TO_NETWORKS, typed
 
@@ -43,14 +43,18 @@ def slopes(frames: Frames) -> pd.DataFrame:
     each = _slope_of_each(layers)
     if each.empty:
         return pd.DataFrame(columns=COLUMNS)
-    table = each.merge(runs[["run", "group", "depth", "residual", "model", *_present(runs)]], on="run")
+    cells = ["group", "depth", "residual"]
+    starts = each[each["epoch"] == 0].merge(runs[["run", *cells, "model", *_present(runs)]], on="run")
+    plain = starts[starts["residual"].eq(False).fillna(False).astype(bool)]
+    theories = {
+        key: theory.slope(int(cell[BATCH_SIZE].iloc[0])) for key, cell in plain.groupby(cells, dropna=False) if is_covered(cell)
+    }
+    table = each.merge(runs[["run", *cells]], on="run")
     rows = []
-    for (group, depth, residual, epoch), cell in table.groupby(["group", "depth", "residual", "epoch"], dropna=False):
-        values = cell["slope"].to_numpy(dtype=float)
+    for (group, depth, residual, epoch), measured in table.groupby([*cells, "epoch"], dropna=False)["slope"]:
+        values = measured.to_numpy(dtype=float)
         low, high = t_interval(values)
-        predicted = np.nan
-        if epoch == 0 and residual is not pd.NA and not residual and is_covered(cell):
-            predicted = theory.slope(int(cell[BATCH_SIZE].iloc[0]))
+        predicted = theories.get((group, depth, residual), np.nan) if epoch == 0 else np.nan
         rows.append({
             "group": group, "depth": depth, "residual": residual, "epoch": epoch, "n": len(values), "slope": values.mean(),
             "sd": values.std(ddof=1) if len(values) > 1 else np.nan, "low": low, "high": high,

@@ -5,6 +5,7 @@ What a sample is too small or too uniform for is NaN, never a guess.
 
 import math
 from collections.abc import Iterable
+from functools import lru_cache
 
 import numpy as np
 from scipy import stats
@@ -21,7 +22,7 @@ def t_interval(values: Iterable[float]) -> Interval:
     sample = as_array(values)
     if not varies(sample):
         return NONE
-    half = stats.t.ppf((1 + LEVEL) / 2, len(sample) - 1) * stats.sem(sample)
+    half = _t_quantile(len(sample) - 1) * _standard_error(sample)
     return float(sample.mean() - half), float(sample.mean() + half)
 
 
@@ -36,7 +37,7 @@ def accuracy_interval(values: Iterable[float]) -> Interval:
     if not varies(shares):
         return NONE
     mean = shares.mean()
-    half = stats.t.ppf((1 + LEVEL) / 2, len(shares) - 1) * stats.sem(shares) / (mean * (1 - mean))
+    half = _t_quantile(len(shares) - 1) * _standard_error(shares) / (mean * (1 - mean))
     centre = math.log(mean / (1 - mean))
     return tuple(float(100 / (1 + np.exp(-(centre + side * half)))) for side in (-1, 1))  # type: ignore[return-value]
 
@@ -54,12 +55,24 @@ def difference_interval(first: Iterable[float], second: Iterable[float]) -> Inte
     return max(-100.0, difference - half), min(100.0, difference + half)
 
 
+@lru_cache(maxsize=1000)
 def proportion_interval(successes: int, trials: int) -> Interval:
     """Exact interval of a share (Clopper & Pearson 1934), between 0 and 1. NaN without trials."""
     if trials == 0:
         return NONE
     interval = stats.binomtest(successes, trials).proportion_ci(LEVEL, method="exact")
     return float(interval.low), float(interval.high)
+
+
+@lru_cache(maxsize=1000)
+def _t_quantile(freedom: int) -> float:
+    """Half the width of a t-interval, in standard errors. Thousands of cells have the same number of seeds."""
+    return float(stats.t.ppf((1 + LEVEL) / 2, freedom))
+
+
+def _standard_error(sample: np.ndarray) -> float:
+    """Of the mean. scipy.stats.sem returns the same, in a millisecond where this takes some microseconds."""
+    return float(sample.std(ddof=1) / len(sample) ** 0.5)
 
 
 def welch(one: np.ndarray, other: np.ndarray) -> tuple[float, float, float]:

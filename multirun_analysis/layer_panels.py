@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from multirun_analysis import drawing, selection
-from multirun_analysis.collect import Frames
 from multirun_analysis.drawing import COLOUR, LINE
+from multirun_analysis.frames import Frames
 
 AT_START, AT_END = "at initialisation", "last epoch"
 X_LABEL, X_SHARE = "layer (0: first, last: head)", "layer position (0: first, 1: head)"

@@ -5,6 +5,7 @@ HTML is escaped by the template (`report.html.j2`), and figures show words liter
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import pandas as pd
@@ -31,6 +32,7 @@ def visible(text: str) -> str:
     return CONTROL.sub(lambda found: ascii(found[0])[1:-1], text.replace("\r\n", "\n"))
 
 
+@lru_cache(maxsize=10_000)
 def name(text: str) -> str:
     r"""As `visible`, for paths, keys and values: a newline is shown as `\n` and a tab as `\t`."""
     return visible(text).replace("\n", "\\n").replace("\t", "\\t")

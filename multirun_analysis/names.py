@@ -28,7 +28,7 @@ def of_cells(runs: pd.DataFrame, axes: Axes) -> dict[str, str]:
             varying[key] = axis.texts(runs, key)
     order = {key: position for position, key in enumerate(varying)}
     called = {}
-    for cell, own in runs.groupby("cell", sort=False):
+    for cell, own in runs[["cell", "group"]].groupby("cell", sort=False):
         settings: dict[str, str] = {
             key: told[0] for key, values in varying.items() if len(told := values[own.index].dropna().unique()) == 1
         }

@@ -67,15 +67,16 @@ def threshold(chance: pd.Series) -> pd.Series:
 def twins(runs: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> list[tuple[str, Any, pd.DataFrame, pd.DataFrame]]:
     """(group, value of x, runs of the first arm, runs of the second) wherever both arms are there.
 
-    Only runs that count and have a test accuracy are among them.
+    Only runs that count and have a test accuracy are among them, with their seed, test accuracy and whether they train.
     """
-    known = ended(runs)
+    known = ended(runs)[list(dict.fromkeys([*axes.cell, "seed", "test_acc", "trains"]))]
     known = known[known[axes.x].notna() & known[axes.arm].notna() & known["test_acc"].notna()]
     found = []
     for group in runs["group"].dropna().unique():
         own = known[known["group"] == group]
+        cells = dict(iter(own.groupby(axes.x)))
         for value in axes.sorted(own[axes.x]):
-            cell = own[own[axes.x] == value]
+            cell = cells[value]
             first, second = (cell[(cell[axes.arm] == each).fillna(False).astype(bool)] for each, _ in axes.arms)
             if len(first) and len(second):
                 found.append((str(group), value, first, second))

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from multirun_analysis import table
 from multirun_analysis.analysis import Analysis, counts
 from multirun_analysis.axes import name, natural
-from multirun_analysis.collect import Frames
+from multirun_analysis.frames import Frames
 from multirun_analysis.gallery import FORMATS, Image
 from multirun_analysis.markup import markdown
 from multirun_analysis.sections import SECTIONS

@@ -10,9 +10,7 @@ seed=<s>/result.json           written last, atomically
 seed=<s>/.lock                 held while the run is running
 """
 
-import base64
 import errno
-import math
 import os
 import re
 import shlex
@@ -20,21 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from multirun_analysis.files import decode, read_bytes, read_json
-from multirun_analysis.result import FINISHED, RECORDS, flaw, is_number, lost, was_changed
+from multirun_analysis.evaluations import read_correct, read_lesions
+from multirun_analysis.files import read_object
+from multirun_analysis.records import Layers, read_epochs, read_layers
+from multirun_analysis.result import FINISHED, RECORDS, flaw, lost, was_changed
 
 FILES = ("config.json", "result.json", "metrics.jsonl")  # any of them makes a `seed=<s>` directory a run
-TAKEN = ("run", "layer", "name", "fraction")  # columns of the layers frame, so no names of quantities
-
-
-@dataclass
-class Layers:
-    """Per-layer diagnostics of one run: `values[quantity][record, layer]`, NaN where the file has null."""
-
-    epochs: np.ndarray
-    values: dict[str, np.ndarray]
 
 
 @dataclass
@@ -73,13 +62,13 @@ def read_run(directory: Path, *, with_layers: bool = True) -> Run:
     if run.seed is None:
         run.notes.append(f"the directory name gives no seed: {directory.name}")
 
-    run.config = _read_object(directory / "config.json", run.notes)
+    run.config = read_object(directory / "config.json", run.notes)
     if not isinstance(run.config.get("config", {}), dict):
         run.notes.append("config.json: config is not a mapping")
         run.config = {}
 
     damaged: list[str] = []
-    run.result = _read_object(directory / "result.json", damaged)
+    run.result = read_object(directory / "result.json", damaged)
     if run.result and (wrong := flaw(run.result, run.config, run.seed)):
         damaged.append(f"result.json: {wrong}")
         run.result = {}
@@ -104,18 +93,18 @@ def read_run(directory: Path, *, with_layers: bool = True) -> Run:
     run.notes += gone.values()
     metrics, layers, signals = RECORDS
     if metrics not in gone:
-        run.epochs = _read_epochs(directory / metrics, run.notes)
+        run.epochs = read_epochs(directory / metrics, run.notes)
         expected = run.result.get("epochs_run")
         if run.status == "done" and expected is not None and len(run.epochs) != expected:
             run.notes.append(f"metrics.jsonl holds {len(run.epochs)} of {expected} epochs")
     if with_layers and layers not in gone:
-        run.layers = _read_layers(directory / layers, run.result.get("layers"), run.notes)
+        run.layers = read_layers(directory / layers, run.result.get("layers"), run.notes)
     if with_layers and signals not in gone:
-        run.signals = _read_layers(directory / signals, run.result.get("layers"), run.notes)
+        run.signals = read_layers(directory / signals, run.result.get("layers"), run.notes)
     if run.result.get("best_epoch"):
-        run.lesions = _read_lesions(directory / "lesions.json", run.result, run.notes)
+        run.lesions = read_lesions(directory / "lesions.json", run.result, run.notes)
     if run.status in FINISHED and run.result.get("test_acc") is not None:
-        run.correct = _read_correct(directory / "test_correct.json", run.result, run.notes)
+        run.correct = read_correct(directory / "test_correct.json", run.result, run.notes)
     run.mismatch = _mismatch(run)
     return run
 
@@ -172,142 +161,6 @@ def is_held(lock: Path) -> bool:
     finally:
         os.close(descriptor)  # also gives the shared lock back
     return False
-
-
-def _read_object(path: Path, notes: list[str]) -> dict[str, Any]:
-    """The JSON object in `path`; empty if it is absent, and also, with a note, if it is damaged."""
-    try:
-        content = read_json(path)
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        notes.append(f"{path.name} cannot be read: {error.strerror}")
-        return {}
-    except ValueError as error:
-        notes.append(f"{path.name} is damaged: {error}")
-        return {}
-    if not isinstance(content, dict) or not content:
-        notes.append(f"{path.name} is damaged: not a JSON object with content")
-        return {}
-    return content
-
-
-def _read_lines(path: Path, notes: list[str]) -> dict[int, dict[str, Any]]:
-    """The intact records of a .jsonl file by epoch, in order; damaged lines are noted and left out."""
-    try:
-        lines = read_bytes(path).rstrip().split(b"\n")
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        notes.append(f"{path.name} cannot be read: {error.strerror}")
-        return {}
-    records: dict[int, dict[str, Any]] = {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            record = decode(line)
-            epoch = record["epoch"]
-            if isinstance(epoch, bool) or not isinstance(epoch, int) or not 0 <= epoch < 2**31:
-                raise ValueError("no epoch")
-            if not all(re.fullmatch(r"[\w./-]+", key) and key not in TAKEN for key in record):
-                raise ValueError("no names of columns")
-        except (ValueError, TypeError, KeyError):
-            last = number == len(lines)
-            notes.append(f"{path.name}: {'the last line is truncated' if last else f'line {number} is damaged'}")
-            continue
-        if epoch in records:
-            notes.append(f"{path.name}: epoch {epoch} is there twice, the later line counts")
-        records[epoch] = record
-    return dict(sorted(records.items()))
-
-
-def _read_epochs(path: Path, notes: list[str]) -> list[dict[str, Any]]:
-    rows = []
-    for epoch, record in _read_lines(path, notes).items():
-        if all(is_number(value) for value in record.values()):
-            rows.append(record)
-        else:
-            notes.append(f"{path.name}: epoch {epoch} holds something that is not a number")
-    return rows
-
-
-def _read_layers(path: Path, names: list[Any] | None, notes: list[str]) -> Layers | None:
-    """The records of layers.jsonl or signals.jsonl as arrays, a row per record: one conversion instead of one per layer."""
-    rows: dict[int, dict[str, np.ndarray]] = {}
-    width = len(names) if names else None
-    for epoch, record in _read_lines(path, notes).items():
-        try:
-            row = {key: np.array(value, dtype=float) for key, value in record.items() if isinstance(value, list)}
-        except (TypeError, ValueError):
-            notes.append(f"{path.name}: epoch {epoch} holds something that is not a number")
-            continue
-        if width is None and row:
-            width = len(next(iter(row.values())))
-        if any(array.shape != (width,) for array in row.values()):
-            notes.append(f"{path.name}: epoch {epoch} does not have {width} layers")
-            continue
-        rows[epoch] = row
-    if not rows or not width:
-        return None
-
-    quantities = dict.fromkeys(key for row in rows.values() for key in row)
-    absent = np.full(width, np.nan)
-    values = {key: np.stack([row.get(key, absent) for row in rows.values()]) for key in quantities}
-    for array in values.values():
-        array[~np.isfinite(array)] = np.nan
-    return Layers(np.fromiter(rows, dtype=np.int32), values)
-
-
-def _read_correct(path: Path, result: dict[str, Any], notes: list[str]) -> dict[str, Any]:
-    """Which test images were classified correctly: fingerprint, class names, images per class, and packed bits in base64.
-
-    Empty if there is no such file, as in early runs, or if it does not agree with result.json.
-    """
-    content = _read_object(path, notes)
-    if not content:
-        return {}
-    try:
-        classes, images = content["classes"], content["images"]
-        count = sum(images)
-        packed = base64.b64decode(content["correct"], validate=True)
-        right = int(np.unpackbits(np.frombuffer(packed, dtype=np.uint8))[:count].sum())
-        whole = len(classes) == len(images) and len(packed) == (count + 7) // 8 and all(isinstance(n, str) for n in classes)
-        agrees = content["test_data"] == result.get("test_data") and math.isclose(100 * right / count, result["test_acc"])
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
-        whole = agrees = False
-    if whole and agrees:
-        return {key: content[key] for key in ("test_data", "classes", "images", "correct")}
-    notes.append(f"{path.name} {'does not agree with result.json' if whole else 'is damaged'}")
-    return {}
-
-
-def _read_lesions(path: Path, result: dict[str, Any], notes: list[str]) -> list[dict[str, Any]]:
-    """The accuracies of a network without some of its blocks, and of the whole one, in rows of the lesions frame.
-
-    Empty if there is no such file, or if it is of other weights than result.json.
-    """
-    content = _read_object(path, notes)
-    if not content:
-        return []
-    places = dict.fromkeys(("whole", "one", "several", "swapped"), 0)
-    rows = []
-    try:
-        entries = [{"kind": "whole", "blocks": [], "test_acc": content["test_acc"]}, *content["lesions"]]
-        for entry in entries:
-            kind, blocks, value = entry["kind"], entry["blocks"], entry["test_acc"]
-            if not (isinstance(blocks, list) and all(isinstance(name, str) for name in blocks) and is_number(value)):
-                raise ValueError
-            number = 0 if kind == "swapped" else len(blocks)
-            rows.append({"kind": kind, "number": number, "place": places[kind], "blocks": ", ".join(blocks), "test_acc": value})
-            places[kind] += 1
-        agrees = (content["hash"], content["epoch"]) == (result.get("hash"), result.get("best_epoch"))
-    except (KeyError, TypeError, ValueError):
-        notes.append(f"{path.name} is damaged")
-        return []
-    if not agrees:
-        notes.append(f"{path.name} is of other weights than those of result.json")
-    return rows if agrees else []
 
 
 def _mismatch(run: Run) -> bool:

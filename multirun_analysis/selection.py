@@ -3,8 +3,8 @@
 import pandas as pd
 
 from multirun_analysis.axes import DEPTH_STUDY, Axes
-from multirun_analysis.collect import Frames
 from multirun_analysis.drawing import COLOUR
+from multirun_analysis.frames import Frames
 
 
 def drawable(runs: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from multirun_analysis.collect import Frames
+from multirun_analysis.frames import Frames
 from multirun_analysis.table import Entry, Table, arm, count, number, without_single_group, words
 
 SIGNALS_NOTE = (

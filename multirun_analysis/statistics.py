@@ -5,6 +5,7 @@ one counts as, `intervals`, `significance` and `power` have the intervals and te
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,15 +32,17 @@ def summarize(runs: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> pd.DataFrame:
         `other` is the number of runs that ended and still cannot be counted (see `reason` in `runs`). sd is the sample's, with
         n-1.
     """
-    known = ended(runs)
+    known = ended(runs)[[*SUMMARIZED, "survived"]]
+    placed = runs.loc[runs["group"].notna(), [*axes.cell, "params", "mult_adds", "reason"]]  # cells of few columns are fast
     rows = []
-    for key, cell in runs[runs["group"].notna()].groupby(axes.cell, dropna=False, sort=False):
+    for key, cell in placed.groupby(axes.cell, dropna=False, sort=False):
         own = known.loc[known.index.intersection(cell.index)]
         row: dict[str, object] = dict(zip(axes.cell, key, strict=True))
         for size in ("params", "mult_adds"):
             row[size] = next(iter(cell[size].dropna()), pd.NA)
         at_chance = int((~own["survived"]).sum())
-        lost = {status: int((cell["reason"] == status).sum()) for status in NOT_COUNTED}
+        reasons = Counter(cell["reason"])
+        lost = {status: reasons[status] for status in NOT_COUNTED}
         row |= {"n": len(own), "at_chance": at_chance, **lost}
         row["other"] = len(cell) - len(own) - sum(lost.values()) + at_chance
         row |= {f"survivors_{part}": value for part, value in _sample(own.loc[own["survived"], "test_acc"], "test_acc").items()}
@@ -116,7 +119,8 @@ def trainability(runs: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> pd.DataFrame:
         diverged run does not.
     """
     rows = []
-    for key, cell in ended(runs).groupby(axes.cell, dropna=False, sort=False):
+    judging = [*axes.cell, "epochs_run", "chance", "trains", "survived"]
+    for key, cell in ended(runs)[judging].groupby(axes.cell, dropna=False, sort=False):
         if cell["chance"].isna().any() or is_untrained(cell).all():
             continue
         judged = cell[cell["trains"].notna()]
@@ -142,7 +146,9 @@ def seeds_by_group(runs: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> pd.DataFrame
     """
     known = ended(runs)
     rows = []
-    for group, own in runs[runs["group"].notna()].groupby("group", sort=False):
+    told = ["planned", "launch", "planned_first", "planned_later"]
+    placed = runs.loc[runs["group"].notna(), list(dict.fromkeys([*axes.cell, "cell", *told]))]
+    for group, own in placed.groupby("group", sort=False):
         count = known[known["group"] == group]
         cells = [cell for _, cell in own.groupby(axes.cell[1:], dropna=False, sort=False)]
         have = [len(count.index.intersection(cell.index)) for cell in cells]
@@ -170,7 +176,7 @@ def types(axes: Axes) -> dict[str, str]:
 
 def _over_folders(cell: pd.DataFrame, column: str) -> float:
     """The sum of a column that has one number per folder, over the folders with runs of the cell; NaN if one has none."""
-    return float(cell.drop_duplicates("cell")[column].astype("Float64").astype("float64").sum(skipna=False))
+    return float(cell.drop_duplicates("cell")[column].to_numpy(dtype="float64", na_value=np.nan).sum())
 
 
 def _ends(name: str, numbers: Sequence[float]) -> dict[str, float]:
@@ -180,7 +186,8 @@ def _ends(name: str, numbers: Sequence[float]) -> dict[str, float]:
 
 def _sample(values: pd.Series, metric: str) -> dict[str, float]:
     """n, mean, sd and interval of one metric."""
-    sample = values.dropna().to_numpy(dtype=float)
+    numbers = values.to_numpy(dtype="float64", na_value=np.nan)
+    sample = numbers[~np.isnan(numbers)]
     low, high = (accuracy_interval if metric in ACCURACIES else t_interval)(sample)
     return {
         "n": len(sample),

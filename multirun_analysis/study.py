@@ -21,7 +21,8 @@ from matplotlib.figure import Figure
 
 from multirun_analysis import archive, cells, drawing, gallery, statistics
 from multirun_analysis.analysis import analyse, counts
-from multirun_analysis.collect import Frames, collect, nothing_found
+from multirun_analysis.collect import collect, nothing_found
+from multirun_analysis.frames import Frames
 from multirun_analysis.markup import one_line
 from multirun_analysis.outcomes import MARGIN
 

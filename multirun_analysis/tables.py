@@ -153,13 +153,15 @@ def versions(runs: pd.DataFrame) -> Table:
 def all_runs(runs: pd.DataFrame) -> Table:
     """Every run, with the command that runs it again."""
     counted = _counted(runs)
+    told = ["group", "depth", "residual", "seed", "status", "val_acc", "test_acc", "best_epoch", "epochs_run", "seconds",
+            "path", "command"]  # fmt: skip
     rows = [
         [
             words(run["group"]), label(run["depth"]), words(run["residual"]), label(run["seed"]), words(run["status"]),
             counted[row], number(run["val_acc"]), number(run["test_acc"]), label(run["best_epoch"]),
             label(run["epochs_run"]), number(run["seconds"], 1), words(run["path"]), words(run["command"]),
         ]
-        for row, run in runs.iterrows()
+        for row, run in runs[told].iterrows()
     ]  # fmt: skip
     columns = ["Group", "Depth", "Residual", "Seed", "Status", "Counted", "Val Acc", "Test Acc", "Best epoch", "Epochs",
                "Seconds", "Run", "Again"]  # fmt: skip

@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 
 from multirun_analysis import layer_panels
-from multirun_analysis.collect import Frames
+from multirun_analysis.frames import Frames
 from multirun_analysis.layer_panels import Row
 
 TITLE = "Effective rank and dead units by layer at the greatest depth"

@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from multirun_analysis import drawing, selection
-from multirun_analysis.collect import Frames
 from multirun_analysis.drawing import COLOUR, LINE
+from multirun_analysis.frames import Frames
 from multirun_analysis.initialisation import at_start, fitted_layers, slopes
 
 TITLE = "Gradient at initialisation against theory"

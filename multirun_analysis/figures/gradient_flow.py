@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 
 from multirun_analysis import plots
-from multirun_analysis.collect import Frames
+from multirun_analysis.frames import Frames
 
 TITLE = "Gradient by layer and epoch"
 CAPTION = "median over the seeds that go so far · grey: zero, or not recorded"

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from multirun_analysis import drawing, theory
-from multirun_analysis.collect import Frames
+from multirun_analysis.frames import Frames
 from multirun_analysis.initialisation import BATCH_SIZE, at_start, slopes
 
 TITLE = "Gradient slope at initialisation against theory"

@@ -12,7 +12,7 @@ from matplotlib.patheffects import withStroke
 from multirun_analysis import axes as axis
 from multirun_analysis import drawing, selection, theory
 from multirun_analysis.axes import Axes, label, name
-from multirun_analysis.collect import Frames
+from multirun_analysis.frames import Frames
 from multirun_analysis.initialisation import BATCH_SIZE, LAYERS, is_usual_mlp
 from multirun_analysis.outcomes import ACCURACIES, ended
 from multirun_analysis.wording import capitalized

@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 
 from multirun_analysis import plots
-from multirun_analysis.collect import Frames
+from multirun_analysis.frames import Frames
 
 TITLE = "Gradient by layer at the greatest depth"
 CAPTION = "thick: median over seeds · thin: one seed · last epoch: the last that a run reached, mean over its sampled steps"

@@ -5,8 +5,8 @@ from matplotlib.axes import Axes as Axis
 from matplotlib.figure import Figure
 
 from multirun_analysis import drawing, selection
-from multirun_analysis.collect import Frames
 from multirun_analysis.drawing import COLOUR, LINE, MARKER
+from multirun_analysis.frames import Frames
 
 TITLE = "Test accuracy without some of the blocks"
 CAPTION = (

@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from multirun_analysis import layer_panels
-from multirun_analysis.collect import Frames
+from multirun_analysis.frames import Frames
 from multirun_analysis.layer_panels import Row
 from multirun_analysis.outcomes import chance_accuracy
 

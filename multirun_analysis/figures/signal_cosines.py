@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from multirun_analysis import layer_panels, theory
-from multirun_analysis.collect import Frames
+from multirun_analysis.frames import Frames
 from multirun_analysis.initialisation import BATCH_SIZE, is_covered
 from multirun_analysis.layer_panels import AT_START, Row
 

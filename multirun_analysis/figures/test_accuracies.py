@@ -11,8 +11,8 @@ from matplotlib.lines import Line2D
 
 from multirun_analysis import drawing, hover, published, selection
 from multirun_analysis.axes import Axes, label, name
-from multirun_analysis.collect import Frames
 from multirun_analysis.drawing import COLOUR, GREY, MARKER, Place
+from multirun_analysis.frames import Frames
 from multirun_analysis.intervals import accuracy_interval, t_interval
 from multirun_analysis.outcomes import ACCURACIES, chance_accuracy, ended, is_untrained
 from multirun_analysis.wording import capitalized

@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 
 from multirun_analysis import plots
-from multirun_analysis.collect import Frames
+from multirun_analysis.frames import Frames
 
 TITLE = "Validation loss during training"
 CAPTION = "thick: mean over seeds, as far as all of them go · thin: one seed"

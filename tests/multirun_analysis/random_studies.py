@@ -7,7 +7,7 @@ import pandas as pd
 from synthetic import frame
 
 from multirun_analysis import analysis
-from multirun_analysis.collect import EPOCH_COLUMNS, LAYER_COLUMNS, Frames, typed_epochs, typed_layers
+from multirun_analysis.frames import EPOCH_COLUMNS, LAYER_COLUMNS, Frames, typed_epochs, typed_layers
 
 
 def study(number):

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from multirun_analysis.collect import RUN_COLUMNS, typed
 from multirun_analysis.figures import (
     effective_rank,
     gradient_slope_by_batch_size,
@@ -24,6 +23,7 @@ from multirun_analysis.figures import (
     probe_accuracy,
     signal_cosines,
 )
+from multirun_analysis.frames import RUN_COLUMNS, typed
 from multirun_analysis.result import RECORDS, checksum
 
 # Figures of what not every study has measured or varied.

@@ -12,7 +12,8 @@ from synthetic import frame, write_study
 import run_contract as contract
 from labs import cells
 from multirun_analysis import published
-from multirun_analysis.collect import RUN_COLUMNS, collect, typed
+from multirun_analysis.collect import collect
+from multirun_analysis.frames import RUN_COLUMNS, typed
 from multirun_analysis.statistics import summarize
 
 

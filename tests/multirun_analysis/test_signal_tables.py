@@ -7,8 +7,9 @@ import pytest
 from synthetic import legend, measured, write_run
 
 from multirun_analysis import drawing, signal_tables
-from multirun_analysis.collect import LESION_COLUMNS, SIGNAL_COLUMNS, collect
+from multirun_analysis.collect import collect
 from multirun_analysis.figures import lesions
+from multirun_analysis.frames import LESION_COLUMNS, SIGNAL_COLUMNS
 
 
 @pytest.fixture
