@@ -38,7 +38,7 @@ class FigureModule(Protocol):
     """What a file in `figures/` defines. Its name is the name of the figure."""
 
     __name__: str
-    TITLE: str  # above the figure
+    TITLE: str  # above the figure; metric and axes are filled in where they differ from study to study
     CAPTION: str  # beneath it: what lines, dots and colours mean
     DESCRIPTION: str  # alternative text in report.html, for readers who do not see the figure
 

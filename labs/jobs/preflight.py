@@ -1,4 +1,4 @@
-"""Checks before the first job: whether the data, the networks and their training work, and how long the jobs will take."""
+"""Try networks, data and optimizers before the first job, and time the jobs. What is refused unseen is in `checks.py`."""
 
 import logging
 import re

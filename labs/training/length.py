@@ -1,4 +1,7 @@
-"""The length of training: `trainer.epochs` epochs, or `trainer.steps` optimizer steps with a last epoch that may be shorter."""
+"""The planned length of training: `trainer.epochs` epochs, or `trainer.steps` optimizer steps, where the last epoch may be shorter.
+
+Early stopping is in `loop.py`.
+"""
 
 import math
 from dataclasses import dataclass

@@ -17,7 +17,7 @@ from multirun_analysis.initialisation import BATCH_SIZE, LAYERS, is_usual_mlp
 from multirun_analysis.outcomes import ACCURACIES, ended
 from multirun_analysis.wording import capitalized
 
-TITLE = "Test accuracy over two axes"  # or whatever else the metric is
+TITLE = "{metric} over {x} and {y}"
 CAPTION = "mean over seeds, diverged ones at chance · grey: no run has ended"
 COUNTS = " · in brackets: number of runs"  # where it differs from field to field
 DESCRIPTION = (
@@ -50,7 +50,7 @@ def draw(frames: Frames) -> Figure | None:
     groups = list(dict.fromkeys(runs["rest"])) or [""]
     arms = selection.arms(runs) or ["plain"]
     xs, ys = axes.sorted(frames.runs[axes.x]), sorted(runs["y"].unique())
-    title = f"{capitalized(name(axes.metric))} over {name(axes.x)} and {name(y)}"
+    title = TITLE.format(metric=capitalized(name(axes.metric)), x=name(axes.x), y=name(y))
     width = max(0.9 + 0.55 * len(xs), NARROWEST / len(arms))
     figure, panels = drawing.panels(title, groups, len(arms), (width, 0.9 + 0.42 * len(ys)), sharey="row")
     values = runs.groupby(["rest", "arm", axes.x, "y"])[axes.metric].mean()

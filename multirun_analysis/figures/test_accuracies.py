@@ -17,7 +17,7 @@ from multirun_analysis.intervals import accuracy_interval, t_interval
 from multirun_analysis.outcomes import ACCURACIES, chance_accuracy, ended, is_untrained
 from multirun_analysis.wording import capitalized
 
-TITLE = "Test accuracy against depth"  # or whatever else the metric and the x axis are
+TITLE = "{metric} against {x}"
 CAPTION = "mean and 95 % interval over seeds, diverged ones at chance · dot: one seed"
 ERRORS = "error: 100 % − accuracy"
 DESCRIPTION = (
@@ -36,7 +36,7 @@ def draw(frames: Frames) -> Figure:
     groups = selection.groups(runs)
     is_accuracy = axes.metric in ACCURACIES
     what = name(axes.metric)
-    title = f"{capitalized(what)} against {name(axes.x)}"
+    title = TITLE.format(metric=capitalized(what), x=name(axes.x))
     figure, panels = drawing.panels(title, groups, 1 + is_accuracy, (4.8, 3.3), sharey="col")
     for row, group in zip(panels, groups, strict=False):
         own = runs[runs["group"] == group]
