@@ -1,4 +1,4 @@
-"""The planned length of training: `trainer.epochs` epochs, or `trainer.steps` optimizer steps, where the last epoch may be shorter.
+"""The planned length of training: `trainer.epochs` epochs, or `trainer.steps` optimizer steps, whose last epoch may be shorter.
 
 Early stopping is in `loop.py`.
 """
