@@ -33,7 +33,7 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor, nn
 
 import terminal
-from labs import cells, config
+from labs import cells, config, config_checks
 from labs.training import checkpoint, results, resume
 from labs.data import datasets
 from labs.data.batches import EvaluationBatches
@@ -203,7 +203,7 @@ def configuration(run: Path, overrides: list[str]) -> DictConfig:
                 OmegaConf.update(cfg, key, value)
             else:
                 cfg.merge_with_dotlist([f"{key}={value}"])
-        config.check(cfg)
+        config_checks.check(cfg)
     except (OmegaConfBaseException, AttributeError, TypeError) as error:
         raise UserError(f"{run}/config.json: not a configuration of this program ({str(error).splitlines()[0]})") from error
     for target in targets(OmegaConf.to_container(cfg.model)):

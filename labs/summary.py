@@ -19,7 +19,7 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 
 import terminal
-from labs import cells, config
+from labs import cells, config, config_checks
 from labs.data import datasets
 from labs.models.build import build_model
 from labs.models.summary import summarize
@@ -31,7 +31,7 @@ def main() -> None:
     cells.register()
     with initialize_config_dir(str(Path(__file__).parents[1] / "conf"), version_base="1.3"):
         cfg = compose("config", overrides=sys.argv[1:])
-    config.check(cfg)
+    config_checks.check(cfg)
     model = build_model(cfg, cfg.seed)
     print(summarize(model, datasets.image_shape(cfg.dataset), cfg.trainer.batch_size).text, end="")
 

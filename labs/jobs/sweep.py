@@ -21,8 +21,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 import terminal
-from labs import cells, memory, signals
-from labs import config as settings
+from labs import cells, config_checks, memory, signals
 from labs.cells import Cell
 from labs.errors import Interrupted, UserError, one_line, one_line_errors, visible
 from labs.jobs import launchers, plan, rerun
@@ -43,7 +42,7 @@ class Checks(Callback):
         """Refuse a bad configuration, or a directory that holds another one, before anything is written."""
         with end_on_error(), signals.taken_over():
             launchers.refuse_in_single_run(config)
-            settings.check(config)
+            config_checks.check(config)
             job = single_job(config)
             refuse_ignored([job])
             check_run(job)
@@ -57,7 +56,7 @@ class Checks(Callback):
         with end_on_error(), signals.taken_over():
             launchers.check(config)
             if launchers.searches(config):
-                settings.check(config)
+                config_checks.check(config)
                 prepare_search(config, Path(config.hydra.sweep.dir))
 
 

@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
-from labs import cells, config
+from labs import cells, config, config_checks
 from labs.errors import UserError
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -50,5 +50,5 @@ def base_for(key: str) -> DictConfig:
 
 def refusal(cfg: DictConfig) -> str:
     with pytest.raises(UserError) as caught:
-        config.check(cfg)
+        config_checks.check(cfg)
     return str(caught.value)

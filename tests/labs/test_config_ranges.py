@@ -10,7 +10,7 @@ from composing import base_for, composed, refusal
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from labs import config
+from labs import config, config_checks
 from labs.errors import UserError, explain
 from multirun_analysis import axes, collect
 
@@ -114,7 +114,7 @@ def test_a_value_inside_passes(key: str) -> None:
     cfg = base_for(key)
     for value in CASES[key][1]:
         OmegaConf.update(cfg, key, value)
-        config.check(cfg)
+        config_checks.check(cfg)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ WRONG = {
 
 def assign_and_check(cfg: DictConfig, key: str, value: Any) -> None:
     OmegaConf.update(cfg, key, value)
-    config.check(cfg)
+    config_checks.check(cfg)
 
 
 @pytest.mark.parametrize("key", [key for key, kind in TYPES.items() if kind in WRONG])

@@ -12,7 +12,7 @@ from breaking_off import SHORT, refusal, resumes, train
 from omegaconf import DictConfig, OmegaConf
 from torch.optim import lr_scheduler
 
-from labs import cells, config, schedules
+from labs import cells, config_checks, schedules
 from labs.errors import UserError
 from labs.jobs import preflight
 from labs.loggers.console import EpochProgress
@@ -265,7 +265,7 @@ def test_a_mode_that_a_function_sets_is_seen_too(compose_config: Compose) -> Non
 def test_warmup_over_another_number_of_epochs_is_refused(compose_config: Compose) -> None:
     cfg = compose_config("scheduler=warmup_cosine", "scheduler.epochs=2", "scheduler.warmup_epochs=1", "trainer.epochs=4")
     with pytest.raises(UserError, match=r"^scheduler\.epochs=2: must be trainer\.epochs \(4\); leave it out$"):
-        config.check(cfg)
+        config_checks.check(cfg)
 
 
 # ── what contradicts a step an epoch ─────────────────────────────────────────────────────────────────────────────────────
