@@ -5,6 +5,8 @@ group of their own, so `model=glob(*)` never picks one up. Nothing here imports 
 """
 
 import math
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -197,6 +199,12 @@ class Constant:
 
 
 @dataclass
+class CrossEntropy:
+    _target_: str = MISSING
+    label_smoothing: float = setting(real(0, PART, allowed="a number from 0 to 1"))
+
+
+@dataclass
 class Trainer:
     epochs: int | None = setting(optional(integer(0, 1_000_000, "an integer from 0 (measure only) to 1000000")))
     steps: int | None = setting(optional(integer(1)))
@@ -209,6 +217,8 @@ class Trainer:
         Range(lambda v: v in (None, "auto") or integer(1).test(v), f"auto, null or an integer from 1 to {LARGEST}")
     )
     log_every: int = setting(integer(1))
+    clip_grad_norm: float | None = setting(optional(ABOVE_0))
+    decay_norm_and_bias: bool = MISSING
     precision: str = setting(one_of("fp32", "bf16"))
     engine: str = setting(one_of("auto", "fused", "stacked", "looped", allowed="auto, fused, stacked or looped"))
     num_threads: int | str = setting(
@@ -259,6 +269,21 @@ STUDY = text(
 )
 
 
+def _is_metric(node: Any) -> bool:
+    return isinstance(node, dict) and isinstance(node.get("_target_"), str)
+
+
+def metric_name(node: Mapping[str, Any]) -> str:
+    """What a metric is called: its `name`, or that of its class, such as multiclass_f1_score of MulticlassF1Score."""
+    name = node.get("name") or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", node["_target_"].rpartition(".")[2]).lower()
+    return str(name)
+
+
+def metric_columns(nodes: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The columns of these metrics, such as val_f1 and test_f1."""
+    return [f"{part}_{metric_name(node)}" for node in nodes for part in ("val", "test")]
+
+
 @dataclass
 class Config:
     """The configuration. A user's own model, optimizer, … may be any node with a `_target_`, hence the untyped groups."""
@@ -267,9 +292,14 @@ class Config:
     dataset: Any = MISSING
     optimizer: Any = MISSING
     scheduler: Any = MISSING
+    loss: Any = MISSING
     trainer: Trainer = field(default_factory=Trainer)
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
     logger: Any = MISSING
+    metrics: Any = setting(
+        Range(lambda v: isinstance(v, list) and all(map(_is_metric, v)), "a list such as [{_target_: my_package.Recall}]"),
+        default_factory=list,
+    )
     study: Text = setting(
         Range(
             lambda v: v is None or (STUDY.test(v) and len(v.encode()) <= 255 and v not in NOT_STUDIES),
@@ -293,9 +323,9 @@ SCHEMAS: dict[tuple[str, str], type] = {
     ("model", "mlp"): MLP, ("model", "cnn"): CNN, ("model", "resnet"): ResNet,
     ("optimizer", "adam"): Adam, ("optimizer", "sgd"): SGD, ("optimizer", "muon"): Muon,
     ("scheduler", "reduce_lr"): ReduceLR, ("scheduler", "cosine"): Cosine, ("scheduler", "warmup_cosine"): WarmupCosine,
-    ("scheduler", "multistep"): MultiStep, ("scheduler", "constant"): Constant,
+    ("scheduler", "multistep"): MultiStep, ("scheduler", "constant"): Constant, ("loss", "cross_entropy"): CrossEntropy,
 }  # fmt: skip
-GROUPS = ("model", "dataset", "optimizer", "scheduler", "trainer", "diagnostics", "logger")
+GROUPS = ("model", "dataset", "optimizer", "scheduler", "loss", "trainer", "diagnostics", "logger")
 FREE_TEXT = ("study", "model.name", "dataset.name", "dataset.data_dir", "dataset.folder", "logger.project")
 
 
@@ -308,8 +338,8 @@ def register() -> None:
 def ranges() -> dict[str, Range]:
     """The range of each key that has one, from the schemas.
 
-    A configuration may lack the key if another model has it. Arguments of a model, optimizer or scheduler that is neither ours
-    nor torch's have no range: the same name may mean something else there.
+    A configuration may lack the key if another model has it. Arguments of a model, optimizer, scheduler or loss that is neither
+    ours nor torch's have no range: the same name may mean something else there.
     """
     nodes = {
         "dataset": "dataset",

@@ -10,8 +10,11 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from labs import cells
-from labs.config import FREE_TEXT, GROUPS, RANGES, T_MAX, WARMUP_COSINE, Config
+from labs.config import FREE_TEXT, GROUPS, METRICS, RANGES, T_MAX, WARMUP_COSINE, Config, metric_columns
+from labs.config import metric_name as name_of
 from labs.errors import UserError
+from labs.fields import one_of
+from run_contract import CROSS_ENTROPY, OURS, is_further
 
 WANDB_MODES = ("offline", "online", "disabled")
 
@@ -45,6 +48,8 @@ def check_values(values: dict[str, Any]) -> None:
     known = {group for group, node in nodes.items() if _is_known(node) or group == "dataset"}  # with arguments apart
     for key, allowed in RANGES.items():
         group, _, leaf = key.rpartition(".")
+        if key == "analysis.metric":
+            allowed = one_of(*METRICS, *_check_metrics(values["metrics"]))
         if group in known and leaf in nodes[group] and not allowed.test(value := nodes[group][leaf]):
             raise UserError(f"{key}={_show(value)}: must be {allowed.allowed}")
 
@@ -80,7 +85,23 @@ def _check_length(scheduler: dict[str, Any], trainer: dict[str, Any]) -> None:
 
 def _is_known(node: dict[str, Any]) -> bool:
     target = node.get("_target_")
-    return target is None or str(target).startswith(("labs.", "torch.optim."))
+    return target is None or target == CROSS_ENTROPY or str(target).startswith(("labs.", "torch.optim."))
+
+
+def _check_metrics(nodes: list[dict[str, Any]]) -> list[str]:
+    """Refuse metrics whose names are taken, or no names of columns; returns the columns of the others."""
+    names: list[str] = []
+    for place, node in enumerate(nodes):
+        name = name_of(node)
+        if name not in OURS and not is_further(f"val_{name}"):
+            raise UserError(
+                f"metrics[{place}].name={name}: must be at most 50 small letters, digits and '_', and start with a letter"
+            )
+        if name in OURS or name in names:
+            whose = "ours" if name in OURS else f"that of metrics[{names.index(name)}]"
+            raise UserError(f"metrics[{place}].name={name}: is {whose}; give it another name, {{…, name: my_{name}}}")
+        names.append(name)
+    return metric_columns(nodes)
 
 
 def _check_text(key: str, value: Any) -> None:

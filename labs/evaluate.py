@@ -7,7 +7,8 @@
 Prints loss, accuracy, per-class accuracy and the confusion matrix. The exit status is 1 if result.json differs (in any bit or,
 with overrides, by more than rounding) or if its run saw other images. It is safe to evaluate a directory from somebody else,
 from a working directory outside of it: the checkpoint is read with `weights_only=True`, the configuration can only build
-networks, from importable modules, and the code of a custom dataset runs only if dataset._target_=… names it again.
+networks, from importable modules, and the code of a custom dataset or loss runs only if dataset._target_=… or
+loss._target_=… names it again. What `metrics=` lists is not computed.
 """
 
 import sys
@@ -33,7 +34,8 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor, nn
 
 import terminal
-from labs import cells, config, config_checks
+from run_contract import ADDED
+from labs import cells, config, config_checks, losses
 from labs.training import checkpoint, results, resume
 from labs.data import datasets
 from labs.data.batches import EvaluationBatches
@@ -89,7 +91,7 @@ def main(arguments: list[str]) -> None:
     """Test what the command line names and print it."""
     parser = argparse.ArgumentParser(
         prog="python -m labs.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=f"Overrides: {', '.join(CAN_DIFFER)}, and dataset._target_ as it was.",
+        epilog=f"Overrides: {', '.join(CAN_DIFFER)}, dataset._target_ and loss._target_ as they were.",
     )  # fmt: skip
     parser.add_argument("words", nargs="*", metavar="RUN_DIR | CHECKPOINT | key=value", help="what to test, and overrides")
     words = parser.parse_args(arguments).words
@@ -104,6 +106,7 @@ def main(arguments: list[str]) -> None:
         for file in checkpoints(Path(path)):
             saved = read(file, overrides)
             state, result, run = saved.state, saved.result, saved.run
+            refuse_loss(run, saved.cfg, overrides)
             tested = test(saved.cfg, state["model"], resume.engine_of(state, "auto"))
             print(one_line(f"{file}: epoch {state['epoch']}, seed {state['seed']}"))
             print(text(tested))
@@ -141,13 +144,13 @@ def read(file: Path, overrides: list[str]) -> Saved:
     result = found or {}
     if cfg.trainer.num_threads == "auto" and "num_threads" in result:  # auto depends on the process that trained
         cfg.trainer.num_threads = result["num_threads"]
-    refuse_code(run, cfg, [word for word in overrides if word not in may_differ])
+    refuse_code(run, cfg, [word for word in overrides if word.startswith("dataset._target_=")])
     return Saved(run, cfg, state, result, flaw)
 
 
 def untrusted(overrides: list[str]) -> list[str]:
-    """The overrides without those that name the dataset's code, to say that it is trusted."""
-    return [word for word in overrides if not word.startswith("dataset._target_=")]
+    """The overrides without those that name the code of the dataset or the loss, to say that it is trusted."""
+    return [word for word in overrides if not word.startswith(("dataset._target_=", "loss._target_="))]
 
 
 def runs_of(path: Path) -> list[Path]:
@@ -188,7 +191,8 @@ def configuration(run: Path, overrides: list[str]) -> DictConfig:
         raise UserError(f"{run}/config.json: absent or damaged; without it nobody knows which network the weights belong to")
     if unresolved := next((text for text in strings(content["config"]) if "${" in text), None):
         raise UserError(f"{run}/config.json: holds {unresolved[:100]!r}; a run writes values only, and no reference is read")
-    cfg = DictConfig({"analysis": {}, "diagnostics": {}} | content["config"])  # earlier runs have neither
+    lacking: dict[str, Any] = {"analysis": {}, "diagnostics": {}, "loss": ADDED["loss"], "metrics": []}  # in earlier runs
+    cfg = DictConfig(lacking | content["config"])
     for override in overrides:
         key, _, value = override.partition("=")
         if key not in CAN_DIFFER:
@@ -225,6 +229,15 @@ def refuse_code(run: Path, cfg: DictConfig, trusted: list[str]) -> None:
         raise UserError(f"{', '.join(trusted)}: {run} was trained on {own or 'a dataset of this program'}")
 
 
+def refuse_loss(run: Path, cfg: DictConfig, overrides: list[str]) -> None:
+    """Raise UserError for a loss that is not the cross-entropy, unless the command line names it too: its code would run."""
+    own, named = f"loss._target_={cfg.loss._target_}", [word for word in overrides if word.startswith("loss._target_=")]
+    if losses.is_own(cfg.loss) and own not in named:
+        raise UserError(f"{run}/config.json: {own}: is code of that name; if you trust it, add {own} to this command")
+    if any(word != own for word in named):
+        raise UserError(f"{', '.join(named)}: {run} was trained with {own}")
+
+
 def strings(node: Any) -> list[str]:
     """Every string in a tree of JSON, keys too."""
     if isinstance(node, dict):
@@ -248,12 +261,14 @@ def test(cfg: DictConfig, weights: dict[str, Tensor], engine: str) -> Tested:
     split, images, fingerprints = data_of(cfg, device)
     model = build_model(cfg, cfg.seed)
     set_threads(cfg.trainer.num_threads, model)
-    replica = Replicas([model], [cfg.seed], device=device, bf16=cfg.trainer.precision == "bf16", engine=engine)
+    replica = Replicas(
+        [model], [cfg.seed], device=device, bf16=cfg.trainer.precision == "bf16", engine=engine, loss=losses.build(cfg.loss)
+    )
     replica.load_state_of(0, weights)
     batches = evaluation_batches(cfg, images, split, device)
-    loss, accuracy = evaluate(replica, batches)
+    mean, accuracy = evaluate(replica, batches)
     table = confusion(replica, batches, len(images.classes))
-    return Tested(loss.item(), accuracy.item(), table, images.classes, fingerprints)
+    return Tested(mean.item(), accuracy.item(), table, images.classes, fingerprints)
 
 
 def data_of(cfg: DictConfig, device: torch.device) -> tuple[datasets.Split, Images, dict[str, str]]:

@@ -137,7 +137,7 @@ def configurations(jobs: list[Job]) -> list[DictConfig]:
     for values, job in ((job.cell.values, job) for job in jobs):
         batches = [values["trainer"][name] for name in ("batch_size", "eval_batch_size", "steps_per_epoch", "precision")]
         network = (values["device"], values["model"], values["dataset"], values["optimizer"].get("_target_"), batches)
-        training = (values["optimizer"], values["scheduler"], values["trainer"])
+        training = [values[name] for name in ("optimizer", "scheduler", "trainer", "loss", "metrics")]
         if not {str(network), str(training)} <= seen:
             seen |= {str(network), str(training)}
             chosen.append(job.cell.cfg)

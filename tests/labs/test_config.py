@@ -15,11 +15,12 @@ from labs import config, config_checks
 @pytest.mark.parametrize(
     ("override", "text"),
     [
-        ("+foo=1", "foo: nothing reads this key; there is model, dataset, optimizer, scheduler, trainer, diagnostics, logger, "
-                   "study, seed, replicas, device, resume, plan, analysis"),
+        ("+foo=1", "foo: nothing reads this key; there is model, dataset, optimizer, scheduler, loss, trainer, diagnostics, "
+                   "logger, metrics, study, seed, replicas, device, resume, plan, analysis"),
         ("+analysis.foo=1", "analysis.foo: nothing reads this key; there is x, hue, facets, metric"),
         ("+trainer.foo=1", "trainer.foo: nothing reads this key; there is epochs, steps, steps_per_epoch, batch_size, "
-                           "eval_batch_size, patience, test_weights, save_every, log_every, precision, engine, num_threads, "
+                           "eval_batch_size, patience, test_weights, save_every, log_every, clip_grad_norm, "
+                           "decay_norm_and_bias, precision, engine, num_threads, "
                            "cuda_graphs, diagnostics, diagnostics_every"),
         ("+dataset.folder=here", "dataset.folder: nothing reads this key; there is name, data_dir, download, val_size, "
                                  "split_seed, image_size, normalize, augment, crop_padding, horizontal_flip"),

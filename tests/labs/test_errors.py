@@ -23,8 +23,8 @@ Compose = Callable[..., DictConfig]
 MLP_KEYS = "_target_, name, depth, width, widths, residual, shortcut, block, branch_scale, norm, norm_bias, activation, init"
 FIXED = "cannot be removed, as the keys of {} are fixed; give it another value"
 TOP_KEYS = (
-    "hydra, model, dataset, optimizer, scheduler, trainer, diagnostics, logger, study, seed, replicas, device, resume, plan, "
-    "analysis"
+    "hydra, model, dataset, optimizer, scheduler, loss, trainer, diagnostics, logger, metrics, study, seed, replicas, device, "
+    "resume, plan, analysis"
 )
 
 
