@@ -20,16 +20,18 @@ import pandas as pd
 from multirun_analysis import groups, markup
 from multirun_analysis.axes import DEPTH_STUDY, Axes, find
 from multirun_analysis.plan import Plan, apart, asked, configured_depth, is_planned, read_plan, unstarted
-from multirun_analysis.result import METRICS
+from multirun_analysis.result import METRICS, is_number
 from multirun_analysis.rundir import FILES, Layers, Run, command_of, read_run
+from run_contract import is_further
 from run_contract import typed as as_typed
 
 SEVERAL_LINES = ("error_message", "error_traceback")
 SKIPPED = {"checkpoints", ".hydra", ".submitit", "report", "tensorboard", "wandb"}  # never a run, maybe many files
 UNSTARTED = "missing"  # status of a run that is in the plan only
 
-# Columns of `runs` and their types. Behind them follow config.<key> and versions.<package>, all of them text: a value of the
-# configuration reads as one would type it on the command line (true, null, 0.001, [128,64]) missing where there is no such key.
+# Columns of `runs` and their types. Behind them follow metrics that the runs list, val_<name> and test_<name>, as numbers, and
+# config.<key> and versions.<package>, all of them text: a value of the configuration reads as one would type it on the
+# command line (true, null, 0.001, [128,64]) missing where there is no such key.
 RUN_COLUMNS = {
     "run": "int64",
     "group": "str",
@@ -182,12 +184,17 @@ def nothing_found(directories: Sequence[Path]) -> str:
 def typed(runs: pd.DataFrame) -> pd.DataFrame:
     """The frame with the types of RUN_COLUMNS, whether its cells come from JSON or from a CSV."""
     for column in runs.columns:
-        kind = RUN_COLUMNS.get(column, "str")
+        kind = kind_of(column)
         if kind == "str":  # by way of object, so that a column without any text stays missing instead of becoming "None"
             runs[column] = pd.Series(runs[column].astype(object).where(runs[column].notna(), None), dtype="str")
         else:
             runs[column] = runs[column].astype(kind)  # type: ignore[call-overload]
     return runs
+
+
+def kind_of(column: str) -> str:
+    """The type of a column of `runs`."""
+    return RUN_COLUMNS.get(column, "float64" if is_further(column) else "str")
 
 
 def typed_epochs(epochs: pd.DataFrame) -> pd.DataFrame:
@@ -270,6 +277,7 @@ def _row(run: Run, base: Path, plans: dict[Path, Plan]) -> dict[str, Any]:
         **{f"error_{key}": _if(str, error.get(key)) for key in ("type", "message", "traceback")},
         "command": command_of(run),
         "started": _if(str, run.config.get("started")),
+        **{key: value for key, value in (run.result.get("metrics") or {}).items() if is_further(key) and is_number(value)},
         **{f"config.{key}": value for key, value in _flat(config).items()},
         **{f"versions.{key}": str(value) for key, value in (run.result.get("versions") or {}).items()},
     }

@@ -54,8 +54,9 @@ def draw(frames: Frames) -> Figure | None:
     figure, panels = drawing.panels(title, groups, len(arms), (width, 0.9 + 0.42 * len(ys)), sharey="row")
     values = runs.groupby(["rest", "arm", axes.x, "y"])[axes.metric].mean()
     scale = Normalize(values.min(), values.max()) if len(values) else None
-    colours = "viridis" if axes.metric in ACCURACIES else "viridis_r"
-    mesh, caption = None, CAPTION
+    colours = "viridis_r" if axes.metric.endswith("_loss") else "viridis"
+    told = CAPTION if axes.metric in ACCURACIES else CAPTION.replace(", diverged ones at chance", "")
+    mesh, caption = None, told
     for row, group in zip(panels, groups, strict=False):
         for ax, arm in zip(row, arms, strict=True):
             own = runs[(runs["rest"] == group) & (runs["arm"] == arm)]
@@ -74,10 +75,10 @@ def draw(frames: Frames) -> Figure | None:
             if arm == "plain" and (edge := _edge(own, axes, y, xs, ys)) is not None:
                 ax.plot(*edge, color="white", linewidth=3)
                 ax.plot(*edge, color="black", linewidth=1.4, label="predicted edge")
-                caption = "\n".join([CAPTION, *textwrap.wrap(EDGE, int(16 * figure.get_figwidth()))])
+                caption = "\n".join([told, *textwrap.wrap(EDGE, int(16 * figure.get_figwidth()))])
         row[0].set_ylabel(label(y))
     if mesh is not None:
-        figure.colorbar(mesh, ax=list(panels.flat), label=label(axes.metric), fraction=0.04, pad=0.02)
+        figure.colorbar(mesh, ax=list(panels.flat), label=axis.measured(axes.metric, frames.runs), fraction=0.04, pad=0.02)
     return drawing.finish(figure, caption, groups)
 
 
