@@ -12,14 +12,19 @@ from typing import Any
 # all keys in it.
 NOT_IN_HASH = (
     "hydra", "study", "seed", "replicas", "device", "plan", "resume", "analysis", "logger", "diagnostics",
+    "metrics",
     "dataset.data_dir", "dataset.download",
     "trainer.eval_batch_size", "trainer.save_every", "trainer.log_every", "trainer.num_threads", "trainer.cuda_graphs",
 )  # fmt: skip
 
-# Keys that were added later, with the values that earlier runs were trained with. These values leave the hash as it was.
-ADDED = {
+CROSS_ENTROPY = "torch.nn.CrossEntropyLoss"
+# Keys that were added later, with the values that earlier runs were trained with. These values leave the hash as it was. A
+# branch is left out if it is equal in all its keys.
+ADDED: dict[str, Any] = {
+    "loss": {"_target_": CROSS_ENTROPY, "label_smoothing": 0.0},
     "scheduler.monitor": "val_loss", "scheduler.interval": "epoch",
     "trainer.engine": "auto", "trainer.steps": None, "trainer.test_weights": "best",
+    "trainer.clip_grad_norm": None, "trainer.decay_norm_and_bias": True,
 }  # fmt: skip
 _OF_NETWORKS = {"model.norm": "batch", "model.norm_bias": 0, "model.activation": "relu", "model.branch_scale": 1}
 # Those of our networks, by `_target_`; another network may have had keys of the same names, as the ResNet has had `block`.
@@ -37,13 +42,22 @@ METRICS = ("train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_
 COUNTS = ("depth", "params", "mult_adds", "num_classes", "best_epoch", "epochs_run")
 KINDS: dict[str, type] = {
     "residual": bool, "layers": list, "versions": dict, "error": dict, "records": dict, "test_weights": str,
+    "metrics": dict,
 }  # fmt: skip
-LATER = ("num_classes", "records", "test_acc_recalibrated", "test_weights")  # which early results lack
+LATER = ("num_classes", "records", "test_acc_recalibrated", "test_weights", "metrics")  # which early results lack
 # The fields of every finished run; some may be null.
 FIELDS = tuple(key for key in ("seed", "hash", *METRICS, "seconds", *COUNTS, *KINDS) if key not in LATER)
 NUMBERS_WHERE_DONE = ("val_acc", "test_acc", "seconds", "params", "best_epoch", "epochs_run")
 # The data of the curves; `records` has the SHA-256 of each at the end of the run. The last is there if it was asked for.
 RECORDS = ("metrics.jsonl", "layers.jsonl", "signals.jsonl")
+
+OURS = ("loss", "acc", "acc_recalibrated", "data", "weights")  # what stands behind val_ and test_, and so names no metric
+
+
+def is_further(column: str) -> bool:
+    """Whether a column is that of a metric of `metrics=`, such as val_f1 and test_f1, by its name."""
+    found = re.fullmatch(r"(?:val|test)_([a-z]\w{0,49})", column, re.ASCII)
+    return found is not None and found[1] not in OURS
 
 
 def checksum(content: dict[str, Any]) -> str:

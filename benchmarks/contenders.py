@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
 import terminal
-from labs import cells, config
+from labs import cells, config, config_checks
 from labs.cells import Cell
 from labs.data import datasets
 from labs.data.batches import Normalizer, TrainingBatches
@@ -45,7 +45,7 @@ def composed(overrides: list[str]) -> DictConfig:
     cells.register()
     with initialize_config_dir(str(Path(__file__).parents[1] / "conf"), version_base="1.3"):
         cfg = compose("config", overrides=overrides)
-    config.check(cfg)
+    config_checks.check(cfg)
     return cfg
 
 

@@ -7,7 +7,8 @@
 Prints loss, accuracy, per-class accuracy and the confusion matrix. The exit status is 1 if result.json differs (in any bit or,
 with overrides, by more than rounding) or if its run saw other images. It is safe to evaluate a directory from somebody else,
 from a working directory outside of it: the checkpoint is read with `weights_only=True`, the configuration can only build
-networks, from importable modules, and the code of a custom dataset runs only if dataset._target_=… names it again.
+networks, from importable modules, and the code of a custom dataset or loss runs only if dataset._target_=… or
+loss._target_=… names it again. What `metrics=` lists is not computed.
 """
 
 import sys
@@ -31,7 +32,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 import terminal
-from labs import saved_run
+from labs import losses, saved_run
 from labs.training import results, resume
 from labs.data.batches import EvaluationBatches
 from labs.training.assemble import evaluation_batches
@@ -62,7 +63,7 @@ def main(arguments: list[str]) -> None:
     """Test what the command line names and print it."""
     parser = argparse.ArgumentParser(
         prog="python -m labs.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=f"Overrides: {', '.join(saved_run.CAN_DIFFER)}, and dataset._target_ as it was.",
+        epilog=f"Overrides: {', '.join(saved_run.CAN_DIFFER)}, dataset._target_ and loss._target_ as they were.",
     )  # fmt: skip
     parser.add_argument("words", nargs="*", metavar="RUN_DIR | CHECKPOINT | key=value", help="what to test, and overrides")
     words = parser.parse_args(arguments).words
@@ -77,6 +78,7 @@ def main(arguments: list[str]) -> None:
         for file in saved_run.checkpoints(Path(path)):
             saved = saved_run.read(file, overrides)
             state, result, run = saved.state, saved.result, saved.run
+            saved_run.refuse_loss(run, saved.cfg, overrides)
             tested = test(saved.cfg, state["model"], resume.engine_of(state, "auto"))
             print(one_line(f"{file}: epoch {state['epoch']}, seed {state['seed']}"))
             print(text(tested))
@@ -99,12 +101,14 @@ def test(cfg: DictConfig, weights: dict[str, Tensor], engine: str) -> Tested:
     split, images, fingerprints = saved_run.data_of(cfg, device)
     model = build_model(cfg, cfg.seed)
     set_threads(cfg.trainer.num_threads, model)
-    replica = Replicas([model], [cfg.seed], device=device, bf16=cfg.trainer.precision == "bf16", engine=engine)
+    replica = Replicas(
+        [model], [cfg.seed], device=device, bf16=cfg.trainer.precision == "bf16", engine=engine, loss=losses.build(cfg.loss)
+    )
     replica.load_state_of(0, weights)
     batches = evaluation_batches(cfg, images, split, device)
-    loss, accuracy = evaluate(replica, batches)
+    mean, accuracy = evaluate(replica, batches)
     table = confusion(replica, batches, len(images.classes))
-    return Tested(loss.item(), accuracy.item(), table, images.classes, fingerprints)
+    return Tested(mean.item(), accuracy.item(), table, images.classes, fingerprints)
 
 
 @torch.inference_mode()

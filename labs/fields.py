@@ -20,8 +20,10 @@ class Range:
     allowed: str
 
 
-def setting(allowed: Range, default: Any = MISSING) -> Any:
+def setting(allowed: Range, default: Any = MISSING, default_factory: Callable[[], Any] | None = None) -> Any:
     """A schema field with this range; its value is in conf/ unless there is a default."""
+    if default_factory is not None:
+        return field(default_factory=default_factory, metadata={"range": allowed})
     return field(default=default, metadata={"range": allowed})
 
 

@@ -20,7 +20,8 @@ class MuonWithAdamW(Optimizer):
 
     Args:
         params: the parameters of one network, in order: the first and the last with two or more dimensions are taken for the
-            weights of the first layer and of the head.
+            weights of the first layer and of the head. Or groups of them, as torch's optimizers take: AdamW updates those
+            of a group with a `weight_decay` of its own.
         lr: learning rate of both optimizers.
         momentum, nesterov: of Muon.
         betas, eps, fused: of AdamW.
@@ -31,11 +32,15 @@ class MuonWithAdamW(Optimizer):
     """
 
     def __init__(
-        self, params: Iterable[Tensor], lr: float, *, momentum: float = 0.95, nesterov: bool = True,
+        self, params: Iterable[Tensor | dict[str, Any]], lr: float, *, momentum: float = 0.95, nesterov: bool = True,
         betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8, weight_decay: float = 0.01, fused: bool = True,
     ) -> None:  # fmt: skip
-        parameters = list(params)
-        self._hidden = [p for p in parameters if p.dim() > 1][1:-1]
+        given = list(params)
+        groups = [entry if isinstance(entry, dict) else {"params": [entry]} for entry in given]
+        apart = [group for group in groups if "weight_decay" in group]
+        rest = [p for group in groups if "weight_decay" not in group for p in group["params"]]
+        parameters = [*rest, *(p for group in apart for p in group["params"])]
+        self._hidden = [p for p in rest if p.dim() > 1][1:-1]
         self._hidden = [p for p in self._hidden if len(p) > 1 and p[0].numel() > 1]
         if not self._hidden:
             raise UserError("optimizer=muon: the network has no hidden weight matrix for it; choose optimizer=adamw")
@@ -44,8 +49,9 @@ class MuonWithAdamW(Optimizer):
         self._muon = torch.optim.Muon(
             self._matrices, lr, weight_decay, momentum, nesterov, adjust_lr_fn="match_rms_adamw"
         )  # fmt: skip
-        self._adamw = AdamW([p for p in parameters if id(p) not in hidden], lr, betas, eps, weight_decay, fused=fused)
-        super().__init__(parameters, {"lr": lr})
+        others = {"params": [p for p in rest if id(p) not in hidden]}
+        self._adamw = AdamW([others, *apart], lr, betas, eps, weight_decay, fused=fused)
+        super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay})
         self._share_groups()
 
     def _share_groups(self) -> None:

@@ -16,12 +16,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
-from labs import cells, config
+from labs import cells, config, config_checks, losses
 from labs.data import datasets
 from labs.data.images import Images
 from labs.errors import UserError
 from labs.files import read_json
 from labs.training import checkpoint, results
+from run_contract import ADDED
 
 CAN_DIFFER = (
     "device", "dataset.data_dir", "dataset.folder", "dataset.download", "trainer.eval_batch_size", "trainer.num_threads",
@@ -68,13 +69,13 @@ def read(file: Path, overrides: list[str]) -> Saved:
     result = found or {}
     if cfg.trainer.num_threads == "auto" and "num_threads" in result:  # auto depends on the process that trained
         cfg.trainer.num_threads = result["num_threads"]
-    refuse_code(run, cfg, [word for word in overrides if word not in may_differ])
+    refuse_code(run, cfg, [word for word in overrides if word.startswith("dataset._target_=")])
     return Saved(run, cfg, state, result, flaw)
 
 
 def untrusted(overrides: list[str]) -> list[str]:
-    """The overrides without those that name the dataset's code, to say that it is trusted."""
-    return [word for word in overrides if not word.startswith("dataset._target_=")]
+    """The overrides without those that name the code of the dataset or the loss, to say that it is trusted."""
+    return [word for word in overrides if not word.startswith(("dataset._target_=", "loss._target_="))]
 
 
 def runs_of(path: Path) -> list[Path]:
@@ -117,7 +118,8 @@ def configuration(run: Path, overrides: list[str]) -> DictConfig:
         raise UserError(f"{run}/config.json: absent or damaged; without it nobody knows which network the weights belong to")
     if unresolved := next((text for text in strings(content["config"]) if "${" in text), None):
         raise UserError(f"{run}/config.json: holds {unresolved[:100]!r}; a run writes values only, and no reference is read")
-    cfg = DictConfig({"analysis": {}, "diagnostics": {}} | content["config"])  # earlier runs have neither
+    lacking: dict[str, Any] = {"analysis": {}, "diagnostics": {}, "loss": ADDED["loss"], "metrics": []}  # in earlier runs
+    cfg = DictConfig(lacking | content["config"])
     for override in overrides:
         key, _, value = override.partition("=")
         if key not in CAN_DIFFER:
@@ -132,7 +134,7 @@ def configuration(run: Path, overrides: list[str]) -> DictConfig:
                 OmegaConf.update(cfg, key, value)
             else:
                 cfg.merge_with_dotlist([f"{key}={value}"])
-        config.check(cfg)
+        config_checks.check(cfg)
     except (OmegaConfBaseException, AttributeError, TypeError) as error:
         raise UserError(f"{run}/config.json: not a configuration of this program ({str(error).splitlines()[0]})") from error
     for target in targets(OmegaConf.to_container(cfg.model)):
@@ -152,6 +154,15 @@ def refuse_code(run: Path, cfg: DictConfig, trusted: list[str]) -> None:
         raise UserError(f"{run}/config.json: {own}: is code of that name; if you trust it, add {own} to this command")
     if trusted and trusted != [own]:
         raise UserError(f"{', '.join(trusted)}: {run} was trained on {own or 'a dataset of this program'}")
+
+
+def refuse_loss(run: Path, cfg: DictConfig, overrides: list[str]) -> None:
+    """Raise UserError for a loss that is not the cross-entropy, unless the command line names it too: its code would run."""
+    own, named = f"loss._target_={cfg.loss._target_}", [word for word in overrides if word.startswith("loss._target_=")]
+    if losses.is_own(cfg.loss) and own not in named:
+        raise UserError(f"{run}/config.json: {own}: is code of that name; if you trust it, add {own} to this command")
+    if any(word != own for word in named):
+        raise UserError(f"{', '.join(named)}: {run} was trained with {own}")
 
 
 def strings(node: Any) -> list[str]:

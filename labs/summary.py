@@ -20,7 +20,7 @@ import argparse
 from pathlib import Path
 
 import terminal
-from labs import cells, config
+from labs import cells, config, config_checks
 from labs.data import datasets
 from labs.models.build import build_model
 from labs.models.summary import summarize
@@ -44,7 +44,7 @@ def main() -> None:
     cells.register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("config", overrides=options.overrides)
-    config.check(cfg)
+    config_checks.check(cfg)
     model, shape = build_model(cfg, cfg.seed), datasets.image_shape(cfg.dataset)
     print(summarize(model, shape, cfg.trainer.batch_size).text, end="")
     if options.draw:

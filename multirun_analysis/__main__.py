@@ -52,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         "model.residual)")  # fmt: skip
     parser.add_argument("--facet", metavar="KEY", action="append", default=[], help="a key that names the panels first; may be "
                         "given several times (default: analysis.facets)")  # fmt: skip
-    parser.add_argument("--metric", choices=METRICS, help="what is drawn along x (default: analysis.metric, else test_acc)")
+    parser.add_argument("--metric", metavar="METRIC", help=f"what is drawn along x: {', '.join(METRICS)}, or a metric of the "
+                        "runs, as test_f1 (default: analysis.metric, else test_acc)")  # fmt: skip
     paper = parser.add_argument_group("for a paper")
     paper.add_argument("--format", type=_formats, metavar="FORMAT,…", dest="formats",
                        help=f"of the figures: {', '.join(FORMATS)} (default: png,svg); "

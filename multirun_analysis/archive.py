@@ -26,12 +26,14 @@ from multirun_analysis.frames import (
     RUN_COLUMNS,
     SIGNAL_COLUMNS,
     Frames,
+    kind_of,
     typed_correct,
     typed_epochs,
     typed_layers,
     typed_lesions,
 )
 from multirun_analysis.output import REPORT, Output
+from run_contract import is_further
 
 LATER = (
     "test_data",
@@ -107,7 +109,7 @@ def load(directory: Path) -> Frames:
     header = pd.read_csv(directory / "runs.csv", nrows=0).columns
     if absent := [name for name in RUN_COLUMNS if name not in header and name not in LATER]:
         raise ValueError(f"runs.csv has no column {absent[0]}")
-    kinds = {name: RUN_COLUMNS.get(name, "str") for name in header}
+    kinds = {name: kind_of(name) for name in header}
     runs = pd.read_csv(directory / "runs.csv", dtype=kinds, keep_default_na=False, na_values=[""])
     for name in LATER:
         if name not in header:
@@ -184,7 +186,12 @@ def table_csv(frame: pd.DataFrame) -> bytes:
 
 def stored(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs without the columns that axes have added, which follow from the others."""
-    return runs[[name for name in runs if name in RUN_COLUMNS or str(name).startswith(("config.", "versions."))]]
+    return runs[[name for name in runs if kept(str(name))]]
+
+
+def kept(column: str) -> bool:
+    """Whether a column of the runs is one that `collect` makes."""
+    return column in RUN_COLUMNS or is_further(column) or column.startswith(("config.", "versions."))
 
 
 def _rounded(frame: pd.DataFrame) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from run_contract import decides
+from run_contract import CROSS_ENTROPY, decides, is_further
 from run_contract import short as in_short
 
 DEPTH, RESIDUAL = "depth", "residual"
@@ -32,6 +32,8 @@ NAMES = {
     "scheduler._target_": "scheduler", "model.dropout": "dropout", "dataset.val_size": "validation images",
     "model.norm_bias": "initial norm bias", "model.branch_scale": "scale of the branches", "model.norm": "norm",
     "model.activation": "activation", "model.init": "initial weights", "model.block": "block",
+    "loss._target_": "loss", "loss.label_smoothing": "label smoothing", "trainer.clip_grad_norm": "gradients clipped to norm",
+    "trainer.decay_norm_and_bias": "weight decay of norms and biases",
 }  # fmt: skip
 METRICS = {
     "test_acc": "test accuracy (%)", "val_acc": "validation accuracy (%)", "train_acc": "training accuracy (%)",
@@ -117,13 +119,13 @@ def find(
         runs: the runs, with `config.*` columns as text.
         x, arm: use these. A key need not vary.
         facets: keys to name first in the names of groups.
-        metric: one of `METRICS`.
+        metric: one of `METRICS`, or a metric that the runs list.
 
     Raises:
         ValueError: for a key that no configuration has, residual as x, an arm with more than two values, or an unknown metric.
     """
-    if metric not in METRICS:
-        raise ValueError(f"metric {metric}: must be one of {', '.join(METRICS)}")
+    if metric not in (known_metrics := [*METRICS, *further(runs)]):
+        raise ValueError(f"metric {metric}: must be one of {', '.join(known_metrics)}")
     chosen = {name: _checked(runs, key, name) for name, key in (("x", x), ("hue", arm)) if key is not None}
     for key in facets:
         _checked(runs, key, "facet")
@@ -283,7 +285,31 @@ def label(key: str, models: Iterable[str] = ()) -> str:
     if key == DEPTH:
         counted = sorted({{"mlp": "hidden layers", "cnn": "convolutions"}.get(model, "layers") for model in models})
         return f"depth ({' or '.join(counted) or 'layers'})"
+    if is_further(key):
+        part, _, rest = key.partition("_")
+        return f"{ {'val': 'validation'}.get(part, part) } {rest.replace('_', ' ')}"
     return METRICS.get(key) or NAMES.get(key, key)
+
+
+def further(runs: pd.DataFrame) -> list[str]:
+    """The columns of metrics that the runs list, such as test_f1."""
+    return [column for column in runs.columns if is_further(column)]
+
+
+def measured(metric: str, runs: pd.DataFrame) -> str:
+    """What a metric is called on a figure of these runs; a loss of the user's own need not be in nats."""
+    return label(metric) if in_nats(runs) else label(metric).replace(" (nats)", "")
+
+
+def unit_of_losses(runs: pd.DataFrame) -> str:
+    """The unit of the losses, in words that follow them."""
+    return "in nats" if in_nats(runs) else "in the units of the runs' own loss"
+
+
+def in_nats(runs: pd.DataFrame) -> bool:
+    """Whether the losses of all runs are cross-entropies."""
+    column = "config.loss._target_"
+    return column not in runs or set(runs[column].dropna()) <= {CROSS_ENTROPY}
 
 
 def name(key: str) -> str:

@@ -4,6 +4,7 @@ from multirun_analysis import axes as axis
 from multirun_analysis.analysis import Analysis
 from multirun_analysis.axes import heading
 from multirun_analysis.cells import is_tuned, tuned
+from multirun_analysis.outcomes import ACCURACIES
 from multirun_analysis.table import Entry, Table, arm, count, interval, number, p_value, position, words
 from multirun_analysis.wording import capitalized, listed
 
@@ -22,19 +23,20 @@ def every(analysis: Analysis) -> list[Table]:
     best = cells["val_acc"].idxmax() if cells["val_acc"].notna().any() else None
     compared = cells[axes.arm].notna().any()
     keys = [axes.x, *([axes.arm] if compared else []), *axes.facets]
+    decimals = 2 if axes.metric in ACCURACIES else 4
     rows = []
     for number_of_row, cell in cells.iterrows():
         row = [arm(cell[key]) if key == axes.arm else position(_value(cell[key])) for key in keys]
         row += [count(cell["n"]), count(cell["at_chance"])]
         row += [
             Entry(number(cell["val_acc"]).text, cell["val_acc"], number_of_row == best),
-            number(cell["mean"]),
-            interval(cell["low"], cell["high"], cell["n"]),
+            number(cell["mean"], decimals),
+            interval(cell["low"], cell["high"], cell["n"], decimals=decimals),
             count(cell["params"]),
         ]
         rows.append(row)
-    columns = [*map(heading, keys), "n", "Diverged", "Val Acc", capitalized(axis.METRICS[axes.metric]), "95 % interval",
-               "Params"]  # fmt: skip
+    metric = capitalized(axis.measured(axes.metric, analysis.frames.runs))
+    columns = [*map(heading, keys), "n", "Diverged", "Val Acc", metric, "95 % interval", "Params"]  # fmt: skip
     return [Table("All cells", columns, rows, CELLS_NOTE)]
 
 

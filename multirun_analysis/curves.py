@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from multirun_analysis import drawing
+from multirun_analysis.axes import in_nats
 from multirun_analysis.frames import Frames
 
 TITLE = "Training of single runs"
@@ -37,7 +38,7 @@ def draw(frames: Frames, names: dict[Any, str]) -> Figure:
                     ax.plot(values.index, values, color=colours[run], linestyle=dashes, linewidth=width)
         if not epochs[columns].notna().to_numpy().any():
             drawing.say(ax, "nothing recorded")
-        ax.set(xlabel="epoch", ylabel=label)
+        ax.set(xlabel="epoch", ylabel=label if in_nats(frames.runs) else label.replace(" (nats)", ""))
         drawing.whole_numbers(ax.xaxis)
     handles = [Line2D([], [], color=colours[run], linewidth=1.8, label=name) for run, name in names.items()]
     panels[0][-1].legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0))

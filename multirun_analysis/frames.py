@@ -9,9 +9,11 @@ import pandas as pd
 
 from multirun_analysis import groups
 from multirun_analysis.axes import DEPTH_STUDY, Axes, find
+from run_contract import is_further
 
-# Columns of `runs` and their types. Behind them follow config.<key> and versions.<package>, all of them text: a value of the
-# configuration reads as one would type it on the command line (true, null, 0.001, [128,64]) missing where there is no such key.
+# Columns of `runs` and their types. Behind them follow metrics that the runs list, val_<name> and test_<name>, as numbers, and
+# config.<key> and versions.<package>, all of them text: a value of the configuration reads as one would type it on the
+# command line (true, null, 0.001, [128,64]) missing where there is no such key.
 RUN_COLUMNS = {
     "run": "int64",
     "group": "str",
@@ -110,12 +112,17 @@ class Frames:
 def typed(runs: pd.DataFrame) -> pd.DataFrame:
     """The frame with the types of RUN_COLUMNS, whether its cells come from JSON or from a CSV."""
     for column in runs.columns:
-        kind = RUN_COLUMNS.get(column, "str")
+        kind = kind_of(column)
         if kind == "str":  # by way of object, so that a column without any text stays missing instead of becoming "None"
             runs[column] = pd.Series(runs[column].astype(object).where(runs[column].notna(), None), dtype="str")
         else:
             runs[column] = runs[column].astype(kind)  # type: ignore[call-overload]
     return runs
+
+
+def kind_of(column: str) -> str:
+    """The type of a column of `runs`."""
+    return RUN_COLUMNS.get(column, "float64" if is_further(column) else "str")
 
 
 def typed_epochs(epochs: pd.DataFrame) -> pd.DataFrame:

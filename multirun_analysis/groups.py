@@ -130,6 +130,12 @@ def fill_in_defaults(runs: pd.DataFrame) -> None:
     """Give runs that lack a key its default, if the key was added later and applies to the branch's `_target_`, if any."""
     known = axis.known(runs)
     for name, default in ADDED.items():
+        if isinstance(default, dict):  # a whole branch
+            lacks = known & runs.filter(regex=rf"^config\.{name}\.").isna().all(axis=1)
+            for leaf, value in default.items():
+                if (key := f"config.{name}.{leaf}") in runs.columns:
+                    runs.loc[lacks, key] = typed(value)
+            continue
         key, target = f"config.{name}", f"config.{name.rpartition('.')[0]}._target_"
         if key in runs.columns:
             lacks = runs[key].isna() & known

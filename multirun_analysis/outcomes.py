@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from multirun_analysis.axes import DEPTH_STUDY, Axes
+from multirun_analysis.axes import DEPTH_STUDY, Axes, further
 
 TYPES = {"depth": "Int64", "residual": "boolean"}  # types of columns that can be missing
 ACCURACIES = ("train_acc", "val_acc", "test_acc", "test_acc_recalibrated")
@@ -47,6 +47,8 @@ def ended(runs: pd.DataFrame) -> pd.DataFrame:
     frame = placed.assign(chance=chance, survived=~lost)
     for metric in ("train_loss", "val_loss", "test_loss", "best_epoch", "epochs_run"):
         frame[metric] = frame[metric].mask(lost)
+    for metric in further(frame):  # at chance they would be a number that nobody knows
+        frame[metric] = frame[metric].mask(lost | is_untrained(frame))
     for metric in ACCURACIES:
         frame[metric] = frame[metric].mask(lost, chance).mask(is_untrained(frame))
     frame = frame[frame["counted"] | lost]

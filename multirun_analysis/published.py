@@ -16,7 +16,7 @@ from scipy import stats
 from multirun_analysis.axes import ABSENT
 from multirun_analysis.intervals import LEVEL
 from multirun_analysis.outcomes import ACCURACIES
-from run_contract import ADDED_TO_NETWORKS, typed
+from run_contract import ADDED, ADDED_TO_NETWORKS, typed
 
 REFERENCE = Path(__file__).parent / "reference"
 COLUMNS = ["table", "group", "depth", "residual", "metric", "n", "ours", "low", "high", "theirs", "their_n", "difference",
@@ -24,6 +24,10 @@ COLUMNS = ["table", "group", "depth", "residual", "metric", "n", "ours", "low", 
 DEPTH_TABLE = ("mlp", "mnist")  # model and dataset
 PAPERS = ("he2016", "he2016b")
 ROW_KEYS = ("scheduler.warmup_steps", "model.block")  # their columns that belong to the protocol of a row; empty: not told
+# What no published run changed, and ours may.
+USUAL = {f"loss.{key}": value for key, value in ADDED["loss"].items()} | {
+    key: ADDED[key] for key in ("trainer.clip_grad_norm", "trainer.decay_norm_and_bias")
+}
 METRICS = ("test_acc", "val_acc", "train_acc", "val_loss", "train_loss", "epochs_run")
 
 
@@ -61,10 +65,11 @@ def compare(runs: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
     known = protocols()
     for group, cells in summary[summary["n"] > 0].groupby("group", sort=False):
         config = _configuration(runs[(runs["group"] == group) & runs["counted"]])
+        usual = {key: typed(value) for key, value in USUAL.items() if key in config}
         if (config.get("model.name"), config.get("dataset.name")) == DEPTH_TABLE:
             own = ADDED_TO_NETWORKS.get(config.get("model._target_", ""), {})  # which the original did not change
             later = {key: typed(value) for key, value in own.items() if key in config}
-            different = _different(config, known["depth_table"]["protocol"] | later)
+            different = _different(config, known["depth_table"]["protocol"] | later | usual)
             theirs = depth_table().set_index(["depth", "residual"])
             for _, cell in cells[cells["depth"].notna() & cells["residual"].notna()].iterrows():
                 key = (int(cell["depth"]), bool(cell["residual"]))
@@ -79,7 +84,7 @@ def compare(runs: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
                 best = arm.iloc[int(arm["val_acc_mean"].to_numpy(dtype=float).argmax())]
                 rows.append(_row("headline_table", best, "val_acc", their, ""))
         for paper in PAPERS:
-            if not _different(config, known[paper]["protocol"]):
+            if not _different(config, known[paper]["protocol"] | usual):
                 rows += _as_published(paper, cells, config)
     frame = pd.DataFrame([row for row in rows if pd.notna(row["ours"])], columns=COLUMNS)
     return frame.astype({"depth": "Int64", "residual": "boolean", "inside": "boolean"})

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from multirun_analysis import table
 from multirun_analysis.analysis import Analysis, counts
-from multirun_analysis.axes import name, natural
+from multirun_analysis.axes import name, natural, unit_of_losses
 from multirun_analysis.frames import Frames
 from multirun_analysis.gallery import FORMATS, Image
 from multirun_analysis.markup import markdown
@@ -60,6 +60,7 @@ def report_html(analysis: Analysis, images: Sequence[Image], formats: Sequence[s
         analysis=analysis,
         images=[(image, _data_uri(image)) for image in images],
         formats=formats,
+        losses=unit_of_losses(runs),
     )
 
 

@@ -7,8 +7,9 @@ from typing import Any
 from multirun_analysis import markup
 from multirun_analysis.frames import RUN_COLUMNS
 from multirun_analysis.plan import Plan, asked, configured_depth, is_planned
-from multirun_analysis.result import METRICS
+from multirun_analysis.result import METRICS, is_number
 from multirun_analysis.rundir import Run, command_of
+from run_contract import is_further
 from run_contract import typed as as_typed
 
 SEVERAL_LINES = ("error_message", "error_traceback")
@@ -46,6 +47,7 @@ def started_row(run: Run, base: Path, plans: dict[Path, Plan]) -> dict[str, Any]
         **{f"error_{key}": _if(str, error.get(key)) for key in ("type", "message", "traceback")},
         "command": command_of(run),
         "started": _if(str, run.config.get("started")),
+        **{key: value for key, value in (run.result.get("metrics") or {}).items() if is_further(key) and is_number(value)},
         **{f"config.{key}": value for key, value in _flat(config).items()},
         **{f"versions.{key}": str(value) for key, value in (run.result.get("versions") or {}).items()},
     }

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from multirun_analysis import cell_tables, comparisons, image_tables, signal_tables, status, tables, tested
 from multirun_analysis.analysis import Analysis
+from multirun_analysis.axes import unit_of_losses
 from multirun_analysis.table import Table
 
 
@@ -63,7 +64,7 @@ def _noted(build: Callable[[Analysis], Sequence[Table]]) -> Callable[[Analysis],
 
 SECTIONS = (
     Section("results", "Results", (
-        Part(_noted(lambda a: tables.results(a.summary, a.axes, tested.epoch(a.frames.runs))),
+        Part(_noted(lambda a: tables.results(a.summary, a.axes, tested.epoch(a.frames.runs), unit_of_losses(a.frames.runs))),
              empty="No run can be placed in a table yet."),
         Part(_noted(cell_tables.best), empty=""),
         Part(_noted(cell_tables.every), empty=""),

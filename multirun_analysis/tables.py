@@ -42,7 +42,7 @@ TITLES = {
 RESULTS_NOTE = (
     "Means over the n runs that have ended, at {epoch}; the test data is read once, "
     "with that epoch's weights. Runs that failed or are unfinished are in no mean: they stand under “Not counted”. The "
-    "interval is Student's t at 95 % on the logit scale, which keeps it between 0 and 100 %. Losses in nats, accuracies in "
+    "interval is Student's t at 95 % on the logit scale, which keeps it between 0 and 100 %. Losses {losses}, accuracies in "
     "percent; the best mean of a column is bold."
 )
 RECALIBRATED_NOTE = (
@@ -57,13 +57,14 @@ DIVERGED_NOTE = (
 )
 
 
-def results(summary: pd.DataFrame, axes: Axes = DEPTH_STUDY, epoch: str = tested.BEST) -> list[Table]:
+def results(summary: pd.DataFrame, axes: Axes = DEPTH_STUDY, epoch: str = tested.BEST, losses: str = "in nats") -> list[Table]:
     """The original study's columns, then n, standard deviation, interval and size: one table per group.
 
     Args:
         summary: see `statistics.summarize`.
         axes: of the study.
         epoch: the epoch that the numbers belong to, in words.
+        losses: their unit, in words.
     """
     tables = []
     lost = bool(summary["at_chance"].sum())
@@ -98,7 +99,9 @@ def results(summary: pd.DataFrame, axes: Axes = DEPTH_STUDY, epoch: str = tested
                    "Test 95 % interval", "Params", "Mult-adds",
                    "Not counted"]  # fmt: skip
         tables.append(Table(f"Results: {group}", columns, rows))
-    note = RESULTS_NOTE.format(epoch=epoch) + (DIVERGED_NOTE if lost else "") + (RECALIBRATED_NOTE if again else "")
+    note = (
+        RESULTS_NOTE.format(epoch=epoch, losses=losses) + (DIVERGED_NOTE if lost else "") + (RECALIBRATED_NOTE if again else "")
+    )
     note += UNTRAINED_NOTE if summary["epochs_run_mean"].eq(0).any() else ""
     return [*tables[:-1], *(replace(table, note=note) for table in tables[-1:])]
 

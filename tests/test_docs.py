@@ -10,7 +10,7 @@ import pytest
 from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf
 
-from labs import config
+from labs import config_checks
 from labs.jobs import grid
 from labs.jobs.overrides import as_typed
 from multirun_analysis.__main__ import main
@@ -147,7 +147,7 @@ def test_what_is_typed_to_train_composes(compose_config: Callable[..., DictConfi
     assert len(jobs) == 1 or "-m" in arguments or any(argument.startswith("experiment=") for argument in arguments)
     cfg = compose_config(*jobs[-1])
     if not OmegaConf.is_missing(cfg.dataset, "folder"):
-        config.check(cfg)
+        config_checks.check(cfg)
 
 
 ANALYSE = [*commands("python -m multirun_analysis "), *commands_in([HELP], "python -m multirun_analysis ")]

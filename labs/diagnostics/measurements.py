@@ -20,6 +20,7 @@ from labs.diagnostics.probes import Sample
 from labs.diagnostics.probes import measure as measure_probes
 from labs.diagnostics.signals import measure as measure_signals
 from labs.errors import contained, one_line, reason
+from labs.losses import USUAL, Loss
 from labs.replicas.replicas import Replicas
 from labs.seeding import stream
 
@@ -37,15 +38,16 @@ class Measurements:
         training, held_out: images that the probes are fitted to and tested on.
         classes: number of classes.
         batch_size: of the probes' forward passes.
+        loss: what training lowers, the gradient of which is measured.
     """
 
     def __init__(
         self, settings: DictConfig, model: nn.Module, layers: Sequence[str], *,
-        batch: Sample, training: Sample, held_out: Sample, classes: int, batch_size: int,
+        batch: Sample, training: Sample, held_out: Sample, classes: int, batch_size: int, loss: Loss = USUAL,
     ) -> None:  # fmt: skip
         self._settings, self._model, self._layers = settings, model, list(layers)
         self._batch, self._training, self._held_out = batch, training, held_out
-        self._classes, self._batch_size = classes, batch_size
+        self._classes, self._batch_size, self._loss = classes, batch_size, loss
         self._measured: list[str] = []
         with self._no_error_ends_the_run():
             self._measured = list(features(model, layers, batch.images[:2]))
@@ -80,7 +82,7 @@ class Measurements:
         row: dict[str, list[float]] = {}
         model.load_state_dict(weights)
         if signals:
-            row |= measure_signals(model, layers, *self._batch)
+            row |= measure_signals(model, layers, *self._batch, loss=self._loss)
         if probes:
             samples = (self._training, self._held_out)
             row |= measure_probes(model, layers, *samples, classes=self._classes, batch_size=self._batch_size)

@@ -8,10 +8,10 @@ import math
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from labs.diagnostics.activations import as_in_training, watching
+from labs.losses import USUAL, Loss
 
 # The quantities in signals.jsonl, one number per layer from the input to the head. The activations of a layer are its input:
 # for layer 0 the pixels, for the head the last hidden layer.
@@ -23,7 +23,9 @@ from labs.diagnostics.activations import as_in_training, watching
 QUANTITIES = ("activation_cosine", "activation_cosine_same_class", "gradient_cosine", "effective_rank", "dead_units")
 
 
-def measure(model: nn.Module, layers: Sequence[str], images: Tensor, labels: Tensor) -> dict[str, list[float]]:
+def measure(
+    model: nn.Module, layers: Sequence[str], images: Tensor, labels: Tensor, *, loss: Loss = USUAL
+) -> dict[str, list[float]]:
     """Measure all quantities in each layer. The network and its running statistics are left as they were.
 
     Args:
@@ -31,15 +33,16 @@ def measure(model: nn.Module, layers: Sequence[str], images: Tensor, labels: Ten
         layers: names of linear or convolutional layers whose input has one row per image.
         images: a batch, (B, C, h, w).
         labels: their labels, (B,).
+        loss: whose gradients are measured.
 
     Returns:
         For each quantity a list with one number per layer, NaN where it is not finite or undefined, as without a gradient.
     """
     with as_in_training(model), torch.enable_grad():
         with watching(model, layers, outputs=True) as seen:
-            loss = F.cross_entropy(model(images), labels)
+            value = loss(model(images)[None], labels[None]).mean()
         outputs = {name: output for name, output in seen.outputs.items() if output.requires_grad}
-        gradients = torch.autograd.grad(loss, list(outputs.values()), allow_unused=True) if outputs else ()
+        gradients = torch.autograd.grad(value, list(outputs.values()), allow_unused=True) if outputs else ()
     by_layer = dict(zip(outputs, gradients, strict=True))
     rows = []
     for name in layers:

@@ -13,6 +13,7 @@ from labs.jobs.plan import Job
 from labs.jobs.rerun import shown
 from labs.jobs.rundir import CELL_FILES, CELL_FOLDERS, blocked, misplaced, other_configuration
 from labs.training.results import FINISHED
+from run_contract import typed
 
 
 def refuse_ignored(jobs: list[Job]) -> None:
@@ -23,11 +24,12 @@ def refuse_ignored(jobs: list[Job]) -> None:
         ("diagnostics.signals_every", lambda cfg: cfg.diagnostics.signals, "without diagnostics.signals=true"),
         ("diagnostics.probes_every", lambda cfg: cfg.diagnostics.probes, "without diagnostics.probes=true"),
         ("diagnostics.probe_images", lambda cfg: cfg.diagnostics.probes, "without diagnostics.probes=true"),
+        ("trainer.decay_norm_and_bias", lambda cfg: cfg.optimizer.get("weight_decay") != 0, "with optimizer.weight_decay=0"),
         ("scheduler.warmup_factor", lambda cfg: cfg.scheduler.get("warmup_steps") != 0, "without scheduler.warmup_steps"),
     ):
         given = [job for job in jobs if key in map(key_of, job.overrides)]
         if given and not any(reads(job.cell.cfg) for job in given):
-            raise UserError(f"{key}={OmegaConf.select(given[0].cell.cfg, key)}: changes nothing {instead}")
+            raise UserError(f"{key}={typed(OmegaConf.select(given[0].cell.cfg, key))}: changes nothing {instead}")
 
 
 def reads_depth(cfg: DictConfig) -> bool:

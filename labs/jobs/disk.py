@@ -87,7 +87,7 @@ def lines_of(cfg: DictConfig, replica: Replicas, epochs: int) -> int:
     """Bytes of metrics.jsonl, layers.jsonl and signals.jsonl, including the records of the initial weights."""
     numbers = (cfg.trainer.diagnostics != "off") * len(QUANTITIES) * len(replica.layers)
     numbers = numbers * (epochs + 1) + most_numbers(cfg.diagnostics, epochs, len(replica.layers))
-    return epochs * LINE + numbers * NUMBER
+    return epochs * (LINE + len(cfg.metrics) * NUMBER) + numbers * NUMBER
 
 
 def optimizer_state(cfg: DictConfig, replica: Replicas) -> object:

@@ -16,7 +16,7 @@ from hydra.core.override_parser.types import Transformer
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from labs import cells, config
+from labs import cells, config, config_checks
 from labs.cells import Cell
 from labs.errors import UserError
 from labs.jobs import names
@@ -138,7 +138,7 @@ class _Model:
             self.lines = [""] * len(lines)  # it may have got only some of the values: the next job sets all
             return None
         OmegaConf.copy_cache(from_config=self.cfg, to_config=master)
-        config.check_values(values)
+        config_checks.check_values(values)
         if values["study"] != study:
             self.directory = cells.sweep_dir(self.cfg, now="")
         return values, self.directory, cells.name_of(values)
@@ -160,7 +160,7 @@ def by_hydra(master: DictConfig, lines: list[str], number: int) -> tuple[Compose
         refers = re.search(r"\$\{[^}]*hydra", OmegaConf.to_yaml(OmegaConf.masked_copy(cfg, own_keys(cfg)))) is not None
         if refers:  # to what is gone when this configuration is read again
             _resolve(cfg)
-        config.check(cfg)
+        config_checks.check(cfg)
         values = cells.resolved(cfg)
     OmegaConf.copy_cache(from_config=cfg, to_config=master)  # of the time, say, so that it is the same when the job runs
     by_content = place["subdir"] == "${cell_name:}" and ("${" not in place["dir"] or place["dir"].startswith("${sweep_dir:"))

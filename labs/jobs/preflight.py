@@ -10,9 +10,10 @@ import torch
 from omegaconf import DictConfig
 from torch import nn
 
-from labs import optimizers, schedules
+from labs import losses, optimizers, schedules
 from labs.data import datasets
 from labs.data.batches import batch_bounds
+from labs.diagnostics import metrics
 from labs.errors import UserError, one_line
 from labs.jobs.plan import Job
 from labs.models import custom
@@ -65,7 +66,11 @@ def check_networks(configs: list[DictConfig], *, here: bool = True) -> None:
                 tried = str((cfg.device, cfg.model, cfg.dataset, task := task_of(cfg)))
                 if tried not in notes:
                     notes[tried] = try_network(cfg, network, task, device, here=here)
-            optimizers.check(cfg.optimizer, network)
+            optimizers.check(cfg.optimizer, network, decay_all=cfg.trainer.decay_norm_and_bias)
+            judged = str((cfg.device, cfg.loss, cfg.metrics, cfg.dataset, task_of(cfg) if losses.is_own(cfg.loss) else ""))
+            if judged not in notes:
+                try_loss_and_metrics(cfg, device)
+                notes[judged] = None
             check_engine(cfg, network, device, here=here)
             trains = str((on_cpu, cfg.optimizer, cfg.scheduler, cfg.trainer, moves := moves_of(cfg)))
             if trains not in notes:
@@ -113,6 +118,19 @@ def try_network(cfg: DictConfig, network: nn.Module, task: custom.Task, device: 
     return None
 
 
+def try_loss_and_metrics(cfg: DictConfig, device: torch.device) -> None:
+    """Try the job's loss, if it is not the usual one, and its metrics on random numbers.
+
+    Raises:
+        UserError: if they cannot be used.
+    """
+    if losses.is_own(cfg.loss):
+        task = task_of(cfg)
+        losses.check(losses.build(cfg.loss), task.classes, (*task.training, *task.evaluation), device)
+    if cfg.metrics:
+        metrics.check(cfg.metrics, datasets.num_classes(cfg.dataset))
+
+
 def task_of(cfg: DictConfig) -> custom.Task:
     """What the job requires of its network: the image shape, the classes, and every batch size that occurs."""
     shape, classes = datasets.image_shape(cfg.dataset), datasets.num_classes(cfg.dataset)
@@ -134,7 +152,8 @@ def check_engine(cfg: DictConfig, network: nn.Module, device: torch.device, *, h
     """
     engine = cfg.trainer.engine
     compiled = compiled_code.library() if here and engine == "fused" and device.type == "cpu" else None
-    reason = reason_against(engine, network, device, bf16=cfg.trainer.precision == "bf16")
+    loss = losses.build(cfg.loss)
+    reason = reason_against(engine, network, device, bf16=cfg.trainer.precision == "bf16", loss=loss)
     if reason or isinstance(compiled, str):
         raise UserError(not_here(engine, reason or str(compiled)))
 
@@ -159,7 +178,7 @@ def try_optimizer(cfg: DictConfig, moves: int, *, on_cpu: bool) -> str | None:
     Raises:
         UserError: if either fails.
     """
-    optimizer = optimizers.try_step(cfg.optimizer, on_cpu=on_cpu)
+    optimizer = optimizers.try_step(cfg.optimizer, on_cpu=on_cpu, decay_all=cfg.trainer.decay_norm_and_bias)
     return schedules.rehearse(cfg, optimizer, schedules.build(cfg, optimizer, moves), moves)
 
 
@@ -190,7 +209,10 @@ def probe(job: Job) -> float:
     keep_freed_memory()
     bf16, threads = cfg.trainer.precision == "bf16", cfg.trainer.num_threads
     at_once = DEFAULT_THREADS if threads == "auto" else threads
-    replicas = Replicas(models, job.seeds, device=device, bf16=bf16, engine=cfg.trainer.engine, threads=at_once)
+    loss = losses.build(cfg.loss)
+    replicas = Replicas(
+        models, job.seeds, device=device, bf16=bf16, engine=cfg.trainer.engine, threads=at_once, loss=loss
+    )  # fmt: skip
     on_gpu = device.type == "cuda"
     parameters = [replicas.parameters_of(i, flat=True) for i in range(len(replicas))]
     optimizers = [torch.optim.Adam(vector, fused=True, capturable=on_gpu) for vector in parameters]

@@ -21,8 +21,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 import terminal
-from labs import cells, memory, signals
-from labs import config as settings
+from labs import cells, config_checks, memory, signals
 from labs.cells import Cell
 from labs.errors import Interrupted, UserError, one_line, one_line_errors, visible
 from labs.jobs import launchers, plan, rerun
@@ -44,7 +43,7 @@ class Checks(Callback):
         """Refuse a bad configuration, or a directory that holds another one, before anything is written."""
         with end_on_error(), signals.taken_over():
             launchers.refuse_in_single_run(config)
-            settings.check(config)
+            config_checks.check(config)
             job = single_job(config)
             refuse_ignored([job])
             check_run(job)
@@ -60,7 +59,7 @@ class Checks(Callback):
         with end_on_error(), signals.taken_over():
             launchers.check(config)
             if launchers.searches(config):
-                settings.check(config)
+                config_checks.check(config)
                 prepare_search(config, Path(config.hydra.sweep.dir))
 
 
@@ -144,7 +143,7 @@ def configurations(jobs: list[Job]) -> list[DictConfig]:
     for values, job in ((job.cell.values, job) for job in jobs):
         batches = [values["trainer"][name] for name in ("batch_size", "eval_batch_size", "steps_per_epoch", "precision")]
         network = (values["device"], values["model"], values["dataset"], values["optimizer"].get("_target_"), batches)
-        training = (values["optimizer"], values["scheduler"], values["trainer"])
+        training = [values[name] for name in ("optimizer", "scheduler", "trainer", "loss", "metrics")]
         if not {str(network), str(training)} <= seen:
             seen |= {str(network), str(training)}
             chosen.append(job.cell.cfg)

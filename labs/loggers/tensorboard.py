@@ -2,6 +2,7 @@
 
 import math
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, Sessi
 from torch.utils.tensorboard import SummaryWriter
 
 from labs.loggers.logger import RunInfo, numbers
-from run_contract import decides
+from run_contract import decides, is_further
 
 TAGS = {
     "train_loss": "loss/train", "val_loss": "loss/val", "train_acc": "accuracy/train", "val_acc": "accuracy/val",
@@ -58,8 +59,8 @@ class TensorBoardLogger:
 
     def epoch(self, row: dict[str, Any]) -> None:
         for name, value in numbers(row).items():
-            if name in TAGS:
-                self._writer.add_scalar(TAGS[name], value, row["epoch"])
+            if tag := TAGS.get(name) or further_tags([name]).get(name):
+                self._writer.add_scalar(tag, value, row["epoch"])
 
     def layers(self, row: dict[str, Any]) -> None:
         """Histograms of the layers' norms, in powers of ten; layers with a norm of 0 or none are left out."""
@@ -72,9 +73,10 @@ class TensorBoardLogger:
                     self._writer.add_histogram(f"layers/log10_{name}", np.array(powers), row["epoch"])
 
     def end(self, result: dict[str, Any]) -> None:
-        for name, value in numbers(result).items():
-            if name in TEST_TAGS:
-                self._writer.add_scalar(TEST_TAGS[name], value, result["best_epoch"])
+        further = {name: value for name, value in result.get("metrics", {}).items() if name.startswith("test_")}
+        for name, value in numbers(result | further).items():
+            if tag := (TEST_TAGS | further_tags(further)).get(name):
+                self._writer.add_scalar(tag, value, result["best_epoch"])
 
     def close(self, error: BaseException | None) -> None:
         end = SessionEndInfo(status=api_pb2.STATUS_FAILURE if error else api_pb2.STATUS_SUCCESS)
@@ -84,6 +86,11 @@ class TensorBoardLogger:
     def _hparams(self, tag: str, data: HParamsPluginData) -> None:
         value = Summary.Value(tag=tag, metadata=metadata.create_summary_metadata(data), tensor=metadata.NULL_TENSOR)
         self._writer._get_file_writer().add_summary(Summary(value=[value]))
+
+
+def further_tags(columns: Iterable[str]) -> dict[str, str]:
+    """The tags of those columns that are of metrics, such as f1/val of val_f1."""
+    return {name: "/".join(name.split("_", 1)[::-1]) for name in columns if is_further(name)}
 
 
 def hyperparameters(info: RunInfo) -> dict[str, Any]:

@@ -66,6 +66,8 @@ class WandbLogger:
         # plain val_acc and seconds are those of the last epoch: W&B's summary keeps the last value that was logged
         known = {name: result[name] for name in RESULTS}
         known |= {"best_val_loss": result["val_loss"], "best_val_acc": result["val_acc"], "total_seconds": result["seconds"]}
+        further = result.get("metrics", {})
+        known |= {f"best_{name}" if name.startswith("val_") else name: value for name, value in further.items()}
         self._run.summary.update({name: value for name, value in known.items() if value is not None})
         weights = self._directory / "checkpoints" / "best.pt"
         if self._artifact and weights.exists():

@@ -69,6 +69,7 @@ typedef struct {
     int64_t count, parameters, packed, padded; /* layers; P; where in the workspace: a matrix, the images */
     const Layer *layers;
     real *weights, *gradients; /* (S x P) */
+    double smoothing;          /* share of each label that is spread evenly over all classes */
 } Network;
 
 INLINE int64_t up(int64_t n) { return (n + VL - 1) / VL * VL; } /* to whole vectors */
@@ -257,19 +258,25 @@ static void norm_backward(const Layer *l, int64_t B, const real *w, real *g, rea
     }
 }
 
-/* logits (B, ld) of K classes to the gradient of their mean cross-entropy, in place; adds to the sum of the losses and to the
+/* logits (B, ld) of K classes to the gradient of their mean cross-entropy with smoothed labels, in place; adds to the sum of the losses and to the
    number of images whose largest logit is the label's. As torch's argmax, the first of equals, and before all what is no number. */
-static void cross_entropy(int64_t B, int64_t K, int64_t ld, real *logits, const int64_t *labels, double *loss, int64_t *correct,
-                          uint8_t *right) {
+static void cross_entropy(int64_t B, int64_t K, int64_t ld, real smoothing, real *logits, const int64_t *labels, double *loss,
+                          int64_t *correct, uint8_t *right) {
+    const real rest = smoothing / (real)K, most_of = 1 - smoothing;
     for (int64_t i = 0; i < B; i++, logits += ld) {
         real most = logits[0], sum = 0;
         int64_t best = 0;
         const int64_t label = labels[i];
         for (int64_t k = 1; k < K; k++)
             if (logits[k] > most || (logits[k] != logits[k] && most == most)) most = logits[k], best = k;
-        const real shifted = label >= 0 && label < K ? logits[label] - most : (real)NAN;
+        real shifted = label >= 0 && label < K ? logits[label] - most : (real)NAN;
+        if (smoothing > 0) {
+            real all = 0;
+            for (int64_t k = 0; k < K; k++) all += logits[k] - most;
+            shifted = most_of * shifted + rest * all;
+        }
         for (int64_t k = 0; k < K; k++) sum += logits[k] = EXP(logits[k] - most);
-        for (int64_t k = 0; k < K; k++) logits[k] = (logits[k] / sum - (real)(k == label)) / (real)B;
+        for (int64_t k = 0; k < K; k++) logits[k] = (logits[k] / sum - (k == label ? most_of + rest : rest)) / (real)B;
         *loss += LOG(sum) - shifted;
         if (correct) *correct += best == label;
         if (right) right[i] = best == label;
@@ -319,7 +326,7 @@ void step(const Network *net, int64_t first, int64_t last, int64_t B, const real
         const real *x0 = padded(net, B, images + s * B * ldx, &ldx, ws);
         forward(net, s, B, x0, ldx, ws, 1);
         losses[s] = 0, correct[s] = 0;
-        cross_entropy(B, head->out, head->ld, ws + head->act, labels + s * B, losses + s, correct + s, 0);
+        cross_entropy(B, head->out, head->ld, (real)net->smoothing, ws + head->act, labels + s * B, losses + s, correct + s, 0);
         for (const Layer *l = head; l >= net->layers; l--) {
             norm_backward(l, B, w, g, ws);
             const real *d = ws + (l->norm ? l->z : l->act);
@@ -345,6 +352,6 @@ void evaluate(const Network *net, int64_t first, int64_t last, int64_t B, const 
     const Layer *head = net->layers + net->count - 1;
     for (int64_t s = first; s < last; s++) {
         forward(net, s, B, images, net->layers->in, ws, 0);
-        cross_entropy(B, head->out, head->ld, ws + head->act, labels, losses + s, 0, right + s * B);
+        cross_entropy(B, head->out, head->ld, (real)net->smoothing, ws + head->act, labels, losses + s, 0, right + s * B);
     }
 }

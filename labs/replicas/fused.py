@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from labs.losses import USUAL, Loss
 from labs.replicas import compile
 from labs.replicas.parts import REAL, Part, UnfusableError, examine
 from labs.replicas.stacked import Stacked
@@ -35,6 +36,7 @@ class Network(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("count", "parameters", "packed", "padded")),
         *((name, ctypes.c_void_p) for name in ("layers", "weights", "gradients")),
+        ("smoothing", ctypes.c_double),
     ]  # fmt: skip
 
 
@@ -48,8 +50,10 @@ class Fused:
         UnstackableError: if the stacked operations that do the rest do not cover it.
     """
 
-    def __init__(self, modules: list[nn.Module], device: torch.device, *, bf16: bool = False, threads: int = 1) -> None:
-        graph, parts = examine(modules[0], device, bf16=bf16)
+    def __init__(
+        self, modules: list[nn.Module], device: torch.device, *, bf16: bool = False, threads: int = 1, loss: Loss = USUAL,
+    ) -> None:  # fmt: skip
+        graph, parts = examine(modules[0], device, bf16=bf16, loss=loss)
         if isinstance(lib := compile.library(), str):
             raise UnfusableError(lib)
         self._lib, self._parts, self._threads = lib, parts, threads
@@ -57,7 +61,7 @@ class Fused:
         self._table = (Layer * len(parts))()
         for layer, part in zip(self._table, parts, strict=True):
             describe(layer, part)
-        self._network = Network(count=len(parts), layers=ctypes.addressof(self._table))
+        self._network = Network(count=len(parts), layers=ctypes.addressof(self._table), smoothing=loss.smoothing)
         self._address = ctypes.addressof(self._network)
         self._rows = 0  # images of a batch for which there is room
         self._workspaces: list[Tensor] = []  # one a thread

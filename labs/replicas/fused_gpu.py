@@ -9,6 +9,7 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor, nn
 
+from labs.losses import USUAL, Loss
 from labs.replicas.parts import UnfusableError, examine
 from labs.replicas.stacked import Stacked
 
@@ -27,8 +28,9 @@ class FusedOnGpu:
 
     capturable = True
 
-    def __init__(self, modules: list[nn.Module], device: torch.device, *, bf16: bool = False) -> None:
-        graph, self._parts = examine(modules[0], device, bf16=bf16)
+    def __init__(self, modules: list[nn.Module], device: torch.device, *, bf16: bool = False, loss: Loss = USUAL) -> None:
+        graph, self._parts = examine(modules[0], device, bf16=bf16, loss=loss)
+        self._smoothing = loss.smoothing
         if not find_spec("triton"):
             raise UnfusableError("Triton is not installed")
         self._stacked = Stacked(modules, device, graph)
@@ -102,6 +104,7 @@ class FusedOnGpu:
             d,
             batch,
             x.shape[2],
+            self._smoothing,
             ROWS=rows,
             CLASSES=next_power_of_2(x.shape[2]),
             enable_fp_fusion=True,

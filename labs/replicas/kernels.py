@@ -133,8 +133,13 @@ def backward(
 
 
 @triton.jit(do_not_specialize=NUMBERS)
-def cross_entropy(logits, labels, losses, correct, d_logits, B, K, ROWS: tl.constexpr, CLASSES: tl.constexpr):  # fmt: skip
-    """The sum of the losses in nats, the number of correct images, and the gradient of the mean loss. Grid: (S,)."""
+def cross_entropy(
+    logits, labels, losses, correct, d_logits, B, K, smoothing: tl.constexpr, ROWS: tl.constexpr, CLASSES: tl.constexpr,
+):  # fmt: skip
+    """The sum of the losses in nats, the number of correct images, and the gradient of the mean loss. Grid: (S,).
+
+    The share `smoothing` of each label is spread evenly over all classes.
+    """
     s = tl.program_id(0).to(tl.int64)
     m, n = tl.arange(0, ROWS), tl.arange(0, CLASSES)
     row, column = m < B, n < K
@@ -147,9 +152,14 @@ def cross_entropy(logits, labels, losses, correct, d_logits, B, K, ROWS: tl.cons
     powers = tl.exp(y - largest[:, None])
     total = tl.sum(powers, 1)
     chosen = tl.sum(tl.where(is_label & there, y, 0.0), 1)
+    if smoothing > 0:
+        chosen = (1 - smoothing) * chosen + smoothing * tl.sum(tl.where(there, y, 0.0), 1) / K
     loss = tl.where(row, tl.log(total) + largest - chosen, 0.0)
     tl.store(losses + s, tl.sum(loss, 0))
     first = tl.min(tl.where(y == largest[:, None], n[None, :], CLASSES), 1)  # as argmax takes it
     tl.store(correct + s, tl.sum(tl.where(row & (first == label), 1, 0), 0))
-    gradient = (powers / total[:, None] - tl.where(is_label, 1.0, 0.0)) / B
+    target = tl.where(is_label, 1.0, 0.0)
+    if smoothing > 0:
+        target = (1 - smoothing) * target + smoothing / K
+    gradient = (powers / total[:, None] - target) / B
     tl.store(d_logits + places, gradient, there)

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
+from labs.losses import USUAL, Loss
 from labs.replicas.tracing import flattens, name_of, traced
 
 REAL = torch.float32
@@ -27,7 +28,7 @@ ADDITIONS = {operator.add, torch.add, "add"}
 RELUS = {F.relu, torch.relu, "relu"}
 
 
-def examine(network: nn.Module, device: torch.device, *, bf16: bool) -> tuple[fx.Graph, list["Part"]]:
+def examine(network: nn.Module, device: torch.device, *, bf16: bool, loss: Loss = USUAL) -> tuple[fx.Graph, list["Part"]]:
     """Trace a network that is to be trained by a fused engine.
 
     Returns:
@@ -41,6 +42,8 @@ def examine(network: nn.Module, device: torch.device, *, bf16: bool) -> tuple[fx
         raise UnfusableError(f"device={device.type}")
     if bf16:
         raise UnfusableError("trainer.precision=bf16")
+    if loss.own is not None:
+        raise UnfusableError(loss.name)
     if odd := {p.dtype for p in network.parameters()} - {REAL}:
         raise UnfusableError(f"{str(odd.pop()).removeprefix('torch.')} numbers")
     graph = traced(network)

@@ -8,11 +8,13 @@ All weights lie in one buffer of shape (S, P), and all gradients in another; a l
 treats every number alike then updates a replica by a single small call.
 """
 
+from collections.abc import Collection
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from labs.errors import UserError
+from labs.losses import USUAL, Loss, sums
 from labs.replicas.fused import Fused
 from labs.replicas.fused_gpu import FusedOnGpu
 from labs.replicas.looped import Looped
@@ -34,6 +36,8 @@ class Replicas:
         bf16: compute the forward pass under bfloat16 autocast; weights and logits stay float32.
         engine: the first of `ENGINES` to be tried, or "auto" for all of them; the first that covers the network is taken.
         threads: how many replicas are computed at once, where the engine can.
+        loss: what `step` lowers.
+        last: names of parameters that lie behind all others in the buffers, as those without weight decay do.
 
     Attributes:
         weights, gradients: (S, P), the trainable parameters in the order of the module's own.
@@ -45,10 +49,13 @@ class Replicas:
     def __init__(
         self, modules: list[nn.Module], seeds: list[int], *,
         device: torch.device | str = "cpu", bf16: bool = False, engine: str = "auto", threads: int = 1,
+        loss: Loss = USUAL, last: Collection[str] = (),
     ) -> None:  # fmt: skip
         self.seeds, self.bf16, self.device = list(seeds), bf16, torch.device(device)
-        trainable = trainable_parameters(modules[0])
-        self._shapes = {name: p.shape for name, p in trainable.items()}
+        self._loss = loss.to(self.device)
+        trainable, apart = trainable_parameters(modules[0]), set(last)
+        self._shapes = {name: trainable[name].shape for name in sorted(trainable, key=apart.__contains__)}  # stable
+        self._last = [name for name in self._shapes if name in apart]
         state = modules[0].state_dict(keep_vars=True)
         first = {id(tensor): name for name, tensor in reversed(state.items())}
         self._state_names = {name: first[id(tensor)] for name, tensor in state.items()}  # a module used twice has two names
@@ -56,7 +63,9 @@ class Replicas:
         self.layers = [name for name in layers if "shortcut" not in name.split(".") and f"{name}.weight" in self._shapes]
 
         self._network: Fused | FusedOnGpu | Stacked | Looped
-        self.engine, self._network, self.unsuitable = choose(engine, modules, self.device, bf16=bf16, threads=threads)
+        self.engine, self._network, self.unsuitable = choose(
+            engine, modules, self.device, bf16=bf16, threads=threads, loss=loss
+        )  # fmt: skip
         size = sum(shape.numel() for shape in self._shapes.values())
         self.weights = torch.empty(len(modules), size, dtype=next(iter(trainable.values())).dtype, device=self.device)
         for name, values in self.views(self.weights).items():
@@ -81,14 +90,15 @@ class Replicas:
     @property
     def capturable(self) -> bool:
         """Whether a CUDA graph can hold a training step; known after the first."""
-        return self.device.type == "cuda" and not isinstance(self._network, Fused) and self._network.capturable
+        recordable = not isinstance(self._network, Fused) and self._network.capturable
+        return self.device.type == "cuda" and recordable and self._loss.own is None  # whose Python a graph would not repeat
 
     def begin_epoch(self, epoch: int) -> None:
         """Start each replica's random stream of this epoch, from which dropout and the like draw."""
         self._network.begin_epoch([stream_seed(seed, "dropout", epoch) for seed in self.seeds])
 
     def step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Fill `gradients` with those of each replica's own mean cross-entropy.
+        """Fill `gradients` with those of each replica's own mean loss.
 
         Args:
             images: (S, B, C, h, w), one batch a replica.
@@ -100,9 +110,9 @@ class Replicas:
         if isinstance(self._network, Fused | FusedOnGpu) and self._network.covers(labels.shape[1]):
             return self._network.step(images, labels)
         logits = self(images)  # (S, B, K)
-        losses = cross_entropies(logits, labels)  # (S, B)
+        losses = self._loss(logits, labels)  # (S, B)
         self.backward(losses.mean(1).sum())  # summed over replicas: each gets the gradient of its own mean loss
-        return losses.detach().sum(1), (logits.detach().argmax(-1) == labels).sum(1)
+        return sums(losses.detach(), labels), (logits.detach().argmax(-1) == labels).sum(1)
 
     @torch.inference_mode()
     def evaluate(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -114,7 +124,7 @@ class Replicas:
             return self._network.evaluate(images, labels)
         logits = self.forward_same(images)  # (S, B, K)
         labels = labels.expand(len(self), -1)  # (S, B)
-        return cross_entropies(logits, labels).double().sum(1), logits.argmax(-1) == labels
+        return sums(self._loss(logits, labels).double(), labels), logits.argmax(-1) == labels
 
     def __call__(self, images: Tensor) -> Tensor:
         """Images (S, B, C, h, w), one batch a replica, to logits (S, B, num_classes)."""
@@ -139,12 +149,16 @@ class Replicas:
 
         Args:
             flat: give one vector of all parameters, which suits optimizers that treat every number alike, in place of a
-                parameter for each of the module's own.
+                parameter for each of the module's own; and one of those that lie last, if any do.
         """
         self._flat[i] = flat
         self._updated[i] = [nn.Parameter(values) for values in self._values_of(self.weights, i, flat)]
         self._use(self.weights)
         return self._updated[i]
+
+    def count_of_last(self, *, flat: bool) -> int:
+        """How many of those that `parameters_of` returns, the last ones, are of parameters that lie last."""
+        return min(len(self._last), 1) if flat else len(self._last)
 
     def views(self, buffer: Tensor) -> dict[str, Tensor]:
         """A buffer of shape (S, P) by parameter: for each name a view of shape (S, …)."""
@@ -198,19 +212,22 @@ class Replicas:
         return {name: int(view.storage_offset()) for name, view in self.views(self.weights).items()}
 
     def _values_of(self, buffer: Tensor, i: int, flat: bool) -> list[Tensor]:
-        return [buffer[i]] if flat else [values[i] for values in self.views(buffer).values()]
+        if flat:
+            size = sum(self._shapes[name].numel() for name in self._last)
+            return [part for part in buffer[i].split([buffer.shape[1] - size, size]) if len(part)]
+        return [values[i] for values in self.views(buffer).values()]
 
 
 def choose(
-    engine: str, modules: list[nn.Module], device: torch.device, *, bf16: bool, threads: int
+    engine: str, modules: list[nn.Module], device: torch.device, *, bf16: bool, threads: int, loss: Loss = USUAL
 ) -> tuple[str, Fused | FusedOnGpu | Stacked | Looped, dict[str, str]]:
     """The name of the engine that covers the network, the engine, and why not those that were tried before it."""
     unsuitable: dict[str, str] = {}
     try:
         if engine in ("auto", "fused"):
             if device.type == "cuda":
-                return "fused", FusedOnGpu(modules, device, bf16=bf16), unsuitable
-            return "fused", Fused(modules, device, bf16=bf16, threads=threads), unsuitable
+                return "fused", FusedOnGpu(modules, device, bf16=bf16, loss=loss), unsuitable
+            return "fused", Fused(modules, device, bf16=bf16, threads=threads, loss=loss), unsuitable
     except (UnfusableError, UnstackableError) as reason:
         unsuitable["fused"] = str(reason)
     try:
@@ -221,11 +238,11 @@ def choose(
     return "looped", Looped(modules, device), unsuitable
 
 
-def reason_against(engine: str, network: nn.Module, device: torch.device, *, bf16: bool) -> str:
+def reason_against(engine: str, network: nn.Module, device: torch.device, *, bf16: bool, loss: Loss = USUAL) -> str:
     """Why an engine does not cover a network, which may be one without memory; empty if it does."""
     try:
         if engine == "fused":
-            trace([network], examine(network, device, bf16=bf16)[0])
+            trace([network], examine(network, device, bf16=bf16, loss=loss)[0])
         if engine == "stacked":
             trace([network])
     except (UnfusableError, UnstackableError) as reason:
@@ -236,11 +253,6 @@ def reason_against(engine: str, network: nn.Module, device: torch.device, *, bf1
 def not_here(engine: str, reason: str) -> str:
     """What to tell the user who asked for this engine."""
     return f"trainer.engine={engine}: not for this run ({reason}); trainer.engine=auto takes one that is"
-
-
-def cross_entropies(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of each image in nats: logits (S, B, K) and labels (S, B) to (S, B)."""
-    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels)
 
 
 def trainable_parameters(module: nn.Module) -> dict[str, nn.Parameter]:

@@ -12,7 +12,7 @@ import torch
 from omegaconf import DictConfig
 from torch import nn
 
-from labs import optimizers, schedules
+from labs import losses, optimizers, schedules
 from labs.cells import Cell
 from labs.data import datasets
 from labs.data.batches import EvaluationBatches, TrainingBatches
@@ -106,7 +106,9 @@ def build_networks(cell: Cell, seeds: list[int], device: torch.device, engine: s
     # Two threads with five replicas each were 1.2 to 1.8 times as fast as one with ten (benchmarks/results.md).
     at_once = DEFAULT_THREADS if cfg.trainer.num_threads == "auto" else threads
     bf16 = cfg.trainer.precision == "bf16"
-    replicas = Replicas(models, seeds, device=device, bf16=bf16, engine=engine, threads=at_once)
+    last = [] if cfg.trainer.decay_norm_and_bias else optimizers.without_decay(models[0])
+    loss = losses.build(cfg.loss)
+    replicas = Replicas(models, seeds, device=device, bf16=bf16, engine=engine, threads=at_once, loss=loss, last=last)
     looped_before = engine == "stacked" and replicas.engine == "looped" and cfg.trainer.engine == "auto"  # and noted neither
     if engine not in ("auto", replicas.engine) and not looped_before:
         raise UserError(other_engine(cfg.trainer.engine, engine, cell.directory, replicas))
@@ -142,7 +144,7 @@ def build_measurements(cell: Cell, networks: Networks, data: Data) -> Measuremen
         batch=measurements.sample(training, cfg.trainer.batch_size, normalize, size),
         training=measurements.sample(training, cfg.diagnostics.probe_images, normalize, size),
         held_out=measurements.sample(validation, cfg.diagnostics.probe_images, normalize, size),
-        classes=len(training.classes), batch_size=cfg.trainer.batch_size,
+        classes=len(training.classes), batch_size=cfg.trainer.batch_size, loss=losses.build(cfg.loss).to(device),
     )  # fmt: skip
 
 
@@ -159,11 +161,15 @@ def start_run(cell: Cell, networks: Networks, i: int, state: dict[str, Any] | No
     cfg, replicas = cell.cfg, networks.replicas
     seed = replicas.seeds[i]
     directory = cell.run_directory(seed)
-    optimizer = optimizers.build(cfg.optimizer, replicas.parameters_of(i, flat=optimizers.elementwise(cfg.optimizer)))
+    flat = optimizers.elementwise(cfg.optimizer)
+    parameters = replicas.parameters_of(i, flat=flat)
+    optimizer = optimizers.build(cfg.optimizer, parameters, replicas.count_of_last(flat=flat))
     results.note_engine(directory, replicas.engine)
     interval = schedules.interval(cfg)
     scheduler = schedules.build(cfg, optimizer, data.length.moves(interval))
     update = update_of(optimizer) if replicas.engine == "fused" else optimizer.step  # which the schedule has wrapped
+    if cfg.trainer.clip_grad_norm is not None:
+        update = optimizers.clipped(update, parameters, cfg.trainer.clip_grad_norm)
     info = run_info(cell, seed, networks, data.length.epochs)
     run_log = RunLog(directory, cfg.logger, info, after=state["epoch"] if state else 0)
     return Run(

@@ -13,6 +13,7 @@ from torch import Tensor
 from labs import schedules, signals
 from labs.data.batches import EvaluationBatches, TrainingBatches
 from labs.diagnostics.measurements import Measurements
+from labs.diagnostics.metrics import Metrics
 from labs.diagnostics.norms import LayerNorms, sampled_steps
 from labs.loggers.console import EpochProgress
 from labs.replicas.replicas import Replicas
@@ -30,6 +31,7 @@ def fit(
     trainer: DictConfig,
     progress: EpochProgress,
     measurements: Measurements | None = None,
+    extra: Metrics | None = None,
 ) -> None:
     """Train every replica until the last epoch, or until its validation accuracy stops rising or it diverges.
 
@@ -39,6 +41,7 @@ def fit(
             their `epochs_run`, which is the same for all that have not finished.
         trainer: the `trainer` node of the configuration.
         measurements: what is measured between two epochs, if anything.
+        extra: further quantities of the validation images, if any.
     """
     runs = drop_finished(replicas, runs)
     length = length_of(len(training), trainer)
@@ -77,6 +80,8 @@ def fit(
         # ── validate ───────────────────────────────────────────────────────────────────────────────────────────────────
         metrics["val_loss"], metrics["val_acc"] = evaluate(replicas, validation)
 
+        further = extra.of("val", replicas, validation) if extra else [{} for _ in runs]
+
         # ── the epoch's one synchronisation ────────────────────────────────────────────────────────────────────────────
         table = torch.stack(list(metrics.values())).T.tolist()  # (S, metrics)
         grad_norms = norms.mean_grad_norm() if sampled else [math.nan] * len(runs)
@@ -89,6 +94,7 @@ def fit(
         rows = []
         for i, run in enumerate(runs):
             row = {"epoch": epoch, **dict(zip(metrics, table[i], strict=True))}
+            row |= further[i]
             row |= {"lr": run.optimizer.param_groups[0]["lr"], "grad_norm": grad_norms[i], "seconds": seconds}
             run.epochs_run, run.seconds = epoch, run.seconds + seconds
             run.diverged = has_diverged(row, replicas.weights[i])
@@ -139,13 +145,17 @@ def measure(
     validation: EvaluationBatches,
     trainer: DictConfig,
     measurements: Measurements | None = None,
+    extra: Metrics | None = None,
 ) -> None:
     """Evaluate the initial weights, and record the gradients of one batch, as `trainer.epochs=0` asks for.
 
     Such a run is done whatever its loss: nothing was trained that could have diverged.
     """
-    for i, (run, loss, accuracy) in enumerate(zip(runs, *(v.tolist() for v in evaluate(replicas, validation)), strict=True)):
-        run.best = {"epoch": 0, "train_loss": None, "train_acc": None, "val_loss": loss, "val_acc": accuracy}
+    losses, accuracies = (values.tolist() for values in evaluate(replicas, validation))
+    further = extra.of("val", replicas, validation) if extra else [{} for _ in runs]
+    for i, run in enumerate(runs):
+        run.best = {"epoch": 0, "train_loss": None, "train_acc": None, "val_loss": losses[i], "val_acc": accuracies[i]}
+        run.best |= further[i]
         run.weights = replicas.state_of(i)
     if trainer.diagnostics != "off":
         replicas.train()
@@ -184,7 +194,7 @@ def has_diverged(row: dict[str, float], weights: Tensor) -> bool:
 
 @torch.inference_mode()
 def evaluate(replicas: Replicas, batches: EvaluationBatches, right: list[Tensor] | None = None) -> tuple[Tensor, Tensor]:
-    """Per-sample mean loss (nats) and accuracy (percent) of each replica on the same images, float64, shape (S,) each.
+    """Per-sample mean loss and accuracy (percent) of each replica on the same images, float64, shape (S,) each.
 
     Args:
         replicas: the networks.

@@ -10,6 +10,7 @@ import torch
 from labs import signals
 from labs.cells import Cell
 from labs.data import datasets
+from labs.diagnostics.metrics import Metrics
 from labs.errors import OUT_OF_MEMORY, UserError
 from labs.loggers.console import EpochProgress
 from labs.training import results, resume
@@ -95,13 +96,13 @@ def next_to_train(cell: Cell, seeds: list[int], fingerprint: int) -> tuple[dict[
 def fit_or_measure(cell: Cell, runs: list[Run], networks: Networks, data: Data, *, show_progress: bool) -> None:
     """Train the runs, or with `trainer.epochs=0` only measure their initial weights."""
     trainer, length = cell.cfg.trainer, data.length
-    measurements = build_measurements(cell, networks, data)
+    measurements, extra = build_measurements(cell, networks, data), Metrics(cell.cfg.metrics, len(runs))
     with EpochProgress(length.epochs, length.steps_per_epoch, trainer.log_every, visible=show_progress) as progress:
         if trainer.epochs == 0:
-            measure(networks.replicas, runs, data.training, data.validation, trainer, measurements)
+            measure(networks.replicas, runs, data.training, data.validation, trainer, measurements, extra)
         else:
             with signals.deferred():
-                fit(networks.replicas, runs, data.training, data.validation, trainer, progress, measurements)
+                fit(networks.replicas, runs, data.training, data.validation, trainer, progress, measurements, extra)
 
 
 def finish(run: Run, outcome: dict[str, Any], epochs: int) -> None:

@@ -6,10 +6,13 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
+from labs import losses
 from labs.cells import Cell
+from labs.config import metric_columns
 from labs.data import datasets
 from labs.data.batches import EvaluationBatches
 from labs.data.images import Images
+from labs.diagnostics.metrics import Metrics
 from labs.errors import UserError
 from labs.loggers.run_log import RECORDS
 from labs.models.build import build_model
@@ -39,10 +42,13 @@ def test_runs(cell: Cell, runs: list[Run], networks: Networks, data: Data) -> li
         "num_threads": networks.threads, "engine": replicas.engine, "test_weights": cfg.trainer.test_weights,
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else "",
     }  # fmt: skip
-    tested = Replicas(networks.models[:1], [runs[0].seed], device=device, bf16=bf16, engine=replicas.engine)
+    loss_of, extra = losses.build(cfg.loss), Metrics(cfg.metrics)
+    tested = Replicas(networks.models[:1], [runs[0].seed], device=device, bf16=bf16, engine=replicas.engine, loss=loss_of)
     outcomes = []
     for run in runs:
         loss, accuracy, right = test_best(run, tested, test)
+        further = {key: value for key, value in (run.best or {}).items() if key in metric_columns(cfg.metrics)}
+        further |= {} if run.best is None else extra.of("test", tested, test)[0]
         again = None
         if run.best is not None and right is not None:
             correct.write(run.directory, right, images, fingerprint)
@@ -56,7 +62,7 @@ def test_runs(cell: Cell, runs: list[Run], networks: Networks, data: Data) -> li
             seed=run.seed, diverged=run.diverged, best=run.best, epochs_run=run.epochs_run, test_loss=loss,
             test_acc=accuracy, test_acc_recalibrated=again, seconds=run.seconds,
             records=records_of(run), **shared,
-        ))  # fmt: skip
+        ) | ({"metrics": further} if cfg.metrics else {}))  # fmt: skip
     return outcomes
 
 

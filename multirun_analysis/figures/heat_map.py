@@ -55,7 +55,8 @@ def draw(frames: Frames) -> Figure | None:
     figure, panels = drawing.panels(title, groups, len(arms), (width, 0.9 + 0.42 * len(ys)), sharey="row")
     values = runs.groupby(["rest", "arm", axes.x, "y"])[axes.metric].mean()
     scale = Normalize(values.min(), values.max()) if len(values) else None
-    colours = "viridis" if axes.metric in ACCURACIES else "viridis_r"
+    colours = "viridis_r" if axes.metric.endswith("_loss") else "viridis"
+    told = CAPTION if axes.metric in ACCURACIES else CAPTION.replace(", diverged ones at chance", "")
     mesh, edge_shown, counts_shown = None, False, False
     for row, group in zip(panels, groups, strict=False):
         for ax, arm in zip(row, arms, strict=True):
@@ -79,8 +80,8 @@ def draw(frames: Frames) -> Figure | None:
                 edge_shown = True
         row[0].set_ylabel(label(y))
     if mesh is not None:
-        figure.colorbar(mesh, ax=list(panels.flat), label=label(axes.metric), fraction=0.04, pad=0.02)
-    caption = CAPTION + COUNTS * counts_shown
+        figure.colorbar(mesh, ax=list(panels.flat), label=axis.measured(axes.metric, frames.runs), fraction=0.04, pad=0.02)
+    caption = told + COUNTS * counts_shown
     caption = "\n".join([caption, *textwrap.wrap(EDGE, int(16 * figure.get_figwidth()))]) if edge_shown else caption
     return drawing.finish(figure, caption, groups)
 

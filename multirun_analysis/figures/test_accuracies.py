@@ -10,15 +10,17 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from multirun_analysis import drawing, hover, published, selection
-from multirun_analysis.axes import Axes, label, name
+from multirun_analysis.axes import Axes, measured, name
 from multirun_analysis.drawing import COLOUR, GREY, MARKER, Place
 from multirun_analysis.frames import Frames
 from multirun_analysis.intervals import accuracy_interval, t_interval
 from multirun_analysis.outcomes import ACCURACIES, chance_accuracy, ended, is_untrained
 from multirun_analysis.wording import capitalized
+from run_contract import is_further
 
 TITLE = "{metric} against {x}"
 CAPTION = "mean and 95 % interval over seeds, diverged ones at chance · dot: one seed"
+AT_CHANCE = ", diverged ones at chance"  # in an accuracy alone
 ERRORS = "error: 100 % − accuracy"
 DESCRIPTION = (
     "Test accuracy in percent against depth, or against what else the study varies, one line per arm: the mean, its 95 % "
@@ -42,7 +44,7 @@ def draw(frames: Frames) -> Figure:
         own = runs[runs["group"] == group]
         handles, place, side = _panel(row[0], own, axes, axes.metric)
         drawing.heading(row[0], group)
-        row[0].set_ylabel(label(axes.metric))
+        row[0].set_ylabel(measured(axes.metric, runs))
         if axes.metric == "test_acc" and axes.is_depth and axes.is_residual and published.is_depth_table(own):
             handles += _mark_published(row[0], own["depth"], place, side)
         handles += _mark_diverged(row[0], own[own["reason"] == "diverged"], axes, place, side)
@@ -56,9 +58,9 @@ def draw(frames: Frames) -> Figure:
             drawing.heading(row[1], group)
             row[1].set_ylabel(f"{what.replace('accuracy', 'error')} (%)")
             drawing.log_axis(row[1], 100 - _range(runs, axes))
-        else:
+        elif not is_further(axes.metric):  # a loss; other metrics may be below 0
             drawing.log_axis(row[0], _range(runs, axes))
-    return drawing.finish(figure, f"{CAPTION} · {ERRORS}" if is_accuracy else CAPTION, groups)
+    return drawing.finish(figure, f"{CAPTION} · {ERRORS}" if is_accuracy else CAPTION.replace(AT_CHANCE, ""), groups)
 
 
 def _panel(ax: Axis, runs: pd.DataFrame, axes: Axes, quantity: str) -> tuple[list[Line2D], Place, dict[str, int]]:

@@ -14,7 +14,7 @@ import pytest
 from harness import Commands, count, runs
 from omegaconf import DictConfig, OmegaConf
 
-from labs import config
+from labs import config, config_checks
 from labs.cells import Cell
 from labs.errors import explain
 from labs.jobs import preflight
@@ -117,7 +117,7 @@ def bad_override(draw: random.Random) -> tuple[list[str], str]:
 def refusal(compose_config: Compose, overrides: list[str]) -> str | None:
     try:
         cfg = compose_config(*overrides)
-        config.check(cfg)
+        config_checks.check(cfg)
         preflight.check_networks([cfg])
     except Exception as error:
         return explain(error)
@@ -205,7 +205,7 @@ def test_good_configurations_train(compose_config: Compose, tmp_path: Path, how_
     for number in range(how_many):
         overrides = good_overrides(draw)
         cfg = compose_config(*overrides)
-        config.check(cfg)
+        config_checks.check(cfg)
         cell = tmp_path / str(number)
         cell.mkdir()
         seeds = list(range(cfg.seed, cfg.seed + cfg.replicas))

@@ -4,7 +4,6 @@ import pytest
 from compositions import composed
 from omegaconf import DictConfig, OmegaConf
 
-from labs import config
 from labs.errors import UserError
 
 FOLDER = "dataset.folder=pictures"
@@ -35,5 +34,5 @@ def base_for(key: str) -> DictConfig:
 
 def refusal(cfg: DictConfig) -> str:
     with pytest.raises(UserError) as caught:
-        config.check(cfg)
+        config_checks.check(cfg)
     return str(caught.value)

@@ -19,6 +19,7 @@ Compose = Callable[..., DictConfig]
 IMAGES = ("dataset=imagefolder", "dataset.folder=pictures")
 
 DECIDES_NOTHING = {
+    "metrics",
     "study", "seed", "replicas", "device", "plan", "resume", "logger.tensorboard", "dataset.data_dir", "dataset.download",
     "trainer.eval_batch_size", "trainer.save_every", "trainer.log_every", "trainer.num_threads", "trainer.cuda_graphs",
     "analysis.x", "analysis.hue", "analysis.facets", "analysis.metric", "diagnostics.signals", "diagnostics.signals_every",
@@ -50,6 +51,8 @@ OTHER = {
     "trainer.steps_per_epoch": 2,
     "dataset.image_size": 4,
     "trainer.num_threads": 7,
+    "trainer.clip_grad_norm": 1.0,
+    "metrics": [{"_target_": "a.B"}],
     "analysis.facets": ["dataset.name"],
 }
 

@@ -39,8 +39,8 @@ def test_cfg_job_prints_the_whole_configuration(tmp_path: Path) -> None:
     printed = program(tmp_path, "--cfg", "job").stdout
     assert printed.startswith("model:\n  _target_: labs.models.mlp.MLP\n")
     assert re.findall(r"^\w+", printed, re.MULTILINE) == [
-        "model", "dataset", "optimizer", "scheduler", "trainer", "diagnostics", "logger", "study", "seed", "replicas",
-        "device", "resume", "plan", "analysis",
+        "model", "dataset", "optimizer", "scheduler", "loss", "trainer", "diagnostics", "logger", "metrics", "study", "seed",
+        "replicas", "device", "resume", "plan", "analysis",
     ]  # fmt: skip
 
 

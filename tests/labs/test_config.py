@@ -8,7 +8,7 @@ from composing import FOLDER, composed, refusal
 from compositions import CONF
 from omegaconf import DictConfig, OmegaConf
 
-from labs import config
+from labs import config, config_checks
 
 # ── keys ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -16,11 +16,12 @@ from labs import config
 @pytest.mark.parametrize(
     ("override", "text"),
     [
-        ("+foo=1", "foo: nothing reads this key; there is model, dataset, optimizer, scheduler, trainer, diagnostics, logger, "
-                   "study, seed, replicas, device, resume, plan, analysis"),
+        ("+foo=1", "foo: nothing reads this key; there is model, dataset, optimizer, scheduler, loss, trainer, diagnostics, "
+                   "logger, metrics, study, seed, replicas, device, resume, plan, analysis"),
         ("+analysis.foo=1", "analysis.foo: nothing reads this key; there is x, hue, facets, metric"),
         ("+trainer.foo=1", "trainer.foo: nothing reads this key; there is epochs, steps, steps_per_epoch, batch_size, "
-                           "eval_batch_size, patience, test_weights, save_every, log_every, precision, engine, num_threads, "
+                           "eval_batch_size, patience, test_weights, save_every, log_every, clip_grad_norm, "
+                           "decay_norm_and_bias, precision, engine, num_threads, "
                            "cuda_graphs, diagnostics, diagnostics_every"),
         ("+dataset.folder=here", "dataset.folder: nothing reads this key; there is name, data_dir, download, val_size, "
                                  "split_seed, image_size, normalize, augment, crop_padding, horizontal_flip"),
@@ -47,7 +48,7 @@ def test_every_group_is_checked_for_unknown_keys_unless_its_target_does() -> Non
         cfg = composed()
         OmegaConf.update(cfg, f"{group}.nobody_reads_this", 1, force_add=True)
         if "_target_" in cfg[group]:
-            config.check(cfg)
+            config_checks.check(cfg)
         else:
             assert refusal(cfg).startswith(f"{group}.nobody_reads_this: nothing reads this key")
 
@@ -59,7 +60,7 @@ def test_every_group_is_checked_for_unknown_keys_unless_its_target_does() -> Non
 def test_batchnorm_needs_two_images(model: str) -> None:
     overrides = (f"model={model}", "trainer.batch_size=1")
     assert refusal(composed(*overrides)) == "trainer.batch_size=1: BatchNorm needs at least 2 images a batch"
-    config.check(composed(*overrides, "model.name=mine", "model._target_=my.Model"))
+    config_checks.check(composed(*overrides, "model.name=mine", "model._target_=my.Model"))
 
 
 def test_ranges_hold_for_what_is_ours_or_torchs_and_for_nothing_else() -> None:
@@ -68,7 +69,7 @@ def test_ranges_hold_for_what_is_ours_or_torchs_and_for_nothing_else() -> None:
     cfg.model = OmegaConf.create(mine)
     cfg.optimizer = OmegaConf.create({"_target_": "my.Optimizer", "lr": "auto", "momentum": 2})
     cfg.scheduler = OmegaConf.create({"_target_": "my.Scheduler", "factor": 10, "min_lr": 5})
-    config.check(cfg)
+    config_checks.check(cfg)
     cfg.trainer.epochs = -1
     assert refusal(cfg).startswith("trainer.epochs=-1: must be")
 
@@ -81,7 +82,7 @@ def test_a_schedule_must_be_able_to_lower_the_rate() -> None:
     assert refusal(composed("scheduler=cosine", "scheduler.eta_min=1")) == (
         "scheduler.eta_min=1.0: must be at most optimizer.lr (0.001)"
     )
-    config.check(composed("scheduler.min_lr=0.001"))
+    config_checks.check(composed("scheduler.min_lr=0.001"))
 
 
 FALLING = ("model=cnn", "model.filters=[32,64,32]")
@@ -115,7 +116,7 @@ def test_a_run_is_as_long_as_one_setting_says(overrides: list[str], text: str) -
 @pytest.mark.parametrize("overrides", [[], ["scheduler=constant"], ["scheduler=multistep_steps"],
     ["scheduler=cosine", "+scheduler.interval=step", "scheduler.T_max=${trainer.steps}"]])  # fmt: skip
 def test_a_run_may_be_given_in_steps(overrides: list[str]) -> None:
-    config.check(composed(*STEPS, *overrides))
+    config_checks.check(composed(*STEPS, *overrides))
 
 
 def test_an_identity_shortcut_cannot_drop_channels() -> None:
@@ -134,7 +135,7 @@ def test_an_identity_shortcut_cannot_drop_channels() -> None:
     ],
 )
 def test_other_falls_and_rises_pass(overrides: tuple[str, ...]) -> None:
-    config.check(composed(*overrides))
+    config_checks.check(composed(*overrides))
 
 
 def test_one_width_or_a_list_of_widths() -> None:
@@ -144,7 +145,7 @@ def test_one_width_or_a_list_of_widths() -> None:
 
 def test_one_image_a_batch_is_enough_for_other_norms() -> None:
     for norm in ("layer", "none"):
-        config.check(composed(f"model.norm={norm}", "trainer.batch_size=1"))
+        config_checks.check(composed(f"model.norm={norm}", "trainer.batch_size=1"))
 
 
 def test_a_scale_needs_skips_and_a_bias_needs_norms() -> None:
@@ -153,24 +154,24 @@ def test_a_scale_needs_skips_and_a_bias_needs_norms() -> None:
         overrides = (f"model={model}", f"model.branch_scale={scale}")
         shown = "0.0" if scale == "0" else scale
         assert refusal(composed(*overrides)) == f"model.branch_scale={shown}: {line}"
-        config.check(composed(*overrides, "model.residual=true"))
-    config.check(composed("model.branch_scale=1.0"))
+        config_checks.check(composed(*overrides, "model.residual=true"))
+    config_checks.check(composed("model.branch_scale=1.0"))
     assert refusal(composed("model.norm=none", "model.norm_bias=1")) == (
         "model.norm_bias=1.0: is the bias of each norm, and model.norm=none has none; set model.norm to batch or layer"
     )
-    config.check(composed("model.norm=layer", "model.norm_bias=1"))
+    config_checks.check(composed("model.norm=layer", "model.norm_bias=1"))
 
 
 def test_nesterov_needs_momentum() -> None:
     overrides = ("optimizer=sgd", "optimizer.nesterov=true")
     assert refusal(composed(*overrides, "optimizer.momentum=0")) == "optimizer.nesterov=true: needs optimizer.momentum above 0"
-    config.check(composed(*overrides))
+    config_checks.check(composed(*overrides))
 
 
 def test_an_optimizer_with_a_momentum_of_its_own_needs_no_key_for_it() -> None:
     cfg = composed()
     cfg.optimizer = OmegaConf.create({"_target_": "torch.optim.Muon", "lr": 0.02, "nesterov": True})
-    config.check(cfg)
+    config_checks.check(cfg)
 
 
 # ── conf/ ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -184,7 +185,7 @@ def options(group: str) -> list[str]:
 def test_every_file_of_conf_passes(choice: int) -> None:
     names = {group: options(group)[choice % len(options(group))] for group in config.GROUPS}
     overrides = [f"{group}={name}" for group, name in names.items()]
-    config.check(composed(*overrides, *([FOLDER] if names["dataset"] == "imagefolder" else [])))
+    config_checks.check(composed(*overrides, *([FOLDER] if names["dataset"] == "imagefolder" else [])))
 
 
 def test_the_experiment_of_remedies_has_all_of_them() -> None:
@@ -197,19 +198,19 @@ def test_the_experiment_of_remedies_has_all_of_them() -> None:
 @pytest.mark.parametrize("remedy", options("remedy"))
 def test_every_remedy_is_one_of_each_network_and_goes_by_its_name(remedy: str, model: str) -> None:
     cfg = composed(f"model={model}", f"remedy={remedy}")
-    config.check(cfg)
+    config_checks.check(cfg)
     assert cfg.model.name == remedy
 
 
 @pytest.mark.one_in(3)
 @pytest.mark.parametrize("experiment", options("experiment"))
 def test_every_experiment_passes(experiment: str) -> None:
-    config.check(composed(f"experiment={experiment}"))
+    config_checks.check(composed(f"experiment={experiment}"))
 
 
 def test_checking_writes_nothing(compose_config: Callable[..., DictConfig]) -> None:
     cfg = compose_config("model=cnn")
     before = copy.deepcopy(cfg)
     OmegaConf.set_readonly(cfg, True)
-    config.check(cfg)
+    config_checks.check(cfg)
     assert cfg == before

@@ -9,7 +9,7 @@ from composing import base_for, composed, refusal
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from labs import config
+from labs import config, config_checks
 from labs.errors import UserError, explain
 from multirun_analysis import axes, collect
 
@@ -70,6 +70,8 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
     "scheduler.gamma": ([0.0, -0.5, 1.001, *NOT_FINITE], [1e-9, 1.0]),
     "scheduler.warmup_steps": ([-1, BIG + 1], [0, BIG]),
     "scheduler.warmup_factor": ([0.0, -0.5, 1.001, *NOT_FINITE], [1e-9, 1.0]),
+    "loss.label_smoothing": ([-0.1, 1.001, *NOT_FINITE], [0.0, 0.1, 1.0]),
+    "metrics": (["recall", 3, [3]], [[], [{"_target_": "a.B"}], [{"_target_": "a.B"}, {"_target_": "a.B", "name": "c"}]]),
     "trainer.epochs": ([-1, 1_000_001], [0, 1_000_000]),
     "trainer.steps": ([0, -1, BIG + 1], [1, BIG]),
     "trainer.test_weights": (["", "Last", "first"], ["best", "last"]),
@@ -79,6 +81,7 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
     "trainer.patience": ([0, -1, BIG + 1], [None, 1, BIG]),
     "trainer.save_every": ([0, -1, BIG + 1, "automatic", "5"], ["auto", None, 1, BIG]),
     "trainer.log_every": ([0, -1, BIG + 1], [1, BIG]),
+    "trainer.clip_grad_norm": ([0.0, -1.0, *NOT_FINITE], [None, 1e-9, 1e9]),
     "trainer.precision": (["", "fp16", "FP32"], ["fp32", "bf16"]),
     "trainer.engine": (["", "C", "Fused"], ["auto", "fused", "stacked", "looped"]),
     "trainer.num_threads": (["", "all", "4", 0, -1, 4097], ["auto", 1, 4096]),
@@ -113,7 +116,7 @@ def test_a_value_inside_passes(key: str) -> None:
     cfg = base_for(key)
     for value in CASES[key][1]:
         OmegaConf.update(cfg, key, value)
-        config.check(cfg)
+        config_checks.check(cfg)
 
 
 @pytest.mark.parametrize(
@@ -150,12 +153,12 @@ GROUP_OF = {
     config.OwnDataset: "dataset",
     config.Adam: "optimizer", config.SGD: "optimizer", config.ReduceLR: "scheduler", config.Cosine: "scheduler",
     config.Muon: "optimizer", config.WarmupCosine: "scheduler", config.MultiStep: "scheduler",
-    config.Constant: "scheduler", config.Trainer: "trainer", config.Diagnostics: "diagnostics",
+    config.Constant: "scheduler", config.CrossEntropy: "loss", config.Trainer: "trainer", config.Diagnostics: "diagnostics",
     config.Analysis: "analysis", config.Logger: "logger",
     config.WandbLogger: "logger", config.Config: "",
 }  # fmt: skip
 FREE = {  # any text: classes, names and paths
-    "model._target_", "dataset._target_", "optimizer._target_", "scheduler._target_",
+    "model._target_", "dataset._target_", "optimizer._target_", "scheduler._target_", "loss._target_",
     "scheduler.epochs",  # trainer.epochs
     "model.name", "dataset.name", "dataset.data_dir", "dataset.folder",
 }  # fmt: skip
@@ -177,7 +180,8 @@ def test_every_typed_key_has_a_range_or_is_free_on_purpose() -> None:
 
 WRONG = {
     int: [True, 1.5, "many", [1], None], float: [True, "much", [0.5], None], bool: ["maybe", [True], None],
-    int | None: [True, 1.5, "many", [1]], list[int] | None: [3, "wide", [1.5], ["a"], [True], [[1]]],
+    int | None: [True, 1.5, "many", [1]], float | None: [True, "much", [0.5]],
+    list[int] | None: [3, "wide", [1.5], ["a"], [True], [[1]]],
     list[int]: [3, [1.5], [True]], list[float]: [0.9, ["a"], [True, 0.9]], int | float: [True, "half", None, [1]],
     int | str: [True, 1.5, None, [1]], int | float | str: [True, None, [1]], int | str | None: [True, 1.5, [1]],
     config.Text: [True, 1.5, 20261125, float("inf"), [1], ["a"]],
@@ -187,7 +191,7 @@ WRONG = {
 
 def assign_and_check(cfg: DictConfig, key: str, value: Any) -> None:
     OmegaConf.update(cfg, key, value)
-    config.check(cfg)
+    config_checks.check(cfg)
 
 
 @pytest.mark.parametrize("key", [key for key, kind in TYPES.items() if kind in WRONG])

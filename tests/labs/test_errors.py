@@ -13,7 +13,7 @@ from hydra.errors import HydraException, OverrideParseException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from labs import config, errors
+from labs import config_checks, errors
 from labs.errors import Interrupted, UserError, VisibleFormatter, contained, disk_refuses, explain, one_line_errors, reason
 
 Compose = Callable[..., DictConfig]
@@ -23,8 +23,8 @@ Compose = Callable[..., DictConfig]
 MLP_KEYS = "_target_, name, depth, width, widths, residual, shortcut, block, branch_scale, norm, norm_bias, activation, init"
 FIXED = "cannot be removed, as the keys of {} are fixed; give it another value"
 TOP_KEYS = (
-    "hydra, model, dataset, optimizer, scheduler, trainer, diagnostics, logger, study, seed, replicas, device, resume, plan, "
-    "analysis"
+    "hydra, model, dataset, optimizer, scheduler, loss, trainer, diagnostics, logger, metrics, study, seed, replicas, device, "
+    "resume, plan, analysis"
 )
 
 
@@ -114,7 +114,7 @@ def test_a_job_that_died_under_its_launcher_is_one_line() -> None:
 
 def test_a_broken_reference_names_the_key(compose_config: Compose) -> None:
     with pytest.raises(Exception) as caught:  # noqa: PT011
-        config.check(compose_config("model.depth=${nowhere}"))
+        config_checks.check(compose_config("model.depth=${nowhere}"))
     assert explain(caught.value) == "model.depth: Interpolation key 'nowhere' not found"
 
 

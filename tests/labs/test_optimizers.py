@@ -10,7 +10,7 @@ import torch
 from breaking_off import SHORT, refusal, resumes
 from omegaconf import DictConfig, OmegaConf
 
-from labs import optimizers
+from labs import config_checks, optimizers
 from labs.cells import Cell
 from labs.errors import UserError
 from labs.jobs import preflight
@@ -125,10 +125,9 @@ def test_an_optimizer_that_ends_the_program_or_lacks_something_is_refused(
 
 @pytest.mark.parametrize("key", ["maximize", "differentiable"])
 def test_what_contradicts_training_is_refused(compose_config: Compose, key: str) -> None:
-    from labs import config
 
     with pytest.raises(UserError, match=rf"^optimizer\.{key}=true: contradicts training, which lowers a loss"):
-        config.check(compose_config(f"+optimizer.{key}=true"))
+        config_checks.check(compose_config(f"+optimizer.{key}=true"))
 
 
 def test_which_optimizers_take_one_vector() -> None:

@@ -7,7 +7,7 @@ import torch
 from breaking_off import refusal
 from schedulers import NESTED, TORCH, Compose, Own, scheduled
 
-from labs import config
+from labs import config_checks
 from labs.errors import UserError
 from labs.jobs import preflight
 
@@ -15,7 +15,7 @@ from labs.jobs import preflight
 def test_warmup_over_another_number_of_epochs_is_refused(compose_config: Compose) -> None:
     cfg = compose_config("scheduler=warmup_cosine", "scheduler.epochs=2", "scheduler.warmup_epochs=1", "trainer.epochs=4")
     with pytest.raises(UserError, match=r"^scheduler\.epochs=2: must be trainer\.epochs \(4\); leave it out$"):
-        config.check(cfg)
+        config_checks.check(cfg)
 
 
 ONE_CYCLE = (

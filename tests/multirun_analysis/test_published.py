@@ -65,7 +65,8 @@ def test_the_numbers_of_a_paper_stand_beside_its_protocol_and_no_other(compose_c
     assert beside(compose_config, runs, "experiment=he2016b", "model.block=pre") == [("he2016b", 110, 93.63)]
     assert beside(compose_config, {164: 94.0}, "experiment=he2016b") == []  # theirs has bottlenecks
     for other in ("trainer.steps=32000", "dataset.val_size=5000", "model.shortcut=projection", "model.filters=[8,16,32]",
-                  "trainer.test_weights=best", "dataset.augment=none", "optimizer.lr=0.05"):  # fmt: skip
+                  "trainer.test_weights=best", "dataset.augment=none", "optimizer.lr=0.05", "loss.label_smoothing=0.1",
+                  "trainer.clip_grad_norm=1", "trainer.decay_norm_and_bias=false"):  # fmt: skip
         assert beside(compose_config, runs, study, other) == []
     assert beside(compose_config, runs, "experiment=he2016_small") == []
 
@@ -150,6 +151,17 @@ def test_other_widths_are_another_protocol(tmp_path):
     runs = collect([tmp_path]).runs
     rows = published.compare(runs, summarize(runs)).query("table == 'depth_table'")
     assert rows["protocol"].str.contains("model.width").all()
+
+
+def test_another_loss_is_another_protocol(tmp_path):
+    for loss, told in (({"label_smoothing": 0.0}, ""), ({"label_smoothing": 0.1}, "loss.label_smoothing: 0.1 here, 0 there")):
+        folder = tmp_path / str(len(told))
+        loss["_target_"] = "torch.nn.CrossEntropyLoss"
+        write_study(folder, depths=[5], seeds=range(2), dataset__name="mnist", loss=loss)
+        runs = collect([folder]).runs
+        protocol = published.compare(runs, summarize(runs)).query("table == 'depth_table'")["protocol"].iloc[0]
+        assert told in protocol
+        assert ("loss." in protocol) == bool(told)
 
 
 def test_other_layers_are_another_protocol(tmp_path):

@@ -11,7 +11,7 @@ import torch
 from breaking_off import train
 from omegaconf import DictConfig
 
-from labs import cells, evaluate
+from labs import cells, config_checks, evaluate
 from labs.data import datasets
 from labs.data.images import Images
 from labs.errors import UserError
@@ -163,10 +163,9 @@ def test_arguments_it_does_not_take_are_one_line(compose_config: Compose) -> Non
 
 
 def test_the_ranges_hold_for_it_too(compose_config: Compose) -> None:
-    from labs import config
 
     with pytest.raises(UserError, match=r"dataset\.val_size=2\.5: must be a number of images"):
-        config.check(ours(compose_config, "Stripes", "dataset.val_size=2.5"))
+        config_checks.check(ours(compose_config, "Stripes", "dataset.val_size=2.5"))
 
 
 def test_what_prepare_keeps_is_there_when_it_loads(compose_config: Compose) -> None:
@@ -176,7 +175,6 @@ def test_what_prepare_keeps_is_there_when_it_loads(compose_config: Compose) -> N
 
 
 def test_an_argument_that_stands_beside_the_others_is_refused(compose_config: Compose) -> None:
-    from labs import config
 
     with pytest.raises(UserError, match=r"dataset\.size: nothing reads this key; there is .*arguments"):
-        config.check(ours(compose_config, "Stripes", "+dataset.size=6"))
+        config_checks.check(ours(compose_config, "Stripes", "+dataset.size=6"))

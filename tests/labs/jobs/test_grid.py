@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from labs import cells, config, errors
+from labs import cells, config_checks, errors
 from labs.errors import UserError
 from labs.jobs import grid, rerun
 from labs.jobs.plan import Job
@@ -139,7 +139,7 @@ def as_hydra_runs_them(master: DictConfig, most: int) -> list[tuple[object, Path
         cfg = loader.load_sweep_config(master, list(lines))
         cfg.hydra.job.num = number
         HydraConfig.instance().set_config(cfg)
-        config.check(cfg)
+        config_checks.check(cfg)
         found.append((cells.resolved(cfg), Path(cfg.hydra.sweep.dir, cfg.hydra.sweep.subdir).absolute()))
     return found
 

@@ -31,6 +31,15 @@ def test_tensorboard_shows_the_metrics(tmp_path: Path) -> None:
     assert text in read.Tensors("summary/text_summary")[0].tensor_proto.string_val[0]
 
 
+def test_metrics_of_the_users_own_have_tags_of_that_kind(tmp_path: Path) -> None:
+    with RunLog(tmp_path, ON, info()) as log:
+        log.epoch(ROW | {"val_f1": 0.5, "val_top_2": math.nan})
+        log.end(RESULT | {"metrics": {"val_f1": 0.5, "test_f1": 0.25, "test_top_2": 0.75}})
+    read = events(tmp_path)
+    found = {tag: [e.value for e in read.Scalars(tag)] for tag in ("f1/val", "f1/test", "top_2/test")}
+    assert found == {"f1/val": [0.5], "f1/test": [0.25], "top_2/test": [0.75]}
+
+
 def test_layer_norms_are_histograms_of_powers_of_ten_now_and_then(tmp_path: Path) -> None:
     with RunLog(tmp_path, ON, info(epochs=100)) as log:
         for epoch in range(101):

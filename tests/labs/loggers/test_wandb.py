@@ -17,7 +17,7 @@ import wandb
 from omegaconf import DictConfig, OmegaConf
 from wandb_reader import METRICS, history, inspect, records, rows
 
-from labs import config
+from labs import config_checks
 from labs.cells import Cell
 from labs.errors import UserError
 from labs.loggers import wandb as wandb_logger
@@ -132,4 +132,4 @@ def test_wandb_and_tensorboard_are_imported_by_those_who_use_them_alone() -> Non
 
 def test_an_artifact_without_wandb_is_refused(compose_config: Compose) -> None:
     with pytest.raises(UserError, match=r"^logger.artifact=true: needs logger.wandb=true$"):
-        config.check(compose_config("logger=wandb", "logger.wandb=false", "logger.artifact=true"))
+        config_checks.check(compose_config("logger=wandb", "logger.wandb=false", "logger.artifact=true"))

@@ -15,7 +15,7 @@ import pytest
 from omegaconf import DictConfig
 from wandb_reader import environment, history, inspect, records, rows, transaction_log
 
-from labs import config
+from labs import config_checks
 from labs.cells import Cell
 from labs.errors import UserError
 from labs.training import run, testing
@@ -168,7 +168,7 @@ def test_what_cannot_start_fails_before_the_first_step(
     cfg = compose_config("logger=all")
     if mode == "shared":
         with pytest.raises(UserError, match=r"^WANDB_MODE=shared: must be offline, online or disabled$"):
-            config.check(cfg)
+            config_checks.check(cfg)
     else:
         with pytest.raises(UserError, match=rf"^W&B did not start \({reason}.*\); logger=none trains without it$") as caught:
             run.train(Cell.of(cfg, tmp_path), [0, 1], show_progress=False)
@@ -180,7 +180,7 @@ DYING = """
 import contextlib, logging, os, signal, subprocess, sys, time
 from pathlib import Path
 from hydra import compose, initialize_config_dir
-from labs import cells, config
+from labs import cells, config, config_checks
 from labs.cells import Cell
 from labs.training import run
 from labs.loggers.run_log import RunLog

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from labs.losses import Loss
 from labs.models.mlp import MLP
 from labs.replicas import compile, fused, parts
 from labs.replicas.replicas import Replicas
@@ -41,7 +42,9 @@ class Case:
     def __init__(
         self, depth: int = 5, *, residual: bool = False, odd: bool = False, inputs: int = 64, batch: int = 33,
         classes: int = 10, replicas: int = 1, dtype: torch.dtype = torch.float64, make: Callable[[], nn.Module] | None = None,
+        smoothing: float = 0.0,
     ) -> None:  # fmt: skip
+        self.smoothing = smoothing
         torch.manual_seed(depth + 10 * batch)
         make = make or (lambda: MLP((1, 1, inputs), classes, widths=widths(depth, odd=odd), residual=residual))
         self.modules = [make().to(dtype) for _ in range(replicas)]
@@ -53,7 +56,9 @@ class Case:
         self.labels = torch.randint(classes, (replicas, batch))
 
     def fused(self, threads: int = 1) -> Replicas:
-        replicas = Replicas(self.copies(), list(range(len(self.modules))), engine="fused", threads=threads)
+        replicas = Replicas(
+            self.copies(), list(range(len(self.modules))), engine="fused", threads=threads, loss=Loss(self.smoothing)
+        )
         assert replicas.engine == "fused", replicas.unsuitable
         return replicas
 
@@ -63,7 +68,8 @@ class Case:
     def autograd(self, i: int = 0, dtype: torch.dtype | None = None) -> tuple[nn.Module, Tensor, Tensor]:
         """The network after a step, its gradients as one vector, and the sum of its losses."""
         module = self.copies(dtype)[i].train()
-        loss = F.cross_entropy(module(self.images[i].to(dtype or self.images.dtype)), self.labels[i])
+        logits = module(self.images[i].to(dtype or self.images.dtype))
+        loss = F.cross_entropy(logits, self.labels[i], label_smoothing=self.smoothing)
         loss.backward()
         gradients = torch.cat([torch.as_tensor(p.grad).flatten() for p in module.parameters()])
         return module, gradients, loss.detach() * self.labels.shape[1]
@@ -88,7 +94,8 @@ def check(case: Case, tolerance: float = 1e-12) -> None:
             assert correct[i] == (logits.argmax(1) == case.labels[i]).sum()
             module.load_state_dict(state)
             logits = module.eval()(case.images[0])
-        assert after[0][i].item() == pytest.approx(F.cross_entropy(logits, case.labels[0], reduction="sum").item(), rel=1e-9)
+        total = F.cross_entropy(logits, case.labels[0], reduction="sum", label_smoothing=case.smoothing)
+        assert after[0][i].item() == pytest.approx(total.item(), rel=1e-9)
         assert torch.equal(after[1][i], logits.argmax(1) == case.labels[0])
 
 
@@ -105,6 +112,8 @@ def check(case: Case, tolerance: float = 1e-12) -> None:
         {"depth": 5, "residual": True, "odd": True, "inputs": 3, "batch": 130, "replicas": 3},
         {"depth": 20, "residual": True, "batch": 88},
         {"depth": 6, "odd": True, "inputs": 65, "batch": 1000, "classes": 17},
+        {"depth": 5, "residual": True, "batch": 64, "smoothing": 0.1, "replicas": 2},
+        {"depth": 1, "batch": 7, "classes": 3, "smoothing": 1.0},
     ],
     ids=str,
 )

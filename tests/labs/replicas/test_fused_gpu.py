@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from labs.losses import Loss
 from labs.models.mlp import MLP
 from labs.replicas.fused_gpu import FusedOnGpu
 from labs.replicas.parts import UnfusableError, examine
@@ -19,10 +20,10 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 Make = Callable[[], nn.Module]
 
 
-def on_gpu(modules: list[nn.Module]) -> Replicas:
+def on_gpu(modules: list[nn.Module], smoothing: float = 0.0) -> Replicas:
     """Replicas whose steps are the kernels', also where there is only the interpreter."""
     replicas = Replicas(copy.deepcopy(modules), list(range(len(modules))), device=DEVICE, engine="stacked")
-    replicas._network = FusedOnGpu(copy.deepcopy(modules), DEVICE)
+    replicas._network = FusedOnGpu(copy.deepcopy(modules), DEVICE, loss=Loss(smoothing))
     replicas._use(replicas.weights)
     return replicas
 
@@ -83,6 +84,21 @@ def test_gradients_losses_and_statistics_are_those_of_autograd(name: str) -> Non
         state = replicas.state_of(i)
         for key, tensor in exact.state_dict().items():  # running statistics and the count of batches among them
             torch.testing.assert_close(state[key].cpu().to(tensor.dtype), tensor, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("smoothing", [0.1, 1.0])
+def test_smoothed_labels_are_those_of_torch(smoothing: float) -> None:
+    modules = networks(plain([9, 5]), 2)
+    replicas = on_gpu(modules, smoothing)
+    images, labels = torch.randn(2, 20, 1, 5, 5), torch.randint(7, (2, 20))
+    losses, _ = replicas.step(images.to(DEVICE), labels.to(DEVICE))
+    for i, module in enumerate(modules):
+        exact = copy.deepcopy(module).double().train()
+        loss = F.cross_entropy(exact(images[i].double()), labels[i], label_smoothing=smoothing)
+        loss.backward()
+        expected = torch.cat([torch.as_tensor(p.grad).flatten() for p in exact.parameters()])
+        assert (replicas.gradients[i].cpu().double() - expected).norm() <= 2e-5 * expected.norm()
+        assert losses[i].item() == pytest.approx(loss.item() * 20, rel=1e-5)
 
 
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # of the interpreter

@@ -48,6 +48,26 @@ def test_a_compiled_update_is_that_of_the_optimizer(name: str) -> None:
         torch.testing.assert_close(states[0]["state"][0][key], value)
 
 
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_groups_of_a_vector_each_are_updated_with_their_own_decay(name: str) -> None:
+    kind, options = OPTIMIZERS[name]
+    torch.manual_seed(0)
+    start = torch.randn(50), torch.randn(7)
+    rows = [[nn.Parameter(part.clone()) for part in start] for _ in range(2)]
+    optimizers = [kind([{"params": [a]}, {"params": [b], "weight_decay": 0.0}], lr=0.1, **options) for a, b in rows]
+    update = update_of(optimizers[0])
+    assert update != optimizers[0].step
+    for _ in range(5):
+        gradients = torch.randn(50), torch.randn(7)
+        for row in rows:
+            for parameter, gradient in zip(row, gradients, strict=True):
+                parameter.grad = gradient.clone()
+        update()
+        optimizers[1].step()
+    for ours, theirs in zip(*rows, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
 def test_a_loaded_state_goes_on_to_the_same_bits() -> None:
     torch.manual_seed(0)
     first = nn.Parameter(torch.randn(100))

@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from trained import Make, Trained, cnn, mlp, plain_cnn, plain_mlp, plateau
 
 from labs.files import read_json
-from labs.replicas.replicas import Replicas, cross_entropies
+from labs.replicas.replicas import Replicas
 from labs.training.loop import evaluate, out_of_patience
 
 # ── the arithmetic of training ───────────────────────────────────────────────────────────────────────────────────────────
@@ -53,12 +53,6 @@ def test_evaluation_is_the_mean_over_samples_whatever_the_batches(tmp_path: Path
         logits = model(images)
     assert loss.item() == pytest.approx(F.cross_entropy(logits, trained.validation_images.labels).item(), rel=1e-6)
     assert accuracy.item() == pytest.approx(100 * (logits.argmax(1) == trained.validation_images.labels).float().mean().item())
-
-
-def test_cross_entropies_are_those_of_each_sample() -> None:
-    logits, labels = torch.randn(2, 5, 3), torch.randint(3, (2, 5))
-    expected = torch.stack([F.cross_entropy(a, b, reduction="none") for a, b in zip(logits, labels, strict=True)])
-    torch.testing.assert_close(cross_entropies(logits, labels), expected)
 
 
 def test_the_plateau_schedule_reads_the_validation_loss(tmp_path: Path) -> None:
