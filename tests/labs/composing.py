@@ -4,6 +4,7 @@ import pytest
 from compositions import composed
 from omegaconf import DictConfig, OmegaConf
 
+from labs import config_checks
 from labs.errors import UserError
 
 FOLDER = "dataset.folder=pictures"

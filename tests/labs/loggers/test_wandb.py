@@ -71,6 +71,17 @@ def test_no_number_is_logged_where_there_is_none(tmp_path: Path) -> None:
     assert "first_to_last_grad_norm_at_init" not in inspect(tmp_path)["summary"]
 
 
+def test_metrics_of_the_users_own_are_logged_by_their_names(tmp_path: Path) -> None:
+    result = {"status": "done", "val_loss": 1.0, "val_acc": 90.0, "test_loss": 1.0, "test_acc": 80.0, "best_epoch": 1,
+              "epochs_run": 1, "seconds": 1.0, "metrics": {"val_f1": 0.5, "test_f1": 0.25}}  # fmt: skip
+    with RunLog(tmp_path, LOGGER, info()) as log:
+        log.epoch(ROW | {"epoch": 1, "val_f1": 0.5})
+        log.end(result)
+    assert records(tmp_path, "history")[0]["item"]["val_f1"] == 0.5
+    summary = inspect(tmp_path)["summary"]
+    assert (summary["best_val_f1"], summary["test_f1"]) == (0.5, 0.25)
+
+
 @pytest.mark.one_in(2)
 @pytest.mark.parametrize(("override", "status"), [("optimizer.lr=1e30", "diverged"), ("trainer.epochs=0", "done")])
 def test_runs_with_few_numbers_are_runs_too(compose_config: Compose, tmp_path: Path, override: str, status: str) -> None:
