@@ -8,6 +8,7 @@ report.html <figure>.png <figure>.svg, and with --latex a file per table in late
 
 import gzip
 import io
+import math
 import os
 import pickle
 import zlib
@@ -123,7 +124,9 @@ def load(directory: Path) -> Frames:
         signals = _by_layer(directory / SIGNALS)
     if (directory / LESIONS).exists():
         texts = {"kind": "str", "blocks": "str"}
-        lesions = pd.read_csv(directory / LESIONS, dtype=texts, keep_default_na=False, na_values={"test_acc": [""]})
+        empty = {"test_acc": [""], "share": [""]}
+        lesions = pd.read_csv(directory / LESIONS, dtype=texts, keep_default_na=False, na_values=empty)
+        lesions = lesions.assign(share=lesions.get("share", math.nan))  # which reports of earlier versions lack
     for name, frame, needed in (
         ("epochs.csv", epochs, EPOCH_COLUMNS), ("layers.csv.gz", layers, LAYER_COLUMNS), (CORRECT, correct, CORRECT_COLUMNS),
         (SIGNALS, signals, SIGNAL_COLUMNS), (LESIONS, lesions, LESION_COLUMNS),

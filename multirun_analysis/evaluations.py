@@ -34,8 +34,27 @@ def read_correct(path: Path, result: dict[str, Any], notes: list[str]) -> dict[s
     return {}
 
 
+def _paths(lengths: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row for each number of branches: the share of the gradient that comes through so many, in percent."""
+    parts = [length["paths"] * length["norm"] for length in lengths]
+    whole = sum(parts)
+    if not (math.isfinite(whole) and all(part >= 0 for part in parts)):
+        raise ValueError
+    rows = []
+    for place, (length, part) in enumerate(zip(lengths, parts, strict=True)):
+        if type(length["branches"]) is not int:
+            raise ValueError
+        share = 100 * part / whole if whole else None
+        rows.append(
+            {"kind": "path", "number": length["branches"], "place": place, "blocks": "", "test_acc": None, "share": share}
+        )
+    return rows
+
+
 def read_lesions(path: Path, result: dict[str, Any], notes: list[str]) -> list[dict[str, Any]]:
     """The accuracies of a network without some of its blocks, and of the whole one, in rows of the lesions frame.
+
+    Also through how many branches its gradient comes, where that was measured.
 
     Empty if there is no such file, or if it is of other weights than result.json.
     """
@@ -53,6 +72,7 @@ def read_lesions(path: Path, result: dict[str, Any], notes: list[str]) -> list[d
             number = 0 if kind == "swapped" else len(blocks)
             rows.append({"kind": kind, "number": number, "place": places[kind], "blocks": ", ".join(blocks), "test_acc": value})
             places[kind] += 1
+        rows += _paths(content.get("paths", []))
         agrees = (content["hash"], content["epoch"]) == (result.get("hash"), result.get("best_epoch"))
     except (KeyError, TypeError, ValueError):
         notes.append(f"{path.name} is damaged")

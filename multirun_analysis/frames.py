@@ -65,7 +65,7 @@ SIGNALS = (
     "activation_cosine", "activation_cosine_same_class", "gradient_cosine", "effective_rank", "dead_units", "probe_accuracy",
 )  # fmt: skip
 SIGNAL_COLUMNS = (*LAYER_COLUMNS[:5], *SIGNALS)
-LESION_COLUMNS = ("run", "kind", "number", "place", "blocks", "test_acc")
+LESION_COLUMNS = ("run", "kind", "number", "place", "blocks", "test_acc", "share")
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,8 @@ class Frames:
     right: `classes` and `images` (how many of each class) are JSON lists, `correct` the bits of the images in order of their
     class, packed, in base64. `signals` is like `layers`, of what is measured between two epochs. `lesions` has a row for each
     change of a run's network: `kind` is whole, one, several or swapped, `number` how many blocks are gone, `place` counts the
-    rows of a kind from 0, and `test_acc` is missing where the change cannot be made.
+    rows of a kind from 0, and `test_acc` is missing where the change cannot be made. Rows of the kind path are no changes:
+    `share` is how much of the gradient, in percent, comes through `number` branches.
     """
 
     runs: pd.DataFrame
@@ -143,5 +144,5 @@ def typed_correct(correct: pd.DataFrame) -> pd.DataFrame:
 
 def typed_lesions(lesions: pd.DataFrame) -> pd.DataFrame:
     """As `typed`, for the frame of lesions."""
-    kinds = {"kind": "str", "blocks": "str", "test_acc": "float64"}
+    kinds = {"kind": "str", "blocks": "str", "test_acc": "float64", "share": "float64"}
     return lesions.astype({key: kinds.get(key, "int64") for key in LESION_COLUMNS})

@@ -20,6 +20,7 @@ from multirun_analysis.figures import (
     heat_map,
     layer_gradient_comparison,
     lesions,
+    path_lengths,
     probe_accuracy,
     signal_cosines,
     test_accuracies,
@@ -59,6 +60,7 @@ FIGURES: tuple[FigureModule, ...] = (
     effective_rank,
     probe_accuracy,
     lesions,
+    path_lengths,
 )
 
 

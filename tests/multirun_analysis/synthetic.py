@@ -7,6 +7,7 @@ Plain networks of 50 layers and more do not train here, residual ones do. The nu
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from multirun_analysis.figures import (
     gradient_slope_by_batch_size,
     heat_map,
     lesions,
+    path_lengths,
     probe_accuracy,
     signal_cosines,
 )
@@ -27,7 +29,9 @@ from multirun_analysis.frames import RUN_COLUMNS, typed
 from multirun_analysis.result import RECORDS, checksum
 
 # Figures of what not every study has measured or varied.
-OPTIONAL_FIGURES = (effective_rank, gradient_slope_by_batch_size, heat_map, lesions, probe_accuracy, signal_cosines)
+OPTIONAL_FIGURES = (
+    effective_rank, gradient_slope_by_batch_size, heat_map, lesions, path_lengths, probe_accuracy, signal_cosines,
+)  # fmt: skip
 
 
 def config(depth: int = 5, residual: bool = False, seed: int = 0, **changes: Any) -> dict[str, Any]:
@@ -132,8 +136,11 @@ def write_run(
     return run
 
 
-def measured(run: Path, epochs: Sequence[int] = (0, 4), *, lesions: bool = True) -> Path:
-    """Add signals.jsonl and lesions.json to a finished run; residual networks stand their lesions."""
+def measured(run: Path, epochs: Sequence[int] = (0, 4), *, lesions: bool = True, pre: bool = False) -> Path:
+    """Add signals.jsonl and lesions.json to a finished run; residual networks stand their lesions.
+
+    With `pre` its gradient comes through branches, a third of it through each.
+    """
     result = json.loads((run / "result.json").read_text())
     count, residual = len(result["layers"]), bool(result["residual"])
     layers = np.arange(count)
@@ -164,6 +171,7 @@ def measured(run: Path, epochs: Sequence[int] = (0, 4), *, lesions: bool = True)
         _write_json(run / "lesions.json", {
             "hash": result["hash"], "epoch": result["best_epoch"], "images": 360, "draws_seed": 0, "test_acc": whole,
             "lesions": entries,
+            "paths": [{"branches": k, "paths": math.comb(4, k), "norm": 3.0 ** -k} for k in range(5)] if pre else [],
         })  # fmt: skip
     return run
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from synthetic import legend, measured, write_run
 
-from multirun_analysis import drawing, signal_tables
+from multirun_analysis import archive, drawing, signal_tables
+from multirun_analysis.analysis import analyse
 from multirun_analysis.collect import collect
-from multirun_analysis.figures import lesions
+from multirun_analysis.figures import lesions, path_lengths
 from multirun_analysis.frames import LESION_COLUMNS, SIGNAL_COLUMNS
 
 
@@ -80,6 +81,9 @@ def test_lesions_are_rows_of_a_frame(study):
         ({"lesions": [{"kind": "one", "blocks": "ab", "test_acc": 1.0}]}, "lesions.json is damaged"),
         ({"lesions": [{"kind": "one", "blocks": ["a"], "test_acc": "1"}]}, "lesions.json is damaged"),
         ({"lesions": 3}, "lesions.json is damaged"),
+        ({"paths": [{"branches": 0, "paths": 1, "norm": "1"}]}, "lesions.json is damaged"),
+        ({"paths": [{"branches": 0, "paths": 1, "norm": -1.0}]}, "lesions.json is damaged"),
+        ({"paths": [{"branches": 0.5, "paths": 1, "norm": 1.0}]}, "lesions.json is damaged"),
         (None, "lesions.json is damaged: not a JSON object with content"),
     ],
 )
@@ -108,6 +112,48 @@ def test_the_figure_has_a_row_per_depth_and_the_whole_network_as_a_line(study):
         assert sorted(dotted) == [80.0, 90.0]
     assert legend(swapped) == ["plain (n = 2)", "residual (n = 2)"]
     assert figure.axes[0].get_ylabel() == "test accuracy (%)"
+
+
+SHARES = [100 * part / (4 / 3) ** 4 for part in (1, 4 / 3, 6 / 9, 4 / 27, 1 / 81)]  # (1 + 1/3)^4, term by term
+
+
+@pytest.fixture
+def pre(tmp_path):
+    for seed in range(3):
+        measured(write_run(tmp_path / "s", 20, True, seed), pre=True)
+    return collect([tmp_path])
+
+
+def test_a_gradient_is_told_by_the_length_of_its_path(pre):
+    own = pre.lesions[(pre.lesions["run"] == 0) & (pre.lesions["kind"] == "path")]
+    assert own["number"].tolist() == [0, 1, 2, 3, 4]
+    assert own["share"].tolist() == pytest.approx(SHARES)
+    table = signal_tables.shown(pre)[-1]
+    assert table.title == "Gradient by length of its path"
+    assert rows(table) == [{"Depth": "20", "Residual": "True", "n": "3", "Skips": "4", "Mean": "1.0",
+                            "90 % of the gradient": "0 to 3"}]  # fmt: skip
+    assert [table.title for table in signal_tables.shown(pre)].count("Test accuracy without some of the blocks") == 1
+
+
+def test_its_figure_has_the_shares_and_how_many_paths_there_are(pre):
+    figure = path_lengths.draw(pre)
+    (ax,) = figure.axes
+    thick = next(line for line in ax.lines if line.get_linewidth() == 1.6)
+    assert thick.get_ydata().tolist() == pytest.approx(SHARES)
+    dotted = next(line for line in ax.lines if line.get_linestyle() == ":")
+    assert dotted.get_ydata().tolist() == [6.25, 25, 37.5, 25, 6.25]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("branches on the path", "share of the gradient (%)")
+    assert legend(ax) == ["residual (n = 3)", "paths of this length"]
+
+
+def test_a_report_from_before_there_were_paths_is_read(pre, tmp_path):
+    archive.prepare(tmp_path / "report")
+    archive.write(analyse(pre), tmp_path / "report")
+    path = tmp_path / "report" / "lesions.csv"
+    lines = [line.rpartition(",")[0] for line in path.read_text().splitlines()]
+    assert archive.load(tmp_path / "report").lesions["share"].notna().sum() == 15
+    path.write_text("\n".join(line for line in lines if ",path," not in line) + "\n")
+    assert archive.load(tmp_path / "report").lesions["share"].isna().all()
 
 
 def test_a_panel_without_such_blocks_has_no_ticks(tmp_path):
