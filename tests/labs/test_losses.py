@@ -98,6 +98,7 @@ def test_no_graph_repeats_a_loss_of_the_users_own(monkeypatch: pytest.MonkeyPatc
 # ── runs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     ("overrides", "of"),
     [
@@ -126,6 +127,7 @@ def test_the_losses_of_a_run_are_those_that_were_chosen(
     evaluate.main([str(tmp_path / "seed=0"), *trust])
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("overrides", [FOCAL, WEIGHTED, ["loss.label_smoothing=0.1"]], ids=["function", "module", "smoothed"])
 def test_a_replica_is_its_solo_run_to_the_bit_and_goes_on_to_the_same_bits(
     compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: list[str]

@@ -58,6 +58,7 @@ def test_a_character_that_the_first_font_lacks_comes_from_the_next(monkeypatch):
     assert b"STIX" in content.getvalue()
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("module", gallery.FIGURES, ids=gallery.name)
 def test_whatever_is_counted_has_ticks_at_whole_numbers(tmp_path, module):
     for depth in (3, 10):

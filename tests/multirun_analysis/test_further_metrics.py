@@ -106,6 +106,7 @@ def test_a_sweep_over_smoothing_is_drawn_along_it(tmp_path):
     assert validation_losses.draw(frames) is not None
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(("loss", "unit"), [(CROSS_ENTROPY, "in nats"), ("my.Loss", "in the units of the runs' own loss")])
 def test_a_loss_of_the_users_own_is_not_said_to_be_in_nats(tmp_path, loss, unit):
     for residual in (False, True):

@@ -175,6 +175,7 @@ def test_a_plan_of_something_new_makes_no_directory(project: Project, mode: list
     assert project.written() == []
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("mode", [[], ["plan=true"], ["-m"]])
 def test_a_schedule_that_never_moves_is_told_once(project: Project, mode: list[str]) -> None:
     ended = project.train(*mode, "scheduler=multistep_steps", "study=s", *QUICK)

@@ -53,6 +53,7 @@ def test_what_was_compiled_is_found_again(home: Path, source: Path, monkeypatch:
     assert compile.compiled(source) == path
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("what", ["source", "flags", "compiler", "processor"])
 def test_another_recipe_is_compiled_anew(
     what: str, home: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

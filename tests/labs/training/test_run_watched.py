@@ -56,7 +56,7 @@ def test_an_untrained_network_is_measured_once_and_a_network_that_stops_early_at
     assert "probe_accuracy" not in rows[0]
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("model", SMALL)
 @pytest.mark.parametrize(
     "switch",

@@ -59,6 +59,7 @@ def last(cell: Path) -> dict[str, torch.Tensor]:
     return weights
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("engine", ["looped", "stacked", FUSED])
 @pytest.mark.parametrize("settings", [[CLIPPED], [UNDECAYED], [CLIPPED, UNDECAYED]], ids=" ".join)
 def test_a_run_is_that_of_a_plain_loop(compose_config: Compose, tmp_path: Path, engine: str, settings: list[str]) -> None:
@@ -88,6 +89,7 @@ OPTIMIZERS = {
 }  # fmt: skip
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_replica_is_its_solo_run_to_the_bit_and_goes_on_to_the_same_bits(
     compose_config: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
