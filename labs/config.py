@@ -36,6 +36,8 @@ SEED = integer(0)
 T_MAX = integer(0, allowed=f"an integer from 1 to {LARGEST}, or 0 with trainer.epochs=0")
 KEY = text(r"[A-Za-z_]\w*(\.\w+)*", "the name of a key, such as optimizer.lr")
 KEYS = Range(lambda v: isinstance(v, list | ListConfig) and all(map(KEY.test, v)), "a list of keys, such as [dataset.name]")
+TAG = text(r".{1,64}", "text of at most 64 characters")
+TAGS = Range(lambda v: isinstance(v, list | ListConfig) and all(map(TAG.test, v)), "a list of tags of at most 64 characters")
 METRICS = ("test_acc", "val_acc", "train_acc", "test_loss", "val_loss", "train_loss")  # multirun_analysis.axes.METRICS
 WARMUP_COSINE = "labs.schedules.warmup_cosine"
 
@@ -258,6 +260,11 @@ class Logger:
 class WandbLogger(Logger):
     wandb: bool = MISSING
     project: Text = setting(text(r"[^/\\#?%:]{1,128}", "a name of at most 128 characters without / \\ # ? % :"))
+    entity: Text = setting(optional(text(r"[\w.-]{1,64}", "the name of an account or a team on W&B")))
+    tags: list[Text] = setting(TAGS)
+    notes: Text = setting(optional(text(r"(?s:.+)", "text")))
+    job_type: Text = setting(text(r".{1,64}", "text of at most 64 characters"))
+    system_metrics: bool = MISSING
     artifact: bool = MISSING
 
 
@@ -326,7 +333,10 @@ SCHEMAS: dict[tuple[str, str], type] = {
     ("scheduler", "multistep"): MultiStep, ("scheduler", "constant"): Constant, ("loss", "cross_entropy"): CrossEntropy,
 }  # fmt: skip
 GROUPS = ("model", "dataset", "optimizer", "scheduler", "loss", "trainer", "diagnostics", "logger")
-FREE_TEXT = ("study", "model.name", "dataset.name", "dataset.data_dir", "dataset.folder", "logger.project")
+FREE_TEXT = (
+    "study", "model.name", "dataset.name", "dataset.data_dir", "dataset.folder",
+    "logger.project", "logger.entity", "logger.notes", "logger.job_type",
+)  # fmt: skip
 
 
 def register() -> None:

@@ -33,16 +33,19 @@ class WandbLogger:
         shutil.rmtree(directory / "wandb", ignore_errors=True)  # of an earlier attempt; this one logs it all again
         kind = {True: ["residual"], False: ["plain"], None: []}[info.residual]
         model, dataset = (info.config[group].get("name") for group in ("model", "dataset"))
-        tags = [str(tag)[:64] for tag in (model, dataset, *kind, f"depth={info.depth}") if tag]
+        tags = [str(tag)[:64] for tag in (model, dataset, *kind, f"depth={info.depth}", *logger.tags) if tag]
         with kept_inside(directory):
             self._run = start(
                 dir=str(directory),
                 project=logger.project,
+                entity=logger.entity,
+                notes=logger.notes,
+                system_metrics=logger.system_metrics,
                 id=run_id(info),
                 name=f"{info.label[:110]} seed={info.seed}",  # the server takes 128 characters
                 group=info.study,
-                job_type="train",
-                tags=tags,
+                job_type=logger.job_type,
+                tags=list(dict.fromkeys(tags)),
                 config=info.config | {"cell": info.cell, "depth": info.depth, "residual": info.residual},
             )
         self._run.summary["params"] = info.params
@@ -90,7 +93,7 @@ class WandbLogger:
                 raise
 
 
-def start(**arguments: Any) -> wandb.Run:
+def start(*, system_metrics: bool = False, **arguments: Any) -> wandb.Run:
     """`wandb.init` with the settings of every run of this project, inside `kept_inside`."""
     settings = wandb.Settings(
         mode=os.environ["WANDB_MODE"],  # type: ignore[arg-type]  # W&B itself reads it once per process
@@ -101,7 +104,7 @@ def start(**arguments: Any) -> wandb.Run:
         disable_git=True,
         x_save_requirements=False,  # config.json and result.json say which versions
         x_disable_meta=True,
-        x_disable_stats=True,
+        x_disable_stats=not system_metrics,
     )
 
     # create_new: other runs of this process stay open. resume: a run that is synced twice is one run on the server.

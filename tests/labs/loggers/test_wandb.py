@@ -27,7 +27,10 @@ from labs.training import run
 
 ROOT = Path(__file__).parents[3]
 Compose = Callable[..., DictConfig]
-LOGGER = OmegaConf.create({"tensorboard": False, "wandb": True, "project": "depth-labs", "artifact": False})
+LOGGER = OmegaConf.create({
+    "tensorboard": False, "wandb": True, "project": "depth-labs", "entity": None, "tags": [], "notes": None,
+    "job_type": "train", "system_metrics": False, "artifact": False,
+})  # fmt: skip
 ROW = dict.fromkeys(METRICS, 0.5)
 
 
@@ -60,6 +63,16 @@ def test_a_run_that_goes_on_is_the_same_run_with_all_its_epochs(tmp_path: Path) 
 def test_identities_differ_by_seed_and_place_and_by_nothing_else() -> None:
     same = {wandb_logger.run_id(info()), wandb_logger.run_id(replace(info(), label="called otherwise in another launch"))}
     assert len(same | {wandb_logger.run_id(info(seed=1)), wandb_logger.run_id(info(place="2026-01-01/12-00"))}) == 3
+
+
+def test_whose_a_run_is_and_what_is_said_of_it_are_settings(tmp_path: Path) -> None:
+    told = {"entity": "my-team", "tags": ["paper", "mlp"], "notes": "for the appendix", "job_type": "ablation"}
+    with RunLog(tmp_path, OmegaConf.merge(LOGGER, told), info()) as log:
+        log.epoch(ROW | {"epoch": 1})
+    (run,) = records(tmp_path, "run")
+    assert (run["entity"], run["notes"], run["job_type"]) == ("my-team", "for the appendix", "ablation")
+    assert run["tags"] == ["mlp", "digits", "plain", "depth=2", "paper"]
+    assert records(tmp_path, "stats") == []
 
 
 def test_no_number_is_logged_where_there_is_none(tmp_path: Path) -> None:
