@@ -37,6 +37,7 @@ class Logger(Protocol):
 
     def epoch(self, row: dict[str, Any]) -> None: ...
     def layers(self, row: dict[str, Any]) -> None: ...
+    def signals(self, row: dict[str, Any]) -> None: ...
     def end(self, result: dict[str, Any]) -> None: ...
     def close(self, error: BaseException | None) -> None: ...
 
@@ -56,3 +57,14 @@ def starting(name: str) -> Iterator[None]:
 def numbers(row: dict[str, Any]) -> dict[str, float]:
     """The row's numeric entries."""
     return {name: value for name, value in row.items() if isinstance(value, int | float)}
+
+
+def in_two_layers(row: dict[str, Any]) -> dict[str, float]:
+    """Each quantity of a row of signals in the middle layer and in the head, where it is a number: `signals/…/head`."""
+    found = {
+        f"signals/{name}/{layer}": values[place]
+        for name, values in row.items()
+        if isinstance(values, list)
+        for layer, place in (("middle", len(values) // 2), ("head", -1))
+    }
+    return numbers(found)

@@ -48,7 +48,7 @@ class RunLog:
         try:
             for name in RECORDS:
                 self._files.append(_Lines(self.directory / name, self._after, wanted=name != "signals.jsonl"))
-            kept = [(what, parse_json(line)) for what, file in zip(("epoch", "layers"), self._files, strict=False)
+            kept = [(what, parse_json(line)) for what, file in zip(("epoch", "layers", "signals"), self._files, strict=True)
                     for line in file.kept.splitlines()]  # fmt: skip
             if self._logger.tensorboard:
                 with starting("TensorBoard"):
@@ -81,8 +81,9 @@ class RunLog:
         self._tell("layers", row)
 
     def signals(self, row: dict[str, Any]) -> None:
-        """One record of what was measured between two epochs, with a list per quantity; no logger shows it."""
+        """One record of what was measured between two epochs, with a list per quantity."""
         self._files[2].append(row)
+        self._tell("signals", row)
 
     def digests(self) -> list[str]:
         """SHA-256 of what each file of `RECORDS` holds so far."""

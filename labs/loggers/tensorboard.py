@@ -12,7 +12,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
 from torch.utils.tensorboard import SummaryWriter
 
-from labs.loggers.logger import RunInfo, numbers
+from labs.loggers.logger import RunInfo, in_two_layers, numbers
 from run_contract import decides, is_further
 
 TAGS = {
@@ -71,6 +71,10 @@ class TensorBoardLogger:
                 powers = [math.log10(value) for value in values if value]
                 if powers:
                     self._writer.add_histogram(f"layers/log10_{name}", np.array(powers), row["epoch"])
+
+    def signals(self, row: dict[str, Any]) -> None:
+        for name, value in in_two_layers(row).items():
+            self._writer.add_scalar(name, value, row["epoch"])
 
     def end(self, result: dict[str, Any]) -> None:
         further = {name: value for name, value in result.get("metrics", {}).items() if name.startswith("test_")}

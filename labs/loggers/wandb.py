@@ -17,7 +17,7 @@ from typing import Any
 import wandb
 from omegaconf import DictConfig
 
-from labs.loggers.logger import RunInfo, numbers
+from labs.loggers.logger import RunInfo, in_two_layers, numbers
 
 SHOWN_LAYERS = 200
 RESULTS = ("status", "test_loss", "test_acc", "best_epoch", "epochs_run")
@@ -64,6 +64,9 @@ class WandbLogger:
         norms = row["grad_norm"]
         if row["epoch"] == 0 and norms and norms[0] and norms[-1]:  # neither None nor 0
             self._run.summary["first_to_last_grad_norm_at_init"] = norms[0] / norms[-1]
+
+    def signals(self, row: dict[str, Any]) -> None:
+        self._run.log(in_two_layers(row), step=row["epoch"])
 
     def end(self, result: dict[str, Any]) -> None:
         # plain val_acc and seconds are those of the last epoch: W&B's summary keeps the last value that was logged

@@ -50,6 +50,21 @@ def test_layer_norms_are_histograms_of_powers_of_ten_now_and_then(tmp_path: Path
     assert (value.min, value.max, value.num) == (-8.0, 2.0, 2)
 
 
+def test_signals_are_shown_of_the_middle_layer_and_the_head(tmp_path: Path) -> None:
+    with RunLog(tmp_path, ON, info()) as log:
+        for epoch in (0, 1):
+            log.signals({"epoch": epoch, "effective_rank": [9.0, 5.0 + epoch, math.nan], "probe_accuracy": [90.0, 80.0, 70.0]})
+    read = events(tmp_path)
+    found = {tag: [(e.step, e.value) for e in read.Scalars(tag)] for tag in read.Tags()["scalars"]}
+    assert found == {
+        "signals/effective_rank/middle": [(0, 5.0), (1, 6.0)],  # the head's are no numbers
+        "signals/probe_accuracy/middle": [(0, 80.0), (1, 80.0)], "signals/probe_accuracy/head": [(0, 70.0), (1, 70.0)],
+    }  # fmt: skip
+    with RunLog(tmp_path, ON, info(), after=1) as log:  # told again, as after an interruption
+        log.signals({"epoch": 2, "effective_rank": [1.0, 1.0, 1.0]})
+    assert [e.step for e in events(tmp_path).Scalars("signals/effective_rank/middle")] == [0, 1, 2]
+
+
 def test_the_hparams_tab_compares_cells(tmp_path: Path) -> None:
     for depth in (5, 50):
         for seed in (0, 1):

@@ -75,6 +75,16 @@ def test_whose_a_run_is_and_what_is_said_of_it_are_settings(tmp_path: Path) -> N
     assert records(tmp_path, "stats") == []
 
 
+def test_signals_are_logged_with_their_epoch(tmp_path: Path) -> None:
+    with RunLog(tmp_path, LOGGER, info()) as log:
+        log.signals({"epoch": 0, "effective_rank": [9.0, 5.0, 4.0]})
+        log.epoch(ROW | {"epoch": 1})
+        log.signals({"epoch": 1, "effective_rank": [9.0, 3.0, 2.0]})
+    items = [record["item"] for record in records(tmp_path, "history")]
+    assert [item["signals/effective_rank/head"] for item in items] == [4.0, 2.0]
+    assert [item.get("val_acc") for item in items] == [None, 0.5]
+
+
 def test_no_number_is_logged_where_there_is_none(tmp_path: Path) -> None:
     with RunLog(tmp_path, LOGGER, info()) as log:
         log.layers({"epoch": 0, "grad_norm": [float("nan"), 1.0], "weight_norm": [1.0, 1.0], "update_ratio": None})
