@@ -1,5 +1,7 @@
 """A run in Weights & Biases, with the numbers of the JSON lines under the same names.
 
+What it is told of a run before its first step is put together in `run_info` (`labs/training/assemble.py`).
+
 `WANDB_MODE` decides where they go; without it nothing leaves the machine and no account is needed. All files of W&B are written
 to the `wandb/` folder of the run.
 """
