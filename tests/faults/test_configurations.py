@@ -60,10 +60,12 @@ PATHS = [
 OF_KIND = {
     "int": [*WORDS, *HUGE, *NESTED, "1.5", "-1", "nan", "inf", "true", "''"],
     "float": [*WORDS, *NESTED, "nan", "inf", "-inf", "-1", "-1e-9", "1e400", "true", "''"],
+    "signed": [*WORDS, *NESTED, "nan", "inf", "-inf", "1e400", "true", "''"],
     "bool": [*WORDS, *NESTED, "1.0", "maybe", "''"],
     "list": [*WORDS, *HUGE, "[]", "[[1]]", "[a,b]", "{a:1}", "[null]", "[nan]", "[-1]", "5", "''"],
     "word": [*WORDS, *HUGE, *NESTED, "''", "-1"],
 }
+SIGNED = {"norm_bias"}  # numbers that may be below 0
 FREE_TEXT = {"name", "data_dir", "_target_", "folder"}
 
 
@@ -73,6 +75,8 @@ def kinds(node: type, prefix: str) -> dict[str, tuple[str, bool]]:
     for entry in fields(node):
         text = str(entry.type)
         kind = next((k for k in ("list", "float", "int", "bool") if k in text), "word")
+        if entry.name in SIGNED:
+            kind = "signed"
         if entry.name not in FREE_TEXT:
             found[f"{prefix}{entry.name}"] = (kind, "None" in text)
     return found
