@@ -7,7 +7,7 @@ import shutil
 
 import pandas as pd
 import pytest
-from synthetic import measured, write_plan, write_run, write_study
+from synthetic import OPTIONAL_FIGURES, measured, write_plan, write_run, write_study
 
 from multirun_analysis import archive, gallery
 from multirun_analysis.__main__ import main
@@ -22,7 +22,7 @@ INSIDE = ("effective_rank", "lesions", "probe_accuracy", "signal_cosines")  # of
 FIGURES = [
     f"{name}.{kind}"
     for name in map(gallery.name, gallery.FIGURES)
-    if name not in ("gradient_slope_by_batch_size", "heat_map", *INSIDE)
+    if name not in map(gallery.name, OPTIONAL_FIGURES)
     for kind in ("png", "svg")
 ]
 
