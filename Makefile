@@ -54,7 +54,7 @@ test-launchers: .venv/dev ## sweeps through joblib, submitit, Slurm, Ray and Opt
 	@$(PIP) -e '.[dev,slurm,ray,optuna]'
 	@REQUIRE_EXTRAS=1 $(BIN)/python -m pytest -m launchers $(ARGS)
 
-faults: .venv/dev ## kill, damage and starve runs (a quarter of an hour), and say how often; FAULTS=20 for less
+faults: .venv/dev ## kill, damage and starve runs (half an hour), and say how often; FAULTS=20 for less
 	@FAULTS=$(FAULTS) $(BIN)/python -m pytest -n auto -m faults tests/faults
 
 lint: .venv/dev ## ruff and mypy
