@@ -258,8 +258,9 @@ static void norm_backward(const Layer *l, int64_t B, const real *w, real *g, rea
     }
 }
 
-/* logits (B, ld) of K classes to the gradient of their mean cross-entropy with smoothed labels, in place; adds to the sum of the losses and to the
-   number of images whose largest logit is the label's. As torch's argmax, the first of equals, and before all what is no number. */
+/* logits (B, ld) of K classes to the gradient of their mean cross-entropy with smoothed labels, in place; adds to the sum
+   of the losses and to the number of images whose largest logit is the label's. As torch's argmax, the first of equals,
+   and before all what is no number. */
 static void cross_entropy(int64_t B, int64_t K, int64_t ld, real smoothing, real *logits, const int64_t *labels, double *loss,
                           int64_t *correct, uint8_t *right) {
     const real rest = smoothing / (real)K, most_of = 1 - smoothing;
