@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, ListConfig
+from omegaconf import MISSING
 
 from labs.fields import LARGEST, Range, each, integer, one_of, optional, real, setting, text
 
@@ -35,9 +35,9 @@ BRANCH_SCALE = Range(lambda v: v in ("depth", "learned") or AT_LEAST_0.test(v), 
 SEED = integer(0)
 T_MAX = integer(0, allowed=f"an integer from 1 to {LARGEST}, or 0 with trainer.epochs=0")
 KEY = text(r"[A-Za-z_]\w*(\.\w+)*", "the name of a key, such as optimizer.lr")
-KEYS = Range(lambda v: isinstance(v, list | ListConfig) and all(map(KEY.test, v)), "a list of keys, such as [dataset.name]")
+KEYS = each(KEY, "a list of keys, such as [dataset.name]", fewest=0)
 TAG = text(r".{1,64}", "text of at most 64 characters")
-TAGS = Range(lambda v: isinstance(v, list | ListConfig) and all(map(TAG.test, v)), "a list of tags of at most 64 characters")
+TAGS = each(TAG, "a list of tags of at most 64 characters", fewest=0)
 METRICS = ("test_acc", "val_acc", "train_acc", "test_loss", "val_loss", "train_loss")  # multirun_analysis.axes.METRICS
 WARMUP_COSINE = "labs.schedules.warmup_cosine"
 

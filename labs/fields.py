@@ -62,8 +62,8 @@ def optional(inner: Range, allowed: str = "") -> Range:
     return Range(lambda value: value is None or inner.test(value), allowed or f"null or {inner.allowed}")
 
 
-def each(inner: Range, allowed: str) -> Range:
-    """A list of one or more `inner`."""
+def each(inner: Range, allowed: str, fewest: int = 1) -> Range:
+    """A list of `fewest` or more `inner`."""
     return Range(
-        lambda values: isinstance(values, list | ListConfig) and len(values) > 0 and all(map(inner.test, values)), allowed
+        lambda values: isinstance(values, list | ListConfig) and len(values) >= fewest and all(map(inner.test, values)), allowed
     )
