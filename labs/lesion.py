@@ -43,22 +43,31 @@ def main(arguments: list[str]) -> None:
     )  # fmt: skip
     parser.add_argument("words", nargs="*", metavar="RUN_DIR | key=value", help="runs, and overrides as in labs.evaluate")
     parser.add_argument("--seed", type=int, default=0, help="which random sets of blocks and paths (default 0)")
+    parser.add_argument("--paths", type=int, default=paths.DRAWS, metavar="N", help=f"of each length (default {paths.DRAWS})")
     options = parser.parse_args(arguments)
+    if options.paths < 1:
+        raise UserError(f"--paths={options.paths}: must be 1 or more")
     overrides = [word for word in options.words if re.match(r"[\w.]+=", word) and not Path(word).exists()]
-    paths = [Path(word).expanduser() for word in options.words if word not in overrides]
-    if not paths:
+    directories = [Path(word).expanduser() for word in options.words if word not in overrides]
+    if not directories:
         raise UserError("python -m labs.lesion: name a run directory, …/seed=<s>")
-    for path in paths:
+    for path in directories:
         for file in saved_run.checkpoints(path):
             run = file.absolute().parents[1]
-            content = of_run(file, overrides, options.seed)
+            content = of_run(file, overrides, options.seed, options.paths)
             write_json(run / NAME, content)
             print(one_line(f"{file}: epoch {content['epoch']}"))
             print(text(content))
 
 
-def of_run(file: Path, overrides: list[str], seed: int) -> dict[str, Any]:
+def of_run(file: Path, overrides: list[str], seed: int, count: int) -> dict[str, Any]:
     """The content of lesions.json for the weights in a checkpoint.
+
+    Args:
+        file: the checkpoint.
+        overrides: as in `load_model`.
+        seed: which random sets of blocks and which paths.
+        count: how many paths of each length.
 
     Raises:
         UserError: if the network has no blocks, or for any reason of `load_model`.
@@ -70,7 +79,7 @@ def of_run(file: Path, overrides: list[str], seed: int) -> dict[str, Any]:
     found = lesions.measure(model, data.test, seed)
     intact = lesions.accuracy(model, data.test)
     try:
-        lengths = [asdict(length) for length in paths.measure(model, *next(iter(data.train)), seed)]
+        lengths = [asdict(length) for length in paths.measure(model, *next(iter(data.train)), seed, count)]
     except ValueError:  # there are no such paths
         lengths = []
     return {

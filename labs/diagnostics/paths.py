@@ -6,8 +6,7 @@ and C(n, k) paths go through k branches. After an activation that follows the su
 """
 
 import math
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -20,7 +19,8 @@ from labs.diagnostics.activations import as_in_training
 from labs.models.blocks import Block, PreBlock
 from labs.seeding import stream
 
-DRAWS = 10  # paths of each length, unless there are fewer
+DRAWS = 100  # paths of each length, unless there are fewer
+LARGEST = 2**26  # numbers in the gradients that are followed at once
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,24 @@ class Length:
     drawn: int
 
 
-def measure(model: nn.Module, images: Tensor, labels: Tensor, seed: int = 0) -> list[Length]:
+@dataclass(frozen=True)
+class Passed:
+    """A block in a forward pass: what it read, and what its branch and its skip made of that, parts of one graph.
+
+    Attributes:
+        input: of the block.
+        branch: scale * branch.
+        skip: shortcut(input).
+        output: their sum, where the graph is cut: a leaf.
+    """
+
+    input: Tensor
+    branch: Tensor
+    skip: Tensor
+    output: Tensor
+
+
+def measure(model: nn.Module, images: Tensor, labels: Tensor, seed: int = 0, count: int = DRAWS) -> list[Length]:
     """The gradient of the mean loss through paths of every length, 0 to n branches.
 
     Args:
@@ -48,17 +65,22 @@ def measure(model: nn.Module, images: Tensor, labels: Tensor, seed: int = 0) -> 
         images: (B, C, h, w).
         labels: (B,).
         seed: which paths.
+        count: how many paths of each length; all of them where there are not more.
 
     Raises:
         ValueError: if the network has no such paths; the message says why.
     """
-    names = skipped(model)
-    with as_in_training(model):
-        found = []
-        for k in range(len(names) + 1):
-            norms = [float(gradient(model, images, labels, chosen).norm()) for chosen in draws(names, k, seed)]
-            found.append(Length(k, math.comb(len(names), k), sum(norms) / len(norms), len(norms)))
-    return found
+    n = len(skipped(model))
+    chosen = [draws(n, k, seed, count) for k in range(n + 1)]
+    images = images.detach().requires_grad_()
+    with as_in_training(model), torch.enable_grad():
+        blocks, loss = passed(model, images, labels)
+        at_once = max(1, LARGEST // max(block.output.numel() for block in blocks))
+        norms = torch.cat(
+            [gradients(blocks, loss, images, paths).flatten(1).norm(dim=1) for paths in torch.cat(chosen).split(at_once)]
+        )
+    own = norms.split([len(paths) for paths in chosen])
+    return [Length(k, math.comb(n, k), float(found.mean()), len(found)) for k, found in enumerate(own)]
 
 
 def skipped(model: nn.Module) -> list[str]:
@@ -76,53 +98,71 @@ def skipped(model: nn.Module) -> list[str]:
     return names
 
 
-def draws(names: Sequence[str], k: int, seed: int) -> list[tuple[str, ...]]:
-    """`DRAWS` random sets of k names, or all of them where there are not more."""
-    if math.comb(len(names), k) <= DRAWS:
-        return list(combinations(names, k))
-    generator = stream(seed, "paths", k)
-    orders = (torch.randperm(len(names), generator=generator)[:k].tolist() for _ in range(DRAWS))
-    return [tuple(names[place] for place in order) for order in orders]
+def draws(blocks: int, k: int, seed: int, count: int = DRAWS) -> Tensor:
+    """`count` random paths through k branches, or all of them where there are not more: bool, shape (paths, blocks)."""
+    if math.comb(blocks, k) <= count:
+        places = torch.tensor(list(combinations(range(blocks), k)), dtype=torch.int64)
+    else:
+        generator = stream(seed, "paths", k)
+        places = torch.stack([torch.randperm(blocks, generator=generator)[:k] for _ in range(count)])
+    return torch.zeros(len(places), blocks, dtype=torch.bool).scatter_(1, places, True)
 
 
-def gradient(model: nn.Module, images: Tensor, labels: Tensor, branches: Collection[str]) -> Tensor:
-    """The gradient of the mean loss with respect to the images through one path: these branches, and all other skips.
+def passed(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[list[Passed], Tensor]:
+    """The blocks with skips in the order of a forward pass, and the mean loss.
 
-    Every block returns what it always does, so that the gradients of all 2^n paths add up to the whole.
+    Raises:
+        ValueError: if one of them reads something else than what the one before it returned.
     """
-    images = images.detach().requires_grad_()
-    with torch.enable_grad(), one_path(model, branches):
-        loss = F.cross_entropy(model(images), labels)
-        return torch.autograd.grad(loss, images)[0]
-
-
-@contextmanager
-def one_path(model: nn.Module, branches: Collection[str]) -> Iterator[None]:
-    """Let gradients pass each block with a skip one way only: through its branch if it is named, else over its skip."""
-    hooks = [
-        model.get_submodule(name).register_forward_hook(branch_alone if name in branches else skip_alone)
-        for name in skipped(model)
-    ]
+    blocks: list[Passed] = []
+    hooks = [model.get_submodule(name).register_forward_hook(_cutter(blocks)) for name in skipped(model)]
     try:
-        yield
+        loss = F.cross_entropy(model(images), labels)
     finally:
         for hook in hooks:
             hook.remove()
+    leaves = [images, *(block.output for block in blocks)]
+    for place, end in enumerate([*(block.input for block in blocks), loss]):
+        found = torch.autograd.grad(end.sum(), leaves, retain_graph=True, allow_unused=True)
+        if [gradient is not None for gradient in found] != [place == other for other in range(len(leaves))]:
+            raise ValueError("its blocks do not follow one another, so its paths are others")
+    return blocks, loss
 
 
-def branch_alone(block: Any, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-    """A hook: the block's output with the gradient of its branch."""
-    shortcut, block.shortcut = block.shortcut, None
-    try:
-        return _with_gradient_of(block.forward(inputs[0]) * block.scale, output)
-    finally:
-        block.shortcut = shortcut
+def _cutter(blocks: list[Passed]) -> Any:
+    """A hook that notes what a block did and cuts the graph after it."""
+
+    def cut(block: Any, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+        shortcut, block.shortcut = block.shortcut, None
+        try:
+            branch = block.forward(inputs[0]) * block.scale
+        finally:
+            block.shortcut = shortcut
+        leaf = output.detach().requires_grad_()
+        blocks.append(Passed(inputs[0], branch, shortcut(inputs[0]), leaf))
+        return leaf.clone()  # what follows may change it in place
+
+    return cut
 
 
-def skip_alone(block: Any, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-    """A hook: the block's output with the gradient of its skip."""
-    return _with_gradient_of(block.shortcut(inputs[0]), output)
+def gradients(blocks: Sequence[Passed], loss: Tensor, images: Tensor, paths: Tensor) -> Tensor:
+    """The gradients of the loss with respect to the images through each path, shape (paths, B, C, h, w).
 
+    Those of all 2^n paths add up to the whole, since every block has returned what it always does.
 
-def _with_gradient_of(way: Tensor, output: Tensor) -> Tensor:
-    return output.detach() + (way - way.detach())
+    Args:
+        blocks: the n blocks of a forward pass.
+        loss: what it ended in.
+        images: what it started from, shape (B, C, h, w).
+        paths: which branches each goes through, bool, shape (paths, n).
+    """
+    found = torch.autograd.grad(loss, blocks[-1].output, retain_graph=True)[0].expand(len(paths), *blocks[-1].output.shape)
+    sources = [images, *(block.output for block in blocks[:-1])]
+    for block, source, through in zip(reversed(blocks), reversed(sources), paths.flip(1).T, strict=True):
+        arrived = found.new_zeros(len(paths), *source.shape)
+        for way, chosen in ((block.branch, through), (block.skip, ~through)):
+            if chosen.any():
+                arriving = found[chosen]
+                arrived[chosen] = torch.autograd.grad(way, source, arriving, retain_graph=True, is_grads_batched=True)[0]
+        found = arrived
+    return found

@@ -1,7 +1,7 @@
-"""Gradients through single paths: all of them are the whole gradient, and short ones carry most of it."""
+"""Gradients through single paths: all of them are the whole gradient."""
 
-import itertools
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from labs.diagnostics import paths
 from labs.diagnostics.activations import as_in_training
+from labs.models.blocks import PreBlock
 from labs.models.cnn import CNN
 from labs.models.mlp import MLP
 from labs.models.resnet import ResNet
@@ -36,14 +37,38 @@ def mlp(depth: int = 12, **settings: object) -> nn.Module:
 )  # fmt: skip
 def test_all_paths_are_the_whole_gradient(model: nn.Module) -> None:
     images, labels = batch((3, 8, 8) if isinstance(model, ResNet) else (1, 8, 8))
-    names = paths.skipped(model)
-    assert 3 <= len(names) <= 6
-    sets = itertools.chain(*(itertools.combinations(names, k) for k in range(len(names) + 1)))
+    images.requires_grad_()
+    n = len(paths.skipped(model))
+    assert 3 <= n <= 6
+    every = torch.cat([paths.draws(n, k, seed=0) for k in range(n + 1)])
+    assert len(every) == len(every.unique(dim=0)) == 2**n
     with as_in_training(model):
-        every = sum(paths.gradient(model, images, labels, chosen) for chosen in sets)
-        images.requires_grad_()
+        found = paths.gradients(*paths.passed(model, images, labels), images, every)
         whole = torch.autograd.grad(F.cross_entropy(model(images), labels), images)[0]
-    torch.testing.assert_close(every, whole, rtol=1e-9, atol=1e-12 * float(whole.abs().max()))
+    torch.testing.assert_close(found.sum(0), whole, rtol=1e-9, atol=1e-12 * float(whole.abs().max()))
+
+
+@pytest.mark.parametrize("branches", [(), (1,), (0, 2, 4), (0, 1, 2, 3, 4)])
+def test_a_path_is_the_gradient_of_a_network_whose_other_ways_are_constants(branches: tuple[int, ...]) -> None:
+    model, (images, labels) = mlp(depth=14, branch_scale=0.7), batch((1, 8, 8))
+    assert len(paths.skipped(model)) == 5
+    for place, name in enumerate(paths.skipped(model)):
+
+        def one_way(block: Any, inputs: tuple[Any, ...], output: Tensor, through: bool = place in branches) -> Tensor:
+            skip = block.shortcut(inputs[0])
+            branch = output - skip
+            return branch + skip.detach() if through else branch.detach() + skip
+
+        model.get_submodule(name).register_forward_hook(one_way)
+    with as_in_training(model):
+        images.requires_grad_()
+        expected = torch.autograd.grad(F.cross_entropy(model(images), labels), images)[0]
+    for module in model.modules():
+        module._forward_hooks.clear()
+    chosen = torch.tensor([[place in branches for place in range(5)]])
+    with as_in_training(model):
+        (found,) = paths.gradients(*paths.passed(model, images, labels), images, chosen)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12 * float(expected.abs().max()))
 
 
 def test_of_linear_blocks_the_lengths_are_binomial() -> None:
@@ -60,7 +85,18 @@ def test_of_linear_blocks_the_lengths_are_binomial() -> None:
     found = paths.measure(model, images, labels)
     assert [(length.branches, length.paths) for length in found] == [(k, math.comb(6, k)) for k in range(7)]
     assert [length.norm / found[0].norm for length in found] == pytest.approx([0.5**k for k in range(7)])
-    assert [length.drawn for length in found] == [1, 6, 10, 10, 10, 6, 1]
+    assert [length.drawn for length in found] == [1, 6, 15, 20, 15, 6, 1]
+    few = paths.measure(model, images, labels, count=10)
+    assert [length.drawn for length in few] == [1, 6, 10, 10, 10, 6, 1]
+    assert [length.norm for length in few] == pytest.approx([length.norm for length in found])
+
+
+def test_many_paths_are_followed_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, (images, labels) = mlp(), batch((1, 8, 8))
+    at_once = paths.measure(model, images, labels)
+    monkeypatch.setattr(paths, "LARGEST", 3 * 16 * 32)
+    parts = paths.measure(model, images, labels)
+    assert [length.norm for length in parts] == pytest.approx([length.norm for length in at_once], rel=1e-12)
 
 
 def test_nothing_of_the_network_changes_and_the_same_seed_draws_the_same_paths() -> None:
@@ -76,6 +112,19 @@ def test_nothing_of_the_network_changes_and_the_same_seed_draws_the_same_paths()
     assert all(math.isfinite(norm) for norm in norms)
 
 
+class Twice(nn.Module):
+    """Its second block reads what the first one read, beside what it returned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = [block for block in mlp(width=8).modules() if isinstance(block, PreBlock)][-2:]
+        self.linear, self.head = nn.Linear(64, 8).double(), nn.Linear(8, 10).double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.linear(x.flatten(1))
+        return self.head(self.second(x + self.first(x)))
+
+
 @pytest.mark.parametrize(
     ("model", "line"),
     [
@@ -83,10 +132,11 @@ def test_nothing_of_the_network_changes_and_the_same_seed_draws_the_same_paths()
         (MLP((1, 8, 8), 10, depth=7, residual=True), "an activation follows each sum"),
         (CNN((1, 8, 8), 10, filters=[4, 4], residual=True), "an activation follows each sum"),
         (nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), "no block has a skip"),
+        (Twice(), "its blocks do not follow one another"),
     ],
-    ids=["plain", "post", "cnn", "own"],
+    ids=["plain", "post", "cnn", "own", "around a block"],
 )
 def test_a_network_without_paths_says_why(model: nn.Module, line: str) -> None:
     images, labels = batch((1, 8, 8))
     with pytest.raises(ValueError, match=line):
-        paths.measure(model, images.float(), labels)
+        paths.measure(model, images.to(next(model.parameters()).dtype), labels)
