@@ -164,8 +164,9 @@ def trained(shares: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> Table:
 SLOPE_NOTE = (
     "Change of the natural logarithm of the layers' gradient norm from one layer to the next, counted from the input: a line "
     "through the layers from a tenth of the depth (at least the fifth) to the last hidden one; mean over seeds. Epoch 0 is "
-    "at initialisation. Theory: -ln(lambda(B))/2 for plain, infinitely wide networks whose BatchNorm biases start at 0 (Yang "
-    "et al. 2019, arXiv:1902.08129), lambda(B) from the batch size; it says nothing of skips or of trained networks."
+    "at initialisation. Theory: -ln(lambda(B))/2 for plain, infinitely wide networks (Yang et al. 2019, arXiv:1902.08129), "
+    "lambda(B) from the batch size for BatchNorm biases that start at 0, approximated for others; it says nothing of skips or "
+    "of trained networks."
 )
 
 

@@ -191,8 +191,7 @@ def _slopes(slopes: pd.DataFrame) -> list[str]:
         sure = f"95 % interval {' to '.join(ends(row['low'], row['high'], 4))}, n = {row['n']}"
         if pd.isna(row["low"]):
             sure = "one seed: no interval" if row["n"] == 1 else f"n = {row['n']}"
-        theory = f"; theory predicts {row['predicted']:.4f} for BatchNorm biases that start at 0"
-        theory = theory if pd.notna(row["predicted"]) else ""
+        theory = f"; theory predicts {_predicted(row)}" if pd.notna(row["predicted"]) else ""
         sentences.append(
             f"From layer to layer the logarithm of the gradient norm of {arm}networks of depth {row['depth']} changes by "
             f"{row['slope']:.4f} ({sure}){theory}."
@@ -200,16 +199,22 @@ def _slopes(slopes: pd.DataFrame) -> list[str]:
     return sentences
 
 
+def _predicted(row: pd.Series) -> str:
+    about = "about " if row["norm_bias"] else ""
+    return f"{about}{row['predicted']:.4f} for BatchNorm biases that start at {row['norm_bias']:g}"
+
+
 def _expected_depth(slopes: pd.DataFrame) -> list[str]:
     """The depth near which Yang et al. saw training end, if the plain networks were all trained with one batch size."""
-    predicted = slopes["predicted"].dropna().unique()
-    if len(predicted) != 1:
+    predicted = slopes.dropna(subset=["predicted"])
+    if predicted["predicted"].nunique() != 1:
         return []
-    depth = theory.trainable_depth(float(predicted[0]))
+    bias, depth = predicted["norm_bias"].iloc[0], theory.trainable_depth(float(predicted["predicted"].iloc[0]))
+    derived = "approximated" if bias else "derived"
     return [
         "A rule of thumb (16/ln(lambda), the 16 fitted by Yang et al. 2019 to networks of width 384 trained with SGD, lambda "
-        f"derived for BatchNorm biases that start at 0) puts the end of training of plain networks near depth {depth:.0f} at "
-        "this batch size."
+        f"{derived} for BatchNorm biases that start at {bias:g}) puts the end of training of plain networks near depth "
+        f"{depth:.0f} at this batch size."
     ]
 
 

@@ -24,7 +24,8 @@ WIDTHS = "config.model.widths"
 # What the theory is of, beside depth and widths; He initialisation differs from torch's by a factor, which BatchNorm undoes.
 LAYERS = {f"config.{key}": {typed(value)} for key, value in ADDED_TO_NETWORKS["labs.models.mlp.MLP"].items()}
 LAYERS["config.model.init"] |= {"he"}
-COLUMNS = ["group", "depth", "residual", "epoch", "n", "slope", "sd", "low", "high", "predicted", "ratio"]
+NORM_BIAS = "config.model.norm_bias"
+COLUMNS = ["group", "depth", "residual", "epoch", "n", "slope", "sd", "low", "high", "norm_bias", "predicted", "ratio"]
 
 
 def slopes(frames: Frames) -> pd.DataFrame:
@@ -33,10 +34,10 @@ def slopes(frames: Frames) -> pd.DataFrame:
     Returns:
         One row per group, depth, arm and recorded epoch, where epoch 0 is at initialisation. `n` is the number of seeds;
         `slope`, `sd`, `low` and `high` are the mean, the standard deviation and the 95 % t-interval over seeds, per layer.
-        `predicted` is -ln(lambda(B))/2 for plain MLPs at initialisation and missing elsewhere, since the theory does not cover
-        skips, convolutions, training, widths that keep changing, batches of fewer than four images, or biases, norms,
-        activations and blocks other than the usual ones. `ratio` is measured over predicted. Networks with fewer
-        than ten layers to fit have no row.
+        `predicted` is -ln(lambda(B, b))/2 for plain MLPs at initialisation, where b is their `norm_bias`; other than 0 it makes
+        it an approximation. Both are missing elsewhere, since the theory does not cover skips, convolutions, training, widths
+        that keep changing, batches of fewer than four images, or norms, activations and blocks other than the usual ones.
+        `ratio` is measured over predicted. Networks with fewer than ten layers to fit have no row.
     """
     runs = frames.runs[frames.runs["counted"]]
     layers = frames.layers.loc[frames.layers["run"].isin(runs["run"]), ["run", "epoch", "layer", "grad_norm"]]
@@ -46,19 +47,19 @@ def slopes(frames: Frames) -> pd.DataFrame:
     cells = ["group", "depth", "residual"]
     starts = each[each["epoch"] == 0].merge(runs[["run", *cells, "model", *_present(runs)]], on="run")
     plain = starts[starts["residual"].eq(False).fillna(False).astype(bool)]
-    theories = {
-        key: theory.slope(int(cell[BATCH_SIZE].iloc[0])) for key, cell in plain.groupby(cells, dropna=False) if is_covered(cell)
-    }
+    covered = {key: batch_and_bias(cell) for key, cell in plain.groupby(cells, dropna=False)}
+    theories = {key: (found[1], theory.slope(*found)) for key, found in covered.items() if found is not None}
     table = each.merge(runs[["run", *cells]], on="run")
     rows = []
     for (group, depth, residual, epoch), measured in table.groupby([*cells, "epoch"], dropna=False)["slope"]:
         values = measured.to_numpy(dtype=float)
         low, high = t_interval(values)
-        predicted = theories.get((group, depth, residual), np.nan) if epoch == 0 else np.nan
+        unknown = (np.nan, np.nan)
+        bias, predicted = theories.get((group, depth, residual), unknown) if epoch == 0 else unknown
         rows.append({
             "group": group, "depth": depth, "residual": residual, "epoch": epoch, "n": len(values), "slope": values.mean(),
             "sd": values.std(ddof=1) if len(values) > 1 else np.nan, "low": low, "high": high,
-            "predicted": predicted, "ratio": values.mean() / predicted,
+            "norm_bias": bias, "predicted": predicted, "ratio": values.mean() / predicted,
         })  # fmt: skip
     order = {group: position for position, group in enumerate(frames.runs["group"].unique())}
     slopes = pd.DataFrame(rows, columns=COLUMNS).round(6)  # the CSV file of the layers has no more digits
@@ -102,11 +103,27 @@ def is_usual_mlp(runs: pd.DataFrame) -> bool:
     return set(runs["model"]) == {"mlp"}
 
 
-def is_covered(cell: pd.DataFrame) -> bool:
-    """Whether the theory covers these runs: MLPs of the usual layers, equal widths where the line is fitted, large batches."""
-    if not is_usual_mlp(cell) or BATCH_SIZE not in cell or int(cell[BATCH_SIZE].iloc[0]) < theory.SMALLEST_BATCH:
-        return False
-    if any(key in cell and pd.notna(cell[key].iloc[0]) and cell[key].iloc[0] not in usual for key, usual in LAYERS.items()):
-        return False
+def batch_and_bias(cell: pd.DataFrame) -> tuple[int, float] | None:
+    """The batch size and the initial BatchNorm bias of these runs, if the theory covers them.
+
+    It covers MLPs of the usual layers with equal widths where the line is fitted, batches of four images or more, and biases
+    from -10 to 10.
+    """
+    has_usual_layers = is_usual_mlp(cell) and all(
+        key not in cell or pd.isna(cell[key].iloc[0]) or cell[key].iloc[0] in usual
+        for key, usual in LAYERS.items() if key != NORM_BIAS
+    )  # fmt: skip
     widths = json.loads(cell[WIDTHS].iloc[0]) if WIDTHS in cell and pd.notna(cell[WIDTHS].iloc[0]) else None
-    return widths is None or len(set(widths[fitted_layers(len(widths) + 1)])) == 1
+    has_one_width = widths is None or len(set(widths[fitted_layers(len(widths) + 1)])) == 1
+    if not has_usual_layers or not has_one_width or BATCH_SIZE not in cell:
+        return None
+    size = int(cell[BATCH_SIZE].iloc[0])
+    bias = float(cell[NORM_BIAS].iloc[0]) if NORM_BIAS in cell and pd.notna(cell[NORM_BIAS].iloc[0]) else 0.0
+    return (size, bias) if size >= theory.SMALLEST_BATCH and abs(bias) <= theory.LARGEST_BIAS else None
+
+
+def told(biases: "pd.Series[float]") -> str:
+    """For which initial BatchNorm biases predictions are, for a caption."""
+    if (biases == 0).all():
+        return "for BatchNorm biases that start at 0"
+    return "for the initial BatchNorm biases, approximate other than for 0"

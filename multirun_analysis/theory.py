@@ -47,16 +47,23 @@ def growth_per_layer(batch_size: int) -> float:
     return (batch_size - 2 + j0 + j1) / ((batch_size - 3) * (1 - j1))
 
 
-def slope(batch_size: int) -> float:
-    """Change of the natural logarithm of the gradient norm from each layer to the next, from the input on: -ln(lambda)/2."""
-    return -math.log(growth_per_layer(batch_size)) / 2
+def slope(batch_size: int, bias: float = 0.0) -> float:
+    """Change of the natural logarithm of the gradient norm from each layer to the next, from the input on: -ln(lambda)/2.
+
+    Args:
+        batch_size: B, at least 4.
+        bias: the initial bias of every BatchNorm. Other than 0 it makes this an approximation; see `growth_with_bias`.
+
+    Raises:
+        ValueError: as the two functions for lambda.
+    """
+    return -math.log(growth_with_bias(batch_size, bias) if bias else growth_per_layer(batch_size)) / 2
 
 
 def trainable_depth(slope: float) -> float:
     """The depth beyond which training fails in the paper: 16 / ln(lambda) layers (section 4).
 
-    The 16 is empirical: the authors fitted it to networks of width 384 trained with SGD. lambda is for BatchNorm biases that
-    start at 0; larger biases lower it.
+    The 16 is empirical: the authors fitted it to networks of width 384 trained with SGD and BatchNorm biases that start at 0.
 
     Args:
         slope: -ln(lambda)/2, as returned by `slope()`.
@@ -119,8 +126,3 @@ def growth_with_bias(batch_size: int, bias: float) -> float:
     mean = bias * passing + density
     variance = (bias**2 + 1) * passing + bias * density - mean**2
     return passing / variance * (batch_size - 2) / (batch_size - 3)
-
-
-def trainable_depth_with_bias(batch_size: int, bias: float) -> float:
-    """The same depth for BatchNorm biases that start at b: 16 / ln(lambda(B, b)), with lambda as in `growth_with_bias`."""
-    return 16 / math.log(growth_with_bias(batch_size, bias))

@@ -1,5 +1,7 @@
 """Slope of the gradient at initialisation against batch size, beside the curve that mean-field theory predicts."""
 
+from itertools import cycle
+
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -8,10 +10,10 @@ from matplotlib.ticker import NullLocator
 
 from multirun_analysis import drawing, theory
 from multirun_analysis.frames import Frames
-from multirun_analysis.initialisation import BATCH_SIZE, at_start, slopes
+from multirun_analysis.initialisation import BATCH_SIZE, at_start, slopes, told
 
 TITLE = "Gradient slope at initialisation against theory"
-CAPTION = "plain networks before any step · mean over seeds with its 95 % interval · theory is for BatchNorm biases of 0"
+CAPTION = "plain networks before any step · mean over seeds with its 95 % interval · theory is {told}"
 DESCRIPTION = (
     "Slope of the logarithm of the gradient norm over layers before any step, against batch size, with 95 % intervals, and the "
     "curve that mean-field theory predicts. The table of gradient slopes has the numbers."
@@ -34,7 +36,10 @@ def draw(frames: Frames) -> Figure | None:
     figure, axes = drawing.panels(TITLE, ["all"], 1, (5.6, 3.8))
     ax = axes[0, 0]
     span = np.geomspace(table["batch_size"].min(), table["batch_size"].max(), 200).round().astype(int)
-    ax.plot(span, [theory.slope(int(size)) for size in span], color="black", linewidth=0.9, label="theory (infinite width)")
+    biases = sorted(table["norm_bias"].unique())
+    for bias, style in zip(biases, cycle(("-", "--", ":", "-.")), strict=False):
+        name = "theory (infinite width)" + f", bias {bias:g}" * (len(biases) > 1)
+        ax.plot(span, [theory.slope(int(size), bias) for size in span], style, color="black", linewidth=0.9, label=name)
     for number, (name, colour) in enumerate(zip(lines, sns.color_palette("colorblind", len(lines)), strict=True)):
         points = table[table["line"] == name].sort_values("batch_size")
         beside = points["batch_size"] * 1.03 ** (number - (len(lines) - 1) / 2)  # so that intervals do not hide each other
@@ -47,7 +52,7 @@ def draw(frames: Frames) -> Figure | None:
     ax.set_xticks(sizes_there, [f"{size:g}" for size in sizes_there])
     ax.set(xlabel="batch size (images)", ylabel="change of ln(gradient norm) per layer")
     ax.legend(loc="lower right")
-    return drawing.finish(figure, CAPTION, ["all"])
+    return drawing.finish(figure, CAPTION.format(told=told(table["norm_bias"])), ["all"])
 
 
 def _range(counts: pd.Series) -> str:

@@ -13,7 +13,7 @@ from multirun_analysis import axes as axis
 from multirun_analysis import drawing, selection, theory
 from multirun_analysis.axes import Axes, label, name
 from multirun_analysis.frames import Frames
-from multirun_analysis.initialisation import BATCH_SIZE, LAYERS, is_usual_mlp
+from multirun_analysis.initialisation import BATCH_SIZE, NORM_BIAS, batch_and_bias
 from multirun_analysis.outcomes import ACCURACIES, ended
 from multirun_analysis.wording import capitalized
 
@@ -26,7 +26,6 @@ DESCRIPTION = (
 )
 FEWEST = 2  # values of each number
 NARROWEST = 6.4  # inches of all panels of a row, below which the title has no room
-NORM_BIAS = "model.norm_bias"
 EDGE = (
     "line: depth 16/ln(lambda(B, b)), near which training of plain networks ends by Yang et al. 2019 (arXiv:1902.08129); "
     "the 16 is their empirical fit (SGD, width 384), lambda at batch size B and bias b an approximation"
@@ -100,23 +99,29 @@ def _write(ax: object, mean: pd.DataFrame, count: pd.DataFrame, scale: Normalize
 
 
 def _edge(runs: pd.DataFrame, axes: Axes, y: str, xs: list[float], ys: list[float]) -> tuple[np.ndarray, np.ndarray] | None:
-    """The predicted edge of trainability on a map over depth and initial bias, from field to field; None on any other map.
+    """The predicted edge of trainability on a map over depth and another number, from field to field; None on any other map.
 
-    It is for plain MLPs of the usual layers, trained with one batch size of at least four images.
+    It is for plain MLPs of the usual layers. Batch size and initial BatchNorm bias move it. Of other numbers, such as the
+    learning rate, theory knows nothing: there it is one depth.
     """
-    if {axes.x, y} != {axis.DEPTH, NORM_BIAS} or not axes.is_residual or not is_usual_mlp(runs):
+    if axis.DEPTH not in (axes.x, y) or not axes.is_residual:
         return None
-    others = {key: values for key, values in LAYERS.items() if key in runs and key != f"config.{NORM_BIAS}"}
-    sizes = set(runs[BATCH_SIZE].dropna()) if BATCH_SIZE in runs else set()
-    if not all(runs[key].dropna().isin(values).all() for key, values in others.items()):
+    depths, others, key = (xs, ys, y) if axes.x == axis.DEPTH else (ys, xs, axes.x)
+    covered = [batch_and_bias(cell) for _, cell in runs.groupby([axes.x, "y"])]
+    if None in covered:
         return None
-    if len(sizes) != 1 or (size := int(sizes.pop())) < theory.SMALLEST_BATCH:
+    sizes, biases = (set(values) for values in zip(*filter(None, covered), strict=True))
+    moving = f"config.{key}"
+    if (len(sizes) > 1 and moving != BATCH_SIZE) or (len(biases) > 1 and moving != NORM_BIAS):
         return None
-    depths, biases = (xs, ys) if axes.x == axis.DEPTH else (ys, xs)
-    b = np.linspace(min(biases), max(biases), 400)
-    b = b[np.abs(b) <= theory.LARGEST_BIAS]
-    depth = np.array([theory.trainable_depth_with_bias(size, bias) for bias in b])
+    at = np.linspace(0, len(others) - 1, 400)  # evenly over the fields, between which the other number is interpolated
+    values = np.interp(at, np.arange(len(others)), others)
+    slopes = [
+        theory.slope(round(value) if moving == BATCH_SIZE else min(sizes), value if moving == NORM_BIAS else min(biases))
+        for value in values
+    ]
+    depth = np.array([theory.trainable_depth(slope) for slope in slopes])
     inside = (depth >= depths[0]) & (depth <= depths[-1])
-    on_map = [np.interp(values[inside], ticks, np.arange(len(ticks)) + 0.5) for values, ticks in ((depth, depths), (b, biases))]
+    on_map = np.interp(depth[inside], depths, np.arange(len(depths)) + 0.5), at[inside] + 0.5
     across, up = on_map if axes.x == axis.DEPTH else reversed(on_map)
     return (across, up) if len(across) else None

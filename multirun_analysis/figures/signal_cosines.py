@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from multirun_analysis import layer_panels, theory
 from multirun_analysis.frames import Frames
-from multirun_analysis.initialisation import BATCH_SIZE, is_covered
+from multirun_analysis.initialisation import batch_and_bias
 from multirun_analysis.layer_panels import AT_START, Row
 
 TITLE = "Cosines between images by layer at the greatest depth"
@@ -41,6 +41,7 @@ def _limit_of_gradients(runs: pd.DataFrame, moment: str) -> tuple[float, str] | 
 
 
 def _batch_size(runs: pd.DataFrame, moment: str) -> int | None:
-    """That of the plain networks, where the theory covers them."""
+    """That of the plain networks, where the theory covers them: biases of 0, before training."""
     plain = runs[runs["arm"] == "plain"]
-    return int(plain[BATCH_SIZE].iloc[0]) if moment == AT_START and len(plain) and is_covered(plain) else None
+    size, bias = (batch_and_bias(plain) if moment == AT_START and len(plain) else None) or (None, 0)
+    return size if bias == 0 else None

@@ -132,7 +132,14 @@ def test_a_depth_with_too_few_runs_beside_one_with_enough_is_told():
 
 def test_the_rule_for_the_depth_at_which_training_ends_is_called_one():
     rows = pairs(50, [10, 11], [95, 96])
-    slope = {"group": frame(rows)["group"].iloc[0], "depth": 50, "residual": False, "epoch": 0, "predicted": -0.1959}
+    slope = {
+        "group": frame(rows)["group"].iloc[0],
+        "depth": 50,
+        "residual": False,
+        "epoch": 0,
+        "norm_bias": 0,
+        "predicted": -0.1959,
+    }
     slopes = pd.DataFrame([slope, slope | {"residual": True, "predicted": None}, slope | {"epoch": 3, "predicted": None}])
     expected = (
         "A rule of thumb (16/ln(lambda), the 16 fitted by Yang et al. 2019 to networks of width 384 trained with SGD, lambda "
@@ -140,6 +147,9 @@ def test_the_rule_for_the_depth_at_which_training_ends_is_called_one():
         "batch size."
     )
     assert expected in said(rows, slopes)
+    other = said(rows, slopes.assign(norm_bias=2.0, predicted=-0.01694))
+    assert "lambda approximated for BatchNorm biases that start at 2) puts" in other
+    assert "near depth 472 at this batch size." in other
     assert said(rows, pd.concat([slopes, pd.DataFrame([slope | {"predicted": -0.29}])])) == said(rows)
     assert said(rows, slopes.assign(group="another")) == said(rows)
 

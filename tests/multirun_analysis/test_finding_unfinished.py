@@ -138,11 +138,14 @@ def test_untrained_networks_are_said_to_be():
     rows = [row | {"epochs_run": 0} for row in pairs(5, [10, 11], [10, 11])]
     assert said(rows) == "These networks are untrained (0 epochs), so their accuracies are not compared."
     slope = {"group": frame(rows)["group"].iloc[0], "depth": 100, "residual": False, "epoch": 0, "n": 2, "slope": -0.2,
-             "low": -0.21, "high": -0.19, "predicted": -0.1959}  # fmt: skip
+             "low": -0.21, "high": -0.19, "norm_bias": 0, "predicted": -0.1959}  # fmt: skip
     assert said(rows, pd.DataFrame([slope, slope | {"depth": 50}, slope | {"epoch": 3}])) == (
         "These networks are untrained (0 epochs), so their accuracies are not compared. From layer to layer the logarithm of "
         "the gradient norm of plain networks of depth 100 changes by -0.2000 (95 % interval -0.2100 to -0.1900, n = 2); theory "
         "predicts -0.1959 for BatchNorm biases that start at 0."
+    )
+    assert said(rows, pd.DataFrame([slope | {"norm_bias": 2, "predicted": -0.0169}])).endswith(
+        "; theory predicts about -0.0169 for BatchNorm biases that start at 2."
     )
 
 

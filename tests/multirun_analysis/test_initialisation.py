@@ -44,10 +44,21 @@ def test_a_zero_gradient_has_no_logarithm(tmp_path):
     ({"trainer__batch_size": 3}, False), ({"trainer__batch_size": 4}, True),
     ({"model__widths": [64, *[32] * 19]}, True), ({"model__widths": [512 - 20 * i for i in range(20)]}, False),
     ({"model__norm_bias": 0.0, "model__norm": "batch", "model__init": "torch", "model__block": "post"}, True),
-    ({"model__init": "he"}, True), ({"model__init": "orthogonal"}, False), ({"model__norm_bias": 0.5}, False),
+    ({"model__init": "he"}, True), ({"model__init": "orthogonal"}, False), ({"model__norm_bias": 0.5}, True),
+    ({"model__norm_bias": 11}, False),
     ({"model__name": "bias_0"}, True), ({"model___target_": "mine.MLP"}, False),
     ({"model__norm": "layer"}, False), ({"model__activation": "tanh"}, False), ({"model__block": "pre"}, False),
 ])  # fmt: skip
 def test_the_theory_speaks_of_the_usual_layers_equal_widths_and_four_images_or_more(tmp_path, changes, covered):
     falling(tmp_path, 20, False, 0, -0.2, **changes)
     assert initialisation.slopes(collect([tmp_path]))["predicted"].notna().tolist() == [covered, False]
+
+
+@pytest.mark.parametrize(
+    ("changes", "bias", "depth"), [({}, 0, 40), ({"model__norm_bias": 0}, 0, 40), ({"model__norm_bias": 2}, 2, 472)]
+)
+def test_the_prediction_is_for_the_bias_of_the_networks(tmp_path, changes, bias, depth):
+    falling(tmp_path, 20, False, 0, -0.2, trainer__batch_size=64, **changes)
+    start = initialisation.slopes(collect([tmp_path])).iloc[0]
+    assert start["norm_bias"] == bias
+    assert round(theory.trainable_depth(start["predicted"])) == depth

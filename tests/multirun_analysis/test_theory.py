@@ -47,7 +47,7 @@ def test_growth_falls_with_the_bias() -> None:
 
 @pytest.mark.parametrize(("bias", "depth"), [(0, 40), (0.5, 67), (1, 123), (2, 472)])
 def test_the_depth_that_trains_grows_with_the_bias(bias: float, depth: int) -> None:
-    assert round(theory.trainable_depth_with_bias(64, bias)) == depth
+    assert round(theory.trainable_depth(theory.slope(64, bias))) == depth
 
 
 @pytest.mark.parametrize("bias", [-1.0, 0.0, 0.7, 2.0])

@@ -29,3 +29,14 @@ def test_slopes_by_batch_size_are_points_beside_the_predicted_curve(tmp_path):
     ]
     one = collect([path for path in tmp_path.iterdir() if '"batch_size": 8' in next(path.glob("*/config.json")).read_text()])
     assert gradient_slope_by_batch_size.draw(one) is None
+
+
+def test_each_initial_bias_has_its_curve(tmp_path):
+    for size in (8, 128):
+        for bias in (0, 2):
+            falling(tmp_path, 30, False, 0, theory.slope(size, bias), trainer__batch_size=size, model__norm_bias=bias)
+    figure = gradient_slope_by_batch_size.draw(collect([tmp_path]))
+    first, second = (line for line in figure.axes[0].lines if line.get_color() == "black")
+    assert [line.get_label() for line in (first, second)] == [f"theory (infinite width), bias {bias}" for bias in (0, 2)]
+    assert dict(zip(*second.get_data(), strict=True))[128] == pytest.approx(theory.slope(128, 2))
+    assert figure.get_supxlabel().endswith("theory is for the initial BatchNorm biases, approximate other than for 0")

@@ -47,12 +47,16 @@ def test_a_cell_that_has_not_ended_is_left_grey(study):
 
 def test_the_caption_speaks_of_numbers_of_runs_where_they_are_written(study):
     whole = heat_map.draw(collect([study]))
-    assert whole.get_supxlabel() == heat_map.CAPTION
+    assert whole.get_supxlabel().split("\n")[0] == heat_map.CAPTION
     assert not any("(" in text.get_text() for text in whole.axes[0].texts)
     next(path for path in study.glob("s/*/seed=1/result.json") if "depth=50-plain" in str(path)).unlink()
     uneven = heat_map.draw(collect([study]))
-    assert uneven.get_supxlabel() == heat_map.CAPTION + heat_map.COUNTS
+    assert uneven.get_supxlabel().split("\n")[0] == heat_map.CAPTION + heat_map.COUNTS
     assert sorted({text.get_text().partition("\n")[2] for text in uneven.axes[0].texts}) == ["(1)", "(2)"]
+
+
+def edge_at(batch_size, bias=0.0):
+    return theory.trainable_depth(theory.slope(batch_size, bias))
 
 
 def test_the_edge_is_computed_at_every_bias_between_the_rows(tmp_path):
@@ -63,7 +67,7 @@ def test_the_edge_is_computed_at_every_bias_between_the_rows(tmp_path):
             write_run(tmp_path / "s", depth, model__norm_bias=bias, trainer__batch_size=64)
     (across, up) = heat_map.draw(collect([tmp_path])).axes[0].lines[0].get_data()
     at = np.interp(up, [0.5, 1.5, 2.5], biases)
-    expected = [theory.trainable_depth_with_bias(64, bias) for bias in at]
+    expected = [edge_at(64, bias) for bias in at]
     assert np.interp(across, [0.5, 1.5, 2.5], depths) == pytest.approx(expected)
     assert len(at[(at > -1) & (at < 0)]) > 100
 
@@ -84,10 +88,10 @@ def test_over_depth_and_bias_the_plain_map_has_the_predicted_edge(tmp_path):
     assert (plain.get_ylabel(), len(residual.lines)) == ("initial norm bias", 0)
     (line,) = {tuple(map(tuple, line.get_xydata())) for line in plain.lines}
     (first, start), (last, end) = line[0], line[-1]
-    assert (first, start) == pytest.approx((0.5 + (theory.trainable_depth_with_bias(64, 0) - 10) / 40, 0.5))
+    assert (first, start) == pytest.approx((0.5 + (edge_at(64, 0) - 10) / 40, 0.5))
     assert last == pytest.approx(2.5, abs=0.01)  # where it leaves the map, at depth 100
     bias = 0.5 + (end - 1.5) / 2
-    assert theory.trainable_depth_with_bias(64, bias) == pytest.approx(100, rel=0.01)
+    assert edge_at(64, bias) == pytest.approx(100, rel=0.01)
     assert plain.get_xlim() == (0, 3)
     caption = figure.get_supxlabel().split("\n")
     assert caption[0] == heat_map.CAPTION
@@ -113,3 +117,22 @@ def test_along_the_bias_the_edge_is_turned(tmp_path):
     frames = collect([tmp_path])
     upright, turned = (heat_map.draw(each).axes[0].lines[0].get_xydata() for each in (frames, frames.along("model.norm_bias")))
     assert turned[:, ::-1] == pytest.approx(upright)
+
+
+def test_the_edge_is_one_depth_where_theory_does_not_know_the_other_number(tmp_path):
+    for depth in (10, 50, 100):
+        for rate in (0.1, 0.01, 0.001):
+            write_run(tmp_path / "s", depth, optimizer__lr=rate, trainer__batch_size=64, model__norm_bias=0.5)
+    across, up = heat_map.draw(collect([tmp_path]).along("depth")).axes[0].lines[0].get_data()
+    assert set(np.interp(across, [0.5, 1.5, 2.5], [10, 50, 100]).round(9)) == {round(edge_at(64, 0.5), 9)}
+    assert (min(up), max(up)) == (0.5, 2.5)
+
+
+def test_the_edge_moves_with_the_batch_size(tmp_path):
+    for depth in (20, 30, 60):
+        for size in (8, 16, 128):
+            write_run(tmp_path / "s", depth, trainer__batch_size=size)
+    across, up = heat_map.draw(collect([tmp_path]).along("depth")).axes[0].lines[0].get_data()
+    found = np.interp(across, [0.5, 1.5, 2.5], [20, 30, 60])
+    for field, size in ((0.5, 8), (1.5, 16), (2.5, 128)):
+        assert np.interp(field, up, found) == pytest.approx(edge_at(size), rel=0.003)
