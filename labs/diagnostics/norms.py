@@ -41,26 +41,29 @@ class LayerNorms:
 
     def __init__(self, replicas: Replicas) -> None:
         self._replicas = replicas
-        self._weights, self._gradients = self._by_layer(replicas.weights), self._by_layer(replicas.gradients)
-        gradients = replicas.views(replicas.gradients).values()
-        self._all_gradients = [values[i] for i in range(len(replicas)) for values in gradients]
-        self._before: Tensor = torch.empty(0)
+        places = {name: place for place, name in enumerate(replicas.sizes)}
+        self._layers = [places[f"{layer}.weight"] for layer in replicas.layers]
+        self._columns = torch.tensor(self._layers, dtype=torch.int64, device=replicas.device)
+        self._before = torch.empty_like(replicas.weights)
+        self._gradients = self._parts(replicas.gradients)
+        self._weights, self._moved = self._weights_in(replicas.weights), self._weights_in(self._before)
         self._samples: dict[str, list[Tensor]] = {name: [] for name in QUANTITIES}  # (S, L) per sampled step
         self._mean_grad_norm: list[Tensor] = []
 
     @torch.no_grad()
     def before_step(self) -> None:
         """Measure gradients and weights, and keep the weights to compare with."""
-        self._samples["grad_norm"].append(self._norms(self._gradients))
-        self._mean_grad_norm.append(self._norms(self._all_gradients).mean(1))
+        gradients = self._norms(self._gradients)
+        self._samples["grad_norm"].append(gradients.index_select(1, self._columns))
+        self._mean_grad_norm.append(gradients.mean(1))
         self._samples["weight_norm"].append(self._norms(self._weights))
-        self._before = self._replicas.weights.clone()
+        self._before.copy_(self._replicas.weights)
 
     @torch.no_grad()
     def after_step(self) -> None:
         """Measure the size of the update, relative to the weights."""
-        moved = self._norms(self._by_layer(self._replicas.weights - self._before))
-        self._samples["update_ratio"].append(moved / self._samples["weight_norm"][-1])
+        torch.sub(self._replicas.weights, self._before, out=self._before)
+        self._samples["update_ratio"].append(self._norms(self._moved) / self._samples["weight_norm"][-1])
 
     def first(self) -> list[dict[str, list[float] | None]]:
         """Like `epoch`, but for the first sampled step only. In epoch 1 this is at initialisation, before any update."""
@@ -76,10 +79,15 @@ class LayerNorms:
         """Each replica's gradient norm, averaged over all parameter tensors and the epoch's sampled steps."""
         return torch.stack(self._mean_grad_norm).mean(0).tolist()
 
-    def _by_layer(self, buffer: Tensor) -> list[Tensor]:
-        """The layers' weights in a buffer of shape (S, P), replica after replica."""
-        views = self._replicas.views(buffer)
-        return [views[f"{layer}.weight"][i] for i in range(len(self._replicas)) for layer in self._replicas.layers]
+    def _parts(self, buffer: Tensor) -> list[Tensor]:
+        """The parameters in a buffer of shape (S, P), replica after replica, each as a vector."""
+        sizes = list(self._replicas.sizes.values())
+        return [part for row in buffer.unbind() for part in row.split(sizes)]
+
+    def _weights_in(self, buffer: Tensor) -> list[Tensor]:
+        """Those of them that are the layers' weights."""
+        parts, count = self._parts(buffer), len(self._replicas.sizes)
+        return [parts[start + place] for start in range(0, len(parts), count) for place in self._layers]
 
     def _norms(self, tensors: list[Tensor]) -> Tensor:
         """Euclidean norms of S equally long lists of tensors, shape (S, length)."""

@@ -160,9 +160,14 @@ class Replicas:
         """How many of those that `parameters_of` returns, the last ones, are of parameters that lie last."""
         return min(len(self._last), 1) if flat else len(self._last)
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many numbers each parameter has, in the order of the buffers."""
+        return {name: shape.numel() for name, shape in self._shapes.items()}
+
     def views(self, buffer: Tensor) -> dict[str, Tensor]:
         """A buffer of shape (S, P) by parameter: for each name a view of shape (S, …)."""
-        parts = buffer.split([shape.numel() for shape in self._shapes.values()], dim=1)
+        parts = buffer.split(list(self.sizes.values()), dim=1)
         return {name: _shaped(part, shape) for part, (name, shape) in zip(parts, self._shapes.items(), strict=True)}
 
     def state_of(self, i: int) -> dict[str, Tensor]:
