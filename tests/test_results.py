@@ -126,6 +126,23 @@ def test_what_the_page_on_the_map_says_of_plain_networks_follows_from_its_runs()
         assert any(text in page for text in shown), shown
 
 
+def test_what_the_page_on_the_map_says_of_learning_rates_follows_from_its_runs():
+    folder = RESULTS / "trainability_map"
+    page = " ".join((folder / "README.md").read_text().split())
+    runs = pd.read_csv(folder / "runs_lr.csv").rename(columns={"config.optimizer.lr": "rate"})
+    plain = runs[~runs["residual"]].groupby(["depth", "rate"])["test_acc"]
+    low, high = intervals.t_interval(plain.get_group((40, 0.003)))
+    assert f"{plain.mean()[40, 0.003]:.1f} % (95 % interval {low:.1f} to {high:.1f})" in page
+    low, high = intervals.t_interval(plain.get_group((50, 0.01)))
+    assert plain.mean()[50].idxmax() == 0.01
+    assert f"{plain.mean()[50, 0.01]:.1f} % ({low:.1f} to {high:.1f})" in page
+    half = plain.mean()[plain.mean() > 50].reset_index().groupby("rate")["depth"].max()
+    assert half.to_dict() == {0.0001: 10, 0.0003: 20, 0.001: 30, 0.003: 40, 0.01: 30}
+    assert f"off chance: {plain.mean()[100].min():.1f} to {plain.mean()[100].max():.1f} %" in page
+    residual = runs[runs["residual"] & (runs["rate"] > 1e-4)].groupby(["depth", "rate"])["test_acc"].mean()
+    assert f"Residual networks reach {residual.min():.1f} to {residual.max():.1f} %" in page
+
+
 def test_the_table_of_remedies_follows_from_their_runs():
     folder = RESULTS / "remedies"
     page, best = (folder / "README.md").read_text(), pd.read_csv(folder / "best.csv").set_index(["model.name", "depth"])
