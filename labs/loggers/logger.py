@@ -1,5 +1,6 @@
 """What a logger is: it shows a run's JSON lines elsewhere, as TensorBoard or W&B does."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -57,6 +58,11 @@ def starting(name: str) -> Iterator[None]:
 def numbers(row: dict[str, Any]) -> dict[str, float]:
     """The row's numeric entries."""
     return {name: value for name, value in row.items() if isinstance(value, int | float)}
+
+
+def in_sections(values: dict[str, Any]) -> dict[str, Any]:
+    """The same numbers, as `train/loss` for `train_loss`: dashboards have a section for what stands before the slash."""
+    return {re.sub(r"^(train|val|test)_", r"\1/", name): value for name, value in values.items()}
 
 
 def in_two_layers(row: dict[str, Any]) -> dict[str, float]:

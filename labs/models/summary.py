@@ -16,7 +16,7 @@ from torch import nn
 class Summary:
     """`text` is for people; `params` counts trainable numbers, `mult_adds` the multiply-adds of one image's forward pass.
 
-    Multiply-adds are counted as by torchinfo: biases count, BatchNorm as its two numbers per channel, and the additions of skips
+    Multiply-adds are counted as by torchinfo: biases count, BatchNorm as its two numbers per channel, and additions of skips
     as nothing. None if the forward pass cannot be traced.
     """
 
