@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from labs.errors import UserError
@@ -15,7 +15,7 @@ class RunInfo:
 
     `cell` is the name of its directory, with the hash, and `label` what people read instead. `config` is the resolved
     configuration. `place` tells equal ones apart: the study, or the date and time of a single run. `epochs` is how many it
-    trains at most.
+    trains at most. `settings` are the keys that set its cell apart in its study, with their values.
     """
 
     cell: str
@@ -31,6 +31,7 @@ class RunInfo:
     mult_adds: int | None
     summary: str
     epochs: int = 0
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 class Logger(Protocol):

@@ -12,7 +12,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, Sessi
 from torch.utils.tensorboard import SummaryWriter
 
 from labs.loggers.logger import RunInfo, in_sections, in_two_layers, numbers
-from run_contract import decides, is_further
+from run_contract import is_further
 
 EPOCH = ("train_loss", "train_acc", "val_loss", "val_acc", "lr", "grad_norm")
 TEST = ("test_loss", "test_acc")
@@ -88,17 +88,10 @@ class TensorBoardLogger:
 
 
 def hyperparameters(info: RunInfo) -> dict[str, Any]:
-    """The configuration that a cell's seeds share, flattened; the tab shows the values that differ."""
-    flat: dict[str, Any] = {}
+    """Depth, kind, and what else sets the cell apart: the tab makes a column of every key, also of those that never differ.
 
-    def add(prefix: str, node: dict[str, Any]) -> None:
-        for key, value in node.items():
-            if isinstance(value, dict):
-                add(f"{prefix}{key}.", value)
-            else:
-                flat[f"{prefix}{key}"] = "null" if value is None else value
-
-    add("", info.config)
-    # one column for all networks: a CNN has no model.depth
-    flat = {name: value for name, value in flat.items() if decides(name) and name not in ("model.depth", "model.residual")}
-    return flat | {"depth": info.depth, "residual": "null" if info.residual is None else info.residual}
+    The seed is none of them, since the tab shows a row per cell, with the hyperparameters of its first run.
+    """
+    known = {"depth": info.depth, "residual": info.residual}  # one column for all networks: a CNN has no model.depth
+    known |= {name: value for name, value in info.settings.items() if name not in ("model.depth", "model.residual")}
+    return {name: "null" if value is None else value for name, value in known.items()}

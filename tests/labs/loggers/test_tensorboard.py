@@ -89,8 +89,15 @@ def test_the_hparams_tab_compares_cells(tmp_path: Path) -> None:
         [api_pb2.STATUS_SUCCESS] * 2, [api_pb2.STATUS_FAILURE], [api_pb2.STATUS_SUCCESS] * 2,
     ]  # fmt: skip
     assert groups[0].hparams["residual"].bool_value is True
+    assert groups[0].hparams["depth"].number_value == 5
+    assert groups[0].hparams["optimizer.lr"].number_value == 0.1
     assert groups[0].hparams["model.width"].string_value == "null"
-    assert set(groups[0].hparams) == {"depth", "residual", "model.width", "trainer.epochs"}  # what decides a cell's numbers
+    assert set(groups[0].hparams) == {
+        "depth",
+        "residual",
+        "optimizer.lr",
+        "model.width",
+    }  # no constant ones of the configuration
     means = [{v.name.tag: v.value for v in group.metric_values}.get("test/acc") for group in groups]
     assert means == [5.5, None, 50.5]  # over the two seeds
 
