@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -148,11 +148,13 @@ class Cell:
         values: the configuration in plain Python, as `resolved` returns it.
         directory: seed s has its run in `directory/seed=<s>`.
         label: what loggers call it, see `labs/jobs/names.py`; by default its name.
+        settings: the keys that set it apart in its study, with their values.
     """
 
     values: dict[str, Any]
     directory: Path
     label: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, cfg: DictConfig, directory: Path) -> "Cell":

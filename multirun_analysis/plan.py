@@ -5,7 +5,7 @@
  "launches": [{"time": …, "command": …, "cells": {dir: [0, 1]}}]}
 
 `launches` has the seeds that each launch was the first to ask for. Those that were there before launches were recorded stand in
-a first one without a time, and so do all seeds of a study.json that has no `launches`.
+a first one without a time, and so do all seeds of a study.json that has no `launches`. `earlier` is for loggers.
 """
 
 import json

@@ -7,6 +7,9 @@ Runs are grouped by cell, so that each line is a mean over seeds. Sections:
 - Gradients by depth: the mean gradient norm by epoch; how much larger the first layer's gradient is than the last's before any
   step, by depth; the norm of every layer, at initialisation and at the end
 - Depth and residual: parallel coordinates of depth, residual and test accuracy
+- Report: the report that `python -m multirun_analysis STUDY_DIR --wandb` logs
+
+Panels read `val_acc`, not `val/acc`, since runs have had the plain names from the beginning on.
 
 Needs the extra `workspace` and a W&B account; `--print` shows the specification and needs no account.
 """
@@ -43,8 +46,8 @@ def build(entity: str, project: str, study: str | None) -> Any:
             panels.ScatterPlot(title="Test accuracy, %, by depth", x=depth, y=test_acc),
         ],
         "Loss": [
-            by_epoch("val_loss", "Validation loss, nats", log=True),
-            by_epoch("train_loss", "Training loss, nats", log=True),
+            by_epoch("val_loss", "Validation loss", log=True),
+            by_epoch("train_loss", "Training loss", log=True),
         ],
         "Gradients by depth": [
             by_epoch("grad_norm", "Mean gradient norm", log=True),
@@ -67,18 +70,23 @@ def build(entity: str, project: str, study: str | None) -> Any:
             )
         ],
     }
-    shown = [expr.Metric("JobType") == "train"]
-    if study is not None:
-        shown.append(expr.Metric("Group") == study)
     return workspaces.Workspace(
         entity=entity,
         project=project,
         name=f"Depth study {study}" if study else "Depth studies",
-        sections=[workspaces.Section(name=name, panels=content, is_open=True) for name, content in sections.items()],
+        sections=[
+            *(workspaces.Section(name=name, panels=content, is_open=True) for name, content in sections.items()),
+            workspaces.Section(
+                name="Report",
+                panels=[panels.MediaBrowser(title="Report", media_keys=["report"], num_columns=1)],
+                is_open=True,
+                layout_settings=workspaces.SectionLayoutSettings(columns=1, rows=1),  # as wide as the page
+            ),
+        ],
         settings=workspaces.WorkspaceSettings(x_axis="epoch", max_runs=100),
         runset_settings=workspaces.RunsetSettings(
             groupby=[expr.Config("cell")],
-            filters=expr.And(*shown),
+            filters=expr.And(*([] if study is None else [expr.Metric("Group") == study])),
             pinned_columns=["config:depth", "config:residual", "summary:test_acc", "summary:params"],
         ),
     )

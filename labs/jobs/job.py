@@ -44,7 +44,9 @@ def run(cfg: DictConfig) -> float:
     terminal.keep()  # a worker has its own streams
     hydra = HydraConfig.get()
     cell = cells.Cell.of(cfg, Path(hydra.runtime.output_dir))
-    cell = replace(cell, label=names.in_study(cell))
+    choices = {group: str(choice) for group, choice in hydra.runtime.choices.items() if choice is not None}
+    label, settings = names.in_study(cell, rerun.typed(hydra.overrides.task), choices)
+    cell = replace(cell, label=label, settings=settings)
     in_sweep = hydra.mode == RunMode.MULTIRUN
     if not in_sweep:
         terminal.output_is_optional()  # all that is shown is also in the run's directory

@@ -78,8 +78,20 @@ def write(directory: Path, study: str | None, command: str, jobs: list[Job]) -> 
         entry["seeds"] = sorted({*entry["seeds"], *job.seeds})
     entries = [{"dir": name, **entry} for name, entry in planned.items()]
     launches = _launches(directory, command, {name: entry["seeds"] for name, entry in planned.items()})
-    content = {"study": study, "command": command, "cells": entries, "launches": launches}
+    content: dict[str, Any] = {"study": study, "command": command, "cells": entries, "launches": launches}
+    if earlier := _earlier(directory, planned):
+        content["earlier"] = earlier
     write_json(directory / "study.json", results.sealed(content))
+
+
+def _earlier(directory: Path, planned: Iterable[str]) -> dict[str, list[str]]:
+    """The overrides of cells that earlier launches have started and this one does not ask for; they tell what sets it apart."""
+    old = read_json(directory / "study.json")
+    try:
+        found = old.get("earlier", {}) | {cell["dir"]: cell["overrides"] for cell in old["cells"]}
+        return {name: own for name, own in found.items() if name not in planned and (directory / name).is_dir()}
+    except (AttributeError, TypeError, KeyError):  # no plan
+        return {}
 
 
 def _launches(directory: Path, command: str, asked: dict[str, list[int]]) -> list[dict[str, Any]]:

@@ -1,8 +1,9 @@
 """What a logger is: it shows a run's JSON lines elsewhere, as TensorBoard or W&B does."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from labs.errors import UserError
@@ -14,7 +15,7 @@ class RunInfo:
 
     `cell` is the name of its directory, with the hash, and `label` what people read instead. `config` is the resolved
     configuration. `place` tells equal ones apart: the study, or the date and time of a single run. `epochs` is how many it
-    trains at most.
+    trains at most. `settings` are the keys that set its cell apart in its study, with their values.
     """
 
     cell: str
@@ -30,6 +31,7 @@ class RunInfo:
     mult_adds: int | None
     summary: str
     epochs: int = 0
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 class Logger(Protocol):
@@ -57,6 +59,11 @@ def starting(name: str) -> Iterator[None]:
 def numbers(row: dict[str, Any]) -> dict[str, float]:
     """The row's numeric entries."""
     return {name: value for name, value in row.items() if isinstance(value, int | float)}
+
+
+def in_sections(values: dict[str, Any]) -> dict[str, Any]:
+    """The same numbers, as `train/loss` for `train_loss`: dashboards have a section for what stands before the slash."""
+    return {re.sub(r"^(train|val|test)_", r"\1/", name): value for name, value in values.items()}
 
 
 def in_two_layers(row: dict[str, Any]) -> dict[str, float]:

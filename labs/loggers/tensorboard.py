@@ -2,7 +2,6 @@
 
 import math
 import threading
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,11 @@ from tensorboard.plugins.hparams import api_pb2, metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
 from torch.utils.tensorboard import SummaryWriter
 
-from labs.loggers.logger import RunInfo, in_two_layers, numbers
-from run_contract import decides, is_further
+from labs.loggers.logger import RunInfo, in_sections, in_two_layers, numbers
+from run_contract import is_further
 
-TAGS = {
-    "train_loss": "loss/train", "val_loss": "loss/val", "train_acc": "accuracy/train", "val_acc": "accuracy/val",
-    "lr": "lr", "grad_norm": "grad_norm",
-}  # fmt: skip
-TEST_TAGS = {"test_loss": "loss/test", "test_acc": "accuracy/test"}
+EPOCH = ("train_loss", "train_acc", "val_loss", "val_acc", "lr", "grad_norm")
+TEST = ("test_loss", "test_acc")
 HISTOGRAMS = 20  # about as many layer records per run, each a few kB
 
 
@@ -58,9 +54,7 @@ class TensorBoardLogger:
         self._writer.add_text("summary", "\n".join(f"    {line}" for line in lines), 0)
 
     def epoch(self, row: dict[str, Any]) -> None:
-        for name, value in numbers(row).items():
-            if tag := TAGS.get(name) or further_tags([name]).get(name):
-                self._writer.add_scalar(tag, value, row["epoch"])
+        self._scalars({name: value for name, value in row.items() if name in EPOCH or is_further(name)}, row["epoch"])
 
     def layers(self, row: dict[str, Any]) -> None:
         """Histograms of the layers' norms, in powers of ten; layers with a norm of 0 or none are left out."""
@@ -73,42 +67,31 @@ class TensorBoardLogger:
                     self._writer.add_histogram(f"layers/log10_{name}", np.array(powers), row["epoch"])
 
     def signals(self, row: dict[str, Any]) -> None:
-        for name, value in in_two_layers(row).items():
-            self._writer.add_scalar(name, value, row["epoch"])
+        self._scalars(in_two_layers(row), row["epoch"])
 
     def end(self, result: dict[str, Any]) -> None:
         further = {name: value for name, value in result.get("metrics", {}).items() if name.startswith("test_")}
-        for name, value in numbers(result | further).items():
-            if tag := (TEST_TAGS | further_tags(further)).get(name):
-                self._writer.add_scalar(tag, value, result["best_epoch"])
+        self._scalars({name: result.get(name) for name in TEST} | further, result["best_epoch"])
 
     def close(self, error: BaseException | None) -> None:
         end = SessionEndInfo(status=api_pb2.STATUS_FAILURE if error else api_pb2.STATUS_SUCCESS)
         self._hparams(metadata.SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=end))
         self._writer.close()
 
+    def _scalars(self, row: dict[str, Any], epoch: int) -> None:
+        for tag, value in in_sections(numbers(row)).items():
+            self._writer.add_scalar(tag, value, epoch)
+
     def _hparams(self, tag: str, data: HParamsPluginData) -> None:
         value = Summary.Value(tag=tag, metadata=metadata.create_summary_metadata(data), tensor=metadata.NULL_TENSOR)
         self._writer._get_file_writer().add_summary(Summary(value=[value]))
 
 
-def further_tags(columns: Iterable[str]) -> dict[str, str]:
-    """The tags of those columns that are of metrics, such as f1/val of val_f1."""
-    return {name: "/".join(name.split("_", 1)[::-1]) for name in columns if is_further(name)}
-
-
 def hyperparameters(info: RunInfo) -> dict[str, Any]:
-    """The configuration that a cell's seeds share, flattened; the tab shows the values that differ."""
-    flat: dict[str, Any] = {}
+    """Depth, kind, and what else sets the cell apart: the tab makes a column of every key, also of those that never differ.
 
-    def add(prefix: str, node: dict[str, Any]) -> None:
-        for key, value in node.items():
-            if isinstance(value, dict):
-                add(f"{prefix}{key}.", value)
-            else:
-                flat[f"{prefix}{key}"] = "null" if value is None else value
-
-    add("", info.config)
-    # one column for all networks: a CNN has no model.depth
-    flat = {name: value for name, value in flat.items() if decides(name) and name not in ("model.depth", "model.residual")}
-    return flat | {"depth": info.depth, "residual": "null" if info.residual is None else info.residual}
+    The seed is none of them, since the tab shows a row per cell, with the hyperparameters of its first run.
+    """
+    known = {"depth": info.depth, "residual": info.residual}  # one column for all networks: a CNN has no model.depth
+    known |= {name: value for name, value in info.settings.items() if name not in ("model.depth", "model.residual")}
+    return {name: "null" if value is None else value for name, value in known.items()}

@@ -1,4 +1,6 @@
-"""A run in Weights & Biases, with the numbers of the JSON lines under the same names.
+"""A run in Weights & Biases: the numbers of the JSON lines in sections, `train/loss`, and under their own names, `train_loss`.
+
+Panels and scripts that were made with the plain names go on working, and W&B makes no panels of its own for them.
 
 What it is told of a run before its first step is put together in `run_info` (`labs/training/assemble.py`).
 
@@ -19,7 +21,7 @@ from typing import Any
 import wandb
 from omegaconf import DictConfig
 
-from labs.loggers.logger import RunInfo, in_two_layers, numbers
+from labs.loggers.logger import RunInfo, in_sections, in_two_layers, numbers
 
 SHOWN_LAYERS = 200
 RESULTS = ("status", "test_loss", "test_acc", "best_epoch", "epochs_run")
@@ -32,6 +34,7 @@ class WandbLogger:
         self._directory, self._info, self._artifact = directory, info, logger.artifact
         self._first: dict[str, Any] | None = None
         self._last: dict[str, Any] | None = None
+        self._hidden: set[str] = set()  # names without panels of their own
         shutil.rmtree(directory / "wandb", ignore_errors=True)  # of an earlier attempt; this one logs it all again
         kind = {True: ["residual"], False: ["plain"], None: []}[info.residual]
         model, dataset = (info.config[group].get("name") for group in ("model", "dataset"))
@@ -59,7 +62,12 @@ class WandbLogger:
             self._run.save(str(summary), base_path=self._run.dir, policy="now")
 
     def epoch(self, row: dict[str, Any]) -> None:
-        self._run.log(numbers(row), step=row["epoch"])
+        plain = numbers(row)
+        shown = in_sections(plain)
+        for name in plain.keys() - shown.keys() - self._hidden:
+            self._run.define_metric(name, hidden=True)
+            self._hidden.add(name)
+        self._run.log(plain | shown, step=row["epoch"])
 
     def layers(self, row: dict[str, Any]) -> None:
         self._first, self._last = self._first or row, row
@@ -76,7 +84,8 @@ class WandbLogger:
         known |= {"best_val_loss": result["val_loss"], "best_val_acc": result["val_acc"], "total_seconds": result["seconds"]}
         further = result.get("metrics", {})
         known |= {f"best_{name}" if name.startswith("val_") else name: value for name, value in further.items()}
-        self._run.summary.update({name: value for name, value in known.items() if value is not None})
+        known = {name: value for name, value in known.items() if value is not None}
+        self._run.summary.update(known | in_sections(known))
         weights = self._directory / "checkpoints" / "best.pt"
         if self._artifact and weights.exists():
             name = re.sub(r"[^\w.-]", "-", f"{self._info.cell}-seed-{self._info.seed}", flags=re.ASCII)[:128]

@@ -16,8 +16,8 @@ from torch import nn
 class Summary:
     """`text` is for people; `params` counts trainable numbers, `mult_adds` the multiply-adds of one image's forward pass.
 
-    Multiply-adds are counted as by torchinfo: with those of biases and BatchNorm, without the additions of skips. None if the
-    forward pass cannot be traced.
+    Multiply-adds are counted as by torchinfo: biases count, BatchNorm as its two numbers per channel, and additions of skips
+    as nothing. None if the forward pass cannot be traced.
     """
 
     text: str
@@ -49,5 +49,14 @@ def _followed(model: nn.Module, input_shape: tuple[int, int, int], batch_size: i
     columns = ("input_size", "output_size", "num_params", "mult_adds")
     table = torchinfo.summary(on_meta, input_data=batch, device="meta", col_names=columns, depth=5, verbose=0)
     output = tuple(on_meta(batch).shape)
-    text = f"{table}\nOutput for a batch of {batch_size}: {list(output)}\n"
-    return text, int(table.total_mult_adds) // batch_size
+    for layer in table.summary_list:  # torchinfo counts those of the batch
+        layer.macs //= batch_size
+    table.total_mult_adds //= batch_size
+    table.formatting.macs_units = torchinfo.Units.NONE  # as a whole number, like the parameters
+    shown = (
+        str(table)
+        .replace(" Mult-Adds\n", " Mult-Adds per image\n", 1)
+        .replace("Total mult-adds:", "Total mult-adds per image:", 1)
+    )
+    text = f"{shown}\nOutput for a batch of {batch_size}: {list(output)}\n"
+    return text, int(table.total_mult_adds)

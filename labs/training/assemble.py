@@ -187,6 +187,7 @@ def run_info(cell: Cell, seed: int, networks: Networks, epochs: int) -> RunInfo:
         config=cell.values | {"seed": seed, "replicas": 1},
         depth=networks.depth, residual=cell.cfg.model.get("residual"),
         params=summary.params, mult_adds=summary.mult_adds, summary=summary.text, epochs=epochs,
+        settings=cell.settings,
     )  # fmt: skip
 
 

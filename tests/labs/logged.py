@@ -21,6 +21,7 @@ def info(seed: int = 0, depth: int = 5, epochs: int = 100) -> RunInfo:
         config={"model": {"depth": depth, "width": None}, "trainer": {"epochs": epochs, "log_every": 1},
                 "logger": {"tensorboard": True}, "seed": seed, "device": "cpu"},
         depth=depth, residual=True, params=7, mult_adds=8, summary="Layer a\nLayer b", epochs=epochs,
+        settings={"model.depth": depth, "optimizer.lr": 0.1, "model.width": None},
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -98,7 +99,7 @@ def panels(section):
 def test_the_workspace_has_its_sections_and_groups_by_cell():
     spec = workspace.specification(workspace.build("me", "depth-labs", "my_study"))["section"]
     sections = {section["name"]: section for section in spec["panelBankConfig"]["sections"]}
-    assert list(sections) == ["Accuracy", "Loss", "Gradients by depth", "Depth and residual"]
+    assert list(sections) == ["Accuracy", "Loss", "Gradients by depth", "Depth and residual", "Report"]
     assert all(section["isOpen"] for section in sections.values())
     lines = {
         metric
@@ -114,11 +115,25 @@ def test_the_workspace_has_its_sections_and_groups_by_cell():
     assert (scatter["xAxis"], scatter["yAxis"]) == ("config:depth.value", "summary:first_to_last_grad_norm_at_init")
     (runs,) = spec["runSets"]
     assert runs["grouping"] == [{"section": "config", "name": "cell.value"}]
-    assert [(f["key"]["name"], f["value"]) for f in runs["filters"]["filters"]] == [("jobType", "train"), ("group", "my_study")]
+    assert [(f["key"]["name"], f["value"]) for f in runs["filters"]["filters"]] == [("group", "my_study")]
+    assert "nats" not in json.dumps(spec)  # which the user's own loss need not be in
+
+
+def test_the_report_is_a_panel_of_the_workspace(study):
+    """The analysis is a run of the study's group, whatever its job type, and its report is HTML under the key of the panel."""
+    spec = workspace.specification(workspace.build("me", "depth-labs", "golden_study"))["section"]
+    (section,) = [each for each in spec["panelBankConfig"]["sections"] if each["name"] == "Report"]
+    assert panels(section)["Media Browser"]["mediaKeys"] == ["report"]
+    assert section["flowConfig"]["columnsPerPage"] == 1
+    assert main([str(study), "--wandb"]) == 0
+    told, run, files = inspect(study / "report")
+    assert (run["run_group"], told["summary"]["report"]["_type"]) == ("golden_study", "html-file")
+    html = (files / told["summary"]["report"]["path"]).read_text()
+    assert not re.findall(r"(?:src|href)=\"(?!#|data:)", html)  # it needs no other file
 
 
 def test_what_the_workspace_shows_is_what_runs_log():
-    """The names in labs/loggers/wandb.py, which nothing else joins to the panels."""
+    """The names in labs/loggers/wandb.py and metrics.jsonl, which nothing else joins to the panels."""
     spec = json.dumps(workspace.specification(workspace.build("me", "p", None)))
     source = (Path(__file__).parents[2] / "labs" / "loggers" / "wandb.py").read_text()
     for name in ("first_to_last_grad_norm_at_init", "layers/grad_norm", "test_acc", "cell", "depth", "residual"):

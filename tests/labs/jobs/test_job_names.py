@@ -70,11 +70,64 @@ def test_where_nothing_sets_a_cell_apart_it_goes_by_its_name(expand: Expand) -> 
 
 def test_a_job_reads_what_its_cell_is_called_in_the_plan_of_its_study(expand: Expand) -> None:
     jobs = expand("optimizer.lr=0.001,0.01", "seed=0,1")
-    assert [names.in_study(job.cell) for job in jobs] == [job.cell.name for job in jobs]  # no plan yet
+    assert [names.in_study(job.cell)[0] for job in jobs] == [job.cell.name for job in jobs]  # no plan yet
     plan.write(Path("multirun/s"), "s", "python train.py", jobs)
-    assert [names.in_study(job.cell) for job in jobs] == [f"{MLP} lr=0.001"] * 2 + [f"{MLP} lr=0.01"] * 2
+    assert [names.in_study(job.cell)[0] for job in jobs] == [f"{MLP} lr=0.001"] * 2 + [f"{MLP} lr=0.01"] * 2
     (other,) = expand("optimizer.lr=0.5")
-    assert names.in_study(other.cell) == other.cell.name
+    assert names.in_study(other.cell)[0] == other.cell.name
+
+
+def launch(expand: Expand, *overrides: str) -> list[plan.Job]:
+    """The jobs of a launch that has planned and started all of them."""
+    jobs = expand("study=s", *overrides)
+    plan.write(Path("multirun/s"), "s", "python train.py", jobs)
+    for job in jobs:
+        job.cell.directory.mkdir(parents=True, exist_ok=True)
+    return jobs
+
+
+@pytest.mark.parametrize(
+    ("launches", "labels"),
+    [
+        ([["optimizer.lr=0.1"], ["optimizer.lr=0.2"]], ["", "lr=0.2"]),
+        ([["optimizer.lr=0.1"], [], ["optimizer.lr=0.1,0.2,0.3"]], ["", "lr=0.001", "lr=0.1", "lr=0.2", "lr=0.3"]),
+        ([["optimizer=sgd_nesterov", "optimizer.lr=0.1,0.2"], ["optimizer.lr=0.1,0.2"]],
+         ["lr=0.1", "lr=0.2", "lr=0.1 adam", "lr=0.2 adam"]),
+        ([["trainer.epochs=3", "seed=0,1"], ["trainer.epochs=3", "seed=2"]], ["", "", ""]),  # more seeds of the same cells
+        ([["trainer.epochs=3"], ["trainer.epochs=4", "trainer.log_every=2"]], ["", "epochs=4"]),
+        ([["optimizer=adam"], ["optimizer.lr=0.1"]], ["", "lr=0.1"]),
+    ],
+)  # fmt: skip
+def test_launches_of_a_study_do_not_call_two_cells_the_same(
+    expand: Expand, launches: list[list[str]], labels: list[str]
+) -> None:
+    """As the loggers name runs: each while its launch is the last."""
+    called: list[tuple[str, str]] = []
+    for overrides in launches:
+        for job in launch(expand, "model.depth=5,20", *overrides):
+            name = names.in_study(job.cell, choices={"optimizer": "adam"})[0]
+            if job.cell.values["model"]["depth"] == 5:
+                called.append((name.removeprefix(MLP).strip(), job.cell.hash))
+    assert [name for name, _ in called] == labels
+    assert len({name for name, _ in called}) == len(set(called))  # a name has one cell
+
+
+def test_settings_are_what_a_study_varies(expand: Expand) -> None:
+    first, *_, last = launch(expand, "model.depth=5,20", "optimizer.lr=1e-3,1e-2", "trainer.epochs=3", "seed=0,1")
+    assert names.in_study(first.cell)[1] == {"model.depth": 5, "optimizer.lr": 0.001}
+    assert names.in_study(last.cell)[1] == {"model.depth": 20, "optimizer.lr": 0.01}
+    groups = launch(expand, "remedy=plain,skip", "dataset.normalize=true,false", "optimizer.lr=1e-3")
+    assert [names.in_study(job.cell, choices={"remedy": "no"})[1] for job in groups] == [
+        {"remedy": remedy, "dataset.normalize": normalize, "model.depth": 5, "optimizer.lr": 0.001, "trainer.epochs": 60}
+        for remedy in ("plain", "skip") for normalize in (True, False)
+    ]  # fmt: skip
+
+
+def test_settings_of_a_run_without_a_plan_are_its_overrides(expand: Expand) -> None:
+    (job,) = expand("optimizer.lr=1e-2", "model.widths=[8,8]", "logger=none", "seed=3", "optimizer=sgd_nesterov")
+    assert names.in_study(job.cell, job.overrides)[1] == {
+        "optimizer.lr": 0.01, "model.widths": [8, 8], "optimizer": "sgd_nesterov",
+    }  # fmt: skip
 
 
 @pytest.mark.one_in(3)
@@ -87,6 +140,8 @@ def test_a_job_reads_what_its_cell_is_called_in_the_plan_of_its_study(expand: Ex
         "[]",
         '{"cells": []}',
         '{"cells": 3}',
+        '{"cells": [], "earlier": [3]}',
+        '{"cells": [{"dir": NAME, "overrides": []}], "earlier": {"a": 3}}',
         '{"cells": [{"dir": "a"}]}',
         '{"cells": [{"dir": NAME, "overrides": [3]}, {"dir": "b", "overrides": []}]}',
         '{"cells": [{"dir": NAME, "overrides": [["a=1"]]}]}',
@@ -97,7 +152,7 @@ def test_a_damaged_plan_changes_no_name(expand: Expand, content: str) -> None:
     (job,) = expand("optimizer.lr=0.1")
     job.cell.directory.parent.mkdir(parents=True)
     (job.cell.directory.parent / "study.json").write_text(content.replace("NAME", json.dumps(job.cell.name)))
-    assert names.in_study(job.cell) == job.cell.name
+    assert names.in_study(job.cell)[0] == job.cell.name
 
 
 @pytest.mark.slow

@@ -38,7 +38,7 @@ def test_a_run_that_goes_on_keeps_the_lines_it_had_and_its_logger_shows_them(tmp
     expected = [(1, 10.0), (2, 20.0), (3, 35.0)]
     assert [(row["epoch"], row["val_acc"]) for row in rows(tmp_path / "metrics.jsonl")] == expected
     assert [row["epoch"] for row in rows(tmp_path / "layers.jsonl")] == [0, 1, 2, 3]
-    assert [(e.step, e.value) for e in events(tmp_path).Scalars("accuracy/val")] == expected
+    assert [(e.step, e.value) for e in events(tmp_path).Scalars("val/acc")] == expected
 
 
 def test_signals_have_a_file_if_there_are_any_and_it_goes_on_like_the_others(tmp_path: Path) -> None:

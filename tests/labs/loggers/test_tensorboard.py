@@ -22,22 +22,22 @@ def test_tensorboard_shows_the_metrics(tmp_path: Path) -> None:
         log.end(RESULT | {"test_loss": None})
     read = events(tmp_path)
     assert set(read.Tags()["scalars"]) == {
-        "loss/train", "loss/val", "accuracy/train", "accuracy/val", "accuracy/test", "lr", "grad_norm",
+        "train/loss", "val/loss", "train/acc", "val/acc", "test/acc", "lr", "grad_norm",
     }  # fmt: skip
-    assert [(e.step, e.value) for e in read.Scalars("accuracy/val")] == [(1, 82.0), (2, 90.0)]
-    assert [e.step for e in read.Scalars("loss/train")] == [1]  # no number where there is none
-    assert [(e.step, e.value) for e in read.Scalars("accuracy/test")] == [(2, 90.0)]
+    assert [(e.step, e.value) for e in read.Scalars("val/acc")] == [(1, 82.0), (2, 90.0)]
+    assert [e.step for e in read.Scalars("train/loss")] == [1]  # no number where there is none
+    assert [(e.step, e.value) for e in read.Scalars("test/acc")] == [(2, 90.0)]
     text = b"    mlp-depth=5 lr=0.1 seed=0\n    \n    Layer a\n    Layer b"
     assert text in read.Tensors("summary/text_summary")[0].tensor_proto.string_val[0]
 
 
-def test_metrics_of_the_users_own_have_tags_of_that_kind(tmp_path: Path) -> None:
+def test_metrics_of_the_users_own_are_in_these_sections_too(tmp_path: Path) -> None:
     with RunLog(tmp_path, ON, info()) as log:
         log.epoch(ROW | {"val_f1": 0.5, "val_top_2": math.nan})
         log.end(RESULT | {"metrics": {"val_f1": 0.5, "test_f1": 0.25, "test_top_2": 0.75}})
     read = events(tmp_path)
-    found = {tag: [e.value for e in read.Scalars(tag)] for tag in ("f1/val", "f1/test", "top_2/test")}
-    assert found == {"f1/val": [0.5], "f1/test": [0.25], "top_2/test": [0.75]}
+    found = {tag: [e.value for e in read.Scalars(tag)] for tag in ("val/f1", "test/f1", "test/top_2")}
+    assert found == {"val/f1": [0.5], "test/f1": [0.25], "test/top_2": [0.75]}
 
 
 def test_layer_norms_are_histograms_of_powers_of_ten_now_and_then(tmp_path: Path) -> None:
@@ -89,9 +89,16 @@ def test_the_hparams_tab_compares_cells(tmp_path: Path) -> None:
         [api_pb2.STATUS_SUCCESS] * 2, [api_pb2.STATUS_FAILURE], [api_pb2.STATUS_SUCCESS] * 2,
     ]  # fmt: skip
     assert groups[0].hparams["residual"].bool_value is True
+    assert groups[0].hparams["depth"].number_value == 5
+    assert groups[0].hparams["optimizer.lr"].number_value == 0.1
     assert groups[0].hparams["model.width"].string_value == "null"
-    assert set(groups[0].hparams) == {"depth", "residual", "model.width", "trainer.epochs"}  # what decides a cell's numbers
-    means = [{v.name.tag: v.value for v in group.metric_values}.get("accuracy/test") for group in groups]
+    assert set(groups[0].hparams) == {
+        "depth",
+        "residual",
+        "optimizer.lr",
+        "model.width",
+    }  # no constant ones of the configuration
+    means = [{v.name.tag: v.value for v in group.metric_values}.get("test/acc") for group in groups]
     assert means == [5.5, None, 50.5]  # over the two seeds
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import wandb
+from logged import events
 from omegaconf import DictConfig, OmegaConf
 from wandb_reader import METRICS, history, inspect, records, rows
 
@@ -94,15 +95,27 @@ def test_no_number_is_logged_where_there_is_none(tmp_path: Path) -> None:
     assert "first_to_last_grad_norm_at_init" not in inspect(tmp_path)["summary"]
 
 
-def test_metrics_of_the_users_own_are_logged_by_their_names(tmp_path: Path) -> None:
-    result = {"status": "done", "val_loss": 1.0, "val_acc": 90.0, "test_loss": 1.0, "test_acc": 80.0, "best_epoch": 1,
+def test_panels_have_sections_and_the_names_of_the_lines_are_there_without_panels(tmp_path: Path) -> None:
+    result = {"status": "done", "val_loss": 1.0, "val_acc": 90.0, "test_loss": 1.5, "test_acc": 80.0, "best_epoch": 1,
               "epochs_run": 1, "seconds": 1.0, "metrics": {"val_f1": 0.5, "test_f1": 0.25}}  # fmt: skip
-    with RunLog(tmp_path, LOGGER, info()) as log:
-        log.epoch(ROW | {"epoch": 1, "val_f1": 0.5})
+    row = {"epoch": 1, "train_loss": 1.0, "train_acc": 70.0, "val_loss": 2.0, "val_acc": 60.0, "val_f1": 0.5, "lr": 0.1,
+           "grad_norm": 3.0, "seconds": 4.0}  # fmt: skip
+    with RunLog(tmp_path, OmegaConf.merge(LOGGER, {"tensorboard": True}), info()) as log:
+        log.epoch(row)
+        log.epoch(row | {"epoch": 2})
         log.end(result)
-    assert records(tmp_path, "history")[0]["item"]["val_f1"] == 0.5
+    sections = {"train/loss": 1.0, "train/acc": 70.0, "val/loss": 2.0, "val/acc": 60.0, "val/f1": 0.5}
+    for epoch, record in enumerate(records(tmp_path, "history"), 1):
+        logged = {name: value for name, value in record["item"].items() if not name.startswith("_")}
+        assert logged == row | sections | {"epoch": epoch}
+    hidden = records(tmp_path, "metric")
+    assert all(metric["options"]["hidden"] for metric in hidden)
+    assert sorted(metric["name"] for metric in hidden) == ["train_acc", "train_loss", "val_acc", "val_f1", "val_loss"]
     summary = inspect(tmp_path)["summary"]
-    assert (summary["best_val_f1"], summary["test_f1"]) == (0.5, 0.25)
+    tested = {"test/loss": 1.5, "test/acc": 80.0, "test/f1": 0.25}
+    plain = {"test_loss": 1.5, "test_acc": 80.0, "test_f1": 0.25, "best_val_acc": 90.0, "best_val_f1": 0.5}
+    assert summary.items() >= (row | {"epoch": 2} | sections | tested | plain).items()
+    assert set(events(tmp_path).Tags()["scalars"]) == {*sections, *tested, "lr", "grad_norm"}  # the same in TensorBoard
 
 
 @pytest.mark.one_in(2)
