@@ -107,7 +107,7 @@ class Fused:
         return losses, correct
 
     def evaluate(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (B, C, h, w) and labels (B,), the same for every replica: sums of losses (S,), and predicted classes (S, B)."""
+        """Images (B, C, h, w) and labels (B,), the same for all replicas: sums of losses (S,), and predicted classes (S, B)."""
         count = self._shares[-1][1]
         losses, parts = torch.zeros(count, dtype=torch.float64), []
         for x, y in zip(images.split(ROWS), labels.split(ROWS), strict=True):

@@ -13,7 +13,7 @@ NAME = "test_correct.json"
 
 
 def write(directory: Path, predicted: Tensor, images: Images, fingerprint: str) -> None:
-    """Write the file of a run that was tested, in the order of the classes; about 1.7 kB for 10,000 images, and 1.3 bytes a mistake.
+    """Write the file of a run that was tested, in the order of the classes; 1.7 kB for 10,000 images, and 1.3 bytes a mistake.
 
     Args:
         directory: of the run.
