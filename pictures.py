@@ -19,7 +19,7 @@ FONTS = (
 )  # fmt: skip
 MOST_CLASSES = 20  # that are named and have counts written into the fields of a matrix
 LONGEST = 14  # characters of a name
-PITCH = 1.45  # from a row of images with captions to the next, in widths of an image
+PITCH = 1.52  # from a row of images with captions to the next, in widths of an image
 
 
 def fonts() -> list[str]:
@@ -75,7 +75,7 @@ def montage(ax: Axes, pictures: Sequence[np.ndarray], captions: Sequence[str], c
         shown = picture[..., 0] if picture.shape[2] == 1 else picture
         extent = (x - width, x + width, y + height, y - height)
         ax.imshow(shown, cmap="gray", vmin=0, vmax=255, extent=extent, interpolation="nearest")
-        ax.text(x, row * pitch + 0.98, caption, ha="center", va="top", fontsize=6.5, linespacing=1.1).set_parse_math(False)
+        ax.text(x, row * pitch + 0.98, caption, ha="center", va="top", fontsize=7, linespacing=1.1).set_parse_math(False)
     ax.set(xlim=(0, columns), ylim=(pitch * -(-len(pictures) // columns), 0), xticks=[], yticks=[])
     ax.set_aspect("equal", anchor="N")
     ax.grid(False)
@@ -84,7 +84,7 @@ def montage(ax: Axes, pictures: Sequence[np.ndarray], captions: Sequence[str], c
 
 def mistake(label: str, predicted: str, probability: float) -> str:
     """The caption of an image that was classified wrongly: its class, what it was taken for, and how sure the network was."""
-    label, predicted = shortened(label), shortened(predicted)
+    label, predicted = shortened(label, 12), shortened(predicted, 12)
     share = f"{100 * probability:.1f} %" if probability < 0.9995 else "> 99.9 %"
     names = f"{label} → {predicted}" if len(label) + len(predicted) < 12 else f"{label}\n→ {predicted}"
     return f"{names}\n{share}"

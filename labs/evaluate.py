@@ -51,7 +51,7 @@ class Tested:
     """Per-sample mean loss in nats, accuracy in percent, and `confusion[i, j]`: images of class i classified as class j.
 
     `images` has the fingerprints of the training images (all images are normalised by them) and of the test images, as in
-    result.json. `mistakes` are the most wrong images, if asked for, and `shape` is that of an image, (C, h, w).
+    result.json. `mistakes` are the most wrong images, and `shape` is that of an image, (C, h, w).
     """
 
     loss: float
@@ -60,7 +60,7 @@ class Tested:
     classes: list[str]
     images: dict[str, str] = field(default_factory=dict)
     mistakes: list[Mistake] = field(default_factory=list)
-    shape: torch.Size = torch.Size()
+    shape: tuple[int, ...] = ()
 
 
 def main(arguments: list[str]) -> None:
@@ -89,7 +89,7 @@ def main(arguments: list[str]) -> None:
             saved = saved_run.read(file, overrides)
             state, result, run = saved.state, saved.result, saved.run
             saved_run.refuse_loss(run, saved.cfg, overrides)
-            tested = test(saved.cfg, state["model"], resume.engine_of(state, "auto"), with_mistakes=options.images is not None)
+            tested = test(saved.cfg, state["model"], resume.engine_of(state, "auto"))
             print(one_line(f"{file}: epoch {state['epoch']}, seed {state['seed']}"))
             print(text(tested))
             if options.images is not None:
@@ -131,7 +131,7 @@ def draw(tested: Tested, saved: saved_run.Saved, title: str, target: Path) -> No
         raise UserError(f"{target}: cannot be written ({error.strerror}); --images FILE writes elsewhere") from error
 
 
-def test(cfg: DictConfig, weights: dict[str, Tensor], engine: str, *, with_mistakes: bool = False) -> Tested:
+def test(cfg: DictConfig, weights: dict[str, Tensor], engine: str) -> Tested:
     """Test these weights as a run does when it ends, with the same normalisation, batches, precision, threads and engine."""
     device = choose_device(cfg.device)
     split, images, fingerprints = saved_run.data_of(cfg, device)
@@ -146,8 +146,8 @@ def test(cfg: DictConfig, weights: dict[str, Tensor], engine: str, *, with_mista
     mean, accuracy = evaluate(replica, batches, parts)
     predicted = torch.cat(parts, dim=1)[0]
     table = confusion(batches.labels, predicted, len(images.classes))
-    found = mistakes.worst(replica, batches, predicted) if with_mistakes else []
-    return Tested(mean.item(), accuracy.item(), table, images.classes, fingerprints, found, batches.images.shape[1:])
+    found = mistakes.worst(replica, batches, predicted)
+    return Tested(mean.item(), accuracy.item(), table, images.classes, fingerprints, found, tuple(batches.images.shape[1:]))
 
 
 def confusion(labels: Tensor, predicted: Tensor, classes: int) -> Tensor:

@@ -1,11 +1,11 @@
 """A trained network in one picture: its confusion matrix, the test images it was most wrong about, and its first weights."""
 
 import io
+import math
 import warnings
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ CAPTION = "confusion matrix: colour is the share of the images of a class, on a 
 MANY = "more than {most} classes: no counts and no names"
 
 
-def first_layer(model: nn.Module, shape: torch.Size) -> tuple[str, Tensor] | None:
+def first_layer(model: nn.Module, shape: tuple[int, ...]) -> tuple[str, Tensor] | None:
     """The weights of a network's first layer as images, if it reads pixels.
 
     Args:
@@ -32,7 +32,7 @@ def first_layer(model: nn.Module, shape: torch.Size) -> tuple[str, Tensor] | Non
     """
     for name, layer in model.named_modules():
         if isinstance(layer, nn.Linear):
-            return (name, layer.weight.detach().view(-1, *shape)) if layer.in_features == shape.numel() else None
+            return (name, layer.weight.detach().view(-1, *shape)) if layer.in_features == math.prod(shape) else None
         if isinstance(layer, nn.Conv2d):
             return (name, layer.weight.detach()) if layer.weight.shape[1] == shape[0] else None
     return None

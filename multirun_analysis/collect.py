@@ -191,7 +191,8 @@ def _with_mistakes(frames: Frames, runs: dict[int, Run], base: Path) -> Frames:
     problems = list(frames.problems)
     deepest = predictions.of_deepest(frames)
     for place, number in enumerate(deepest["run"]):
-        run, notes = runs[number], []
+        run = runs[number]
+        notes: list[str] = []
         wrong = int((~predictions.bits(deepest.iloc[[place]])).sum())
         path = run.directory / "mistakes.json"
         found = read_mistakes(path, run.correct["images"], wrong, run.correct["test_data"], notes)

@@ -75,8 +75,8 @@ class Frames:
 
     `axes` says along what the groups of `runs` are drawn. `correct` has a row per run that tells which test images it got
     right: `classes` and `images` (how many of each class) are JSON lists, `correct` the bits of the images in order of their
-    class, packed, in base64, and `taken_for` the numbers of the classes that the wrong ones were taken for, empty if the run does
-    not tell. `mistakes` has a row for each of the most wrong test images of a run at the greatest depth: its place in the test
+    class, packed, in base64, and `taken_for` the classes that the wrong ones were taken for, empty if the run does not
+    tell. `mistakes` has a row for each of the most wrong test images of a run at the greatest depth: its place in the test
     images, the numbers of its class and of the one it was taken for, the probability of the latter, and a small picture, uint8
     in base64. `signals` is like `layers`, of what is measured between two epochs. `lesions` has a row for each
     change of a run's network: `kind` is whole, one, several or swapped, `number` how many blocks are gone, `place` counts the

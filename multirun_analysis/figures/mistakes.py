@@ -14,7 +14,7 @@ from multirun_analysis.frames import Frames
 
 TITLE = "Confused classes and most wrong test images at the greatest depth"
 CAPTION = (
-    "left: test images of each class by predicted class, summed over seeds; colour: share of the class, on a square-root scale\n"
+    "left: test images of each class by predicted class, summed over seeds; colour: share of the class (square-root scale)\n"
     "right: most probable wrong answers of any seed: true class → predicted class, its probability (softmax)"
 )
 MANY = f"more than {pictures.MOST_CLASSES} classes: no counts and no names, classes.csv has the accuracy of each"
@@ -35,7 +35,7 @@ def draw(frames: Frames) -> Figure | None:
     names = [_name(cell) for cell in cells]
     most = max(len(json.loads(cell["classes"].iloc[0])) for cell in cells)
     side = 3.9 if most <= 10 or most > pictures.MOST_CLASSES else 5.2
-    figure, panels = drawing.panels(TITLE, names, 2, (side, side))
+    figure, panels = drawing.panels(TITLE, names, 2, (side, side + 0.5))
     for (left, right), cell, name in zip(panels, cells, names, strict=False):
         classes = json.loads(cell["classes"].iloc[0])
         field = pictures.confusion_matrix(left, predictions.confusion(cell), classes)
@@ -64,9 +64,10 @@ def _pictures(ax: Axis, mistakes: pd.DataFrame, classes: list[str]) -> None:
     if not len(worst):
         drawing.say(ax, "no pictures were kept")
         return
+    rows = worst.to_dict("records")
     shown = [
-        np.frombuffer(base64.b64decode(row.picture), dtype=np.uint8).reshape(row.height, row.width, row.channels)
-        for row in worst.itertuples()
+        np.frombuffer(base64.b64decode(row["picture"]), dtype=np.uint8).reshape(row["height"], row["width"], row["channels"])
+        for row in rows
     ]
-    captions = [pictures.mistake(classes[row.label], classes[row.predicted], row.probability) for row in worst.itertuples()]
+    captions = [pictures.mistake(classes[row["label"]], classes[row["predicted"]], row["probability"]) for row in rows]
     pictures.montage(ax, shown, captions, COLUMNS)
