@@ -82,12 +82,17 @@ def montage(ax: Axes, pictures: Sequence[np.ndarray], captions: Sequence[str], c
     ax.spines[:].set_visible(False)
 
 
-def mistake(label: str, predicted: str, probability: float) -> str:
-    """The caption of an image that was classified wrongly: its class, what it was taken for, and how sure the network was."""
-    label, predicted = shortened(label, 12), shortened(predicted, 12)
+def mistake(classes: Sequence[str], label: int, predicted: int, probability: float) -> str:
+    """The caption of an image that was classified wrongly: its class, what it was taken for, and the probability of that.
+
+    Where the axes of the matrix have numbers, they stand before the names.
+    """
+    numbered = len(classes) > MOST_CLASSES
+    true, wrong = (
+        shortened(f"{number} {classes[number]}" if numbered else classes[number], 12) for number in (label, predicted)
+    )
     share = f"{100 * probability:.1f} %" if probability < 0.9995 else "> 99.9 %"
-    names = f"{label} → {predicted}" if len(label) + len(predicted) < 12 else f"{label}\n→ {predicted}"
-    return f"{names}\n{share}"
+    return f"{true} → {wrong}\n{share}" if len(true) + len(wrong) < 8 else f"{true}\n→ {wrong}\n{share}"
 
 
 def shortened(name: str, longest: int = LONGEST) -> str:

@@ -66,17 +66,17 @@ def draw(
     classes = [one_line(name) for name in names]
     with rc_context({"font.family": pictures.fonts(), "font.size": 8}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        figure = Figure(figsize=(13 if layer else 9.2, 5.4), layout="constrained")
-        matrix, images, *rest = figure.subplots(1, 3 if layer else 2, width_ratios=[1.25, 1, 0.95][: 3 if layer else 2])
+        figure = Figure(figsize=(14 if layer else 10, 6), layout="constrained")
+        matrix, images, *rest = figure.subplots(1, 3 if layer else 2, width_ratios=[1.2, 1.1, 0.95][: 3 if layer else 2])
         field = pictures.confusion_matrix(matrix, confusion.numpy(), classes)
         matrix.set_title("confusion matrix")
         caption = CAPTION
         if len(classes) > pictures.MOST_CLASSES:
             figure.colorbar(field, ax=matrix, label="share of the class (%)", shrink=0.6)
             caption += f" · {MANY.format(most=pictures.MOST_CLASSES)}"
-        captions = [pictures.mistake(classes[each.label], classes[each.predicted], each.probability) for each in mistakes]
+        captions = [pictures.mistake(classes, each.label, each.predicted, each.probability) for each in mistakes]
         pictures.montage(images, [each.picture for each in mistakes], captions, 4)
-        images.set_title("most wrong test images: class → prediction" if mistakes else "no test image is wrong")
+        images.set_title("most wrong test images: true class → predicted class" if mistakes else "no test image is wrong")
         for ax in rest if layer else ():
             name, weights = layer  # type: ignore[misc]
             shown = filters(weights)

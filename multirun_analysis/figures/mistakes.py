@@ -23,7 +23,7 @@ DESCRIPTION = (
     "small pictures of the test images whose wrong class had the highest probability, each with its class, the predicted class "
     "and that probability. The table of accuracy by class has numbers."
 )
-SHOWN, COLUMNS = 12, 4  # pictures of a cell, and of a row of them
+SHOWN, COLUMNS = 9, 3  # pictures of a cell, and of a row of them
 
 
 def draw(frames: Frames) -> Figure | None:
@@ -69,5 +69,5 @@ def _pictures(ax: Axis, mistakes: pd.DataFrame, classes: list[str]) -> None:
         np.frombuffer(base64.b64decode(row["picture"]), dtype=np.uint8).reshape(row["height"], row["width"], row["channels"])
         for row in rows
     ]
-    captions = [pictures.mistake(classes[row["label"]], classes[row["predicted"]], row["probability"]) for row in rows]
+    captions = [pictures.mistake(classes, row["label"], row["predicted"], row["probability"]) for row in rows]
     pictures.montage(ax, shown, captions, COLUMNS)
