@@ -134,7 +134,7 @@ ENTRY = {"index": 0, "label": 0, "predicted": 1, "probability": 0.5, "picture": 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("[", "is damaged: EOF"),
+        ("[", "is damaged: "),
         ({"test_data": "ffffffff"}, "does not agree with test_correct.json"),
         ({"wrong": 59}, "does not agree with test_correct.json"),
         *(({"shape": shape}, "is damaged") for shape in ([2, 3], [3, 3, 1], [2, 3, 2], "abc", None, [1, 1, 6], [10**9, 3, 1])),
