@@ -19,7 +19,7 @@ FONTS = (
 )  # fmt: skip
 MOST_CLASSES = 20  # that are named and have counts written into the fields of a matrix
 LONGEST = 14  # characters of a name
-PITCH = 1.52  # from a row of images with captions to the next, in widths of an image
+PITCH = 1.6  # from a row of images with captions to the next, in widths of an image
 
 
 def fonts() -> list[str]:

@@ -23,7 +23,7 @@ DESCRIPTION = (
     "small pictures of the test images whose wrong class had the highest probability, each with its class, the predicted class "
     "and that probability. The table of accuracy by class has numbers."
 )
-SHOWN, COLUMNS = 9, 3  # pictures of a cell, and of a row of them
+SHOWN, COLUMNS = 8, 4  # pictures of a cell, and of a row of them
 
 
 def draw(frames: Frames) -> Figure | None:
