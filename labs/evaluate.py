@@ -3,6 +3,7 @@
     python -m labs.evaluate multirun/my_study/<cell>/seed=0                 the best epoch, as in result.json
     python -m labs.evaluate multirun/my_study/<cell>/seed=0/checkpoints/last.pt
     python -m labs.evaluate RUN_DIR device=cpu dataset.data_dir=/somewhere  on another machine
+    python -m labs.evaluate RUN_DIR --images                                also a picture of what it confuses
 
 Prints loss, accuracy, per-class accuracy and the confusion matrix. The exit status is 1 if result.json differs (in any bit or,
 with overrides, by more than rounding) or if its run saw other images. It is safe to evaluate a directory from somebody else,
@@ -33,10 +34,11 @@ from torch import Tensor
 
 import terminal
 from labs import losses, saved_run
-from labs.training import results, resume
-from labs.data.batches import EvaluationBatches
+from labs.files import write_atomically
+from labs.training import mistakes, results, resume
 from labs.training.assemble import evaluation_batches
 from labs.training.loop import evaluate
+from labs.training.mistakes import Mistake
 from labs.replicas.replicas import Replicas
 from labs.models.build import build_model
 from labs.training.machine import choose_device, set_threads
@@ -49,7 +51,7 @@ class Tested:
     """Per-sample mean loss in nats, accuracy in percent, and `confusion[i, j]`: images of class i classified as class j.
 
     `images` has the fingerprints of the training images (all images are normalised by them) and of the test images, as in
-    result.json.
+    result.json. `mistakes` are the most wrong images, and `shape` is that of an image, (C, h, w).
     """
 
     loss: float
@@ -57,6 +59,8 @@ class Tested:
     confusion: Tensor
     classes: list[str]
     images: dict[str, str] = field(default_factory=dict)
+    mistakes: list[Mistake] = field(default_factory=list)
+    shape: tuple[int, ...] = ()
 
 
 def main(arguments: list[str]) -> None:
@@ -66,12 +70,18 @@ def main(arguments: list[str]) -> None:
         epilog=f"Overrides: {', '.join(saved_run.CAN_DIFFER)}, dataset._target_ and loss._target_ as they were.",
     )  # fmt: skip
     parser.add_argument("words", nargs="*", metavar="RUN_DIR | CHECKPOINT | key=value", help="what to test, and overrides")
-    words = parser.parse_args(arguments).words
+    parser.add_argument("--images", nargs="?", const="", metavar="FILE",
+                        help="draw the confusion matrix, the most wrong images and the first weights into this PNG file; "
+                        "without FILE into evaluation_<checkpoint>.png in the run directory")  # fmt: skip
+    options = parser.parse_args(arguments)
+    words = options.words
     overrides = [word for word in words if re.match(r"[\w.]+=", word) and not Path(word).exists()]
     paths = [word for word in words if word not in overrides]
     exact = not saved_run.untrusted(overrides)
     if not paths:
         raise UserError("python -m labs.evaluate: name a run directory, …/seed=<s>, or a checkpoint")
+    if options.images:
+        refuse_picture(options.images, sum(len(saved_run.checkpoints(Path(path))) for path in paths))
     differ, gone = [], []
     for path in paths:
         gone += [str(results.best_of(run)) for run in saved_run.runs_of(Path(path)) if saved_run.lacks_best(run)]
@@ -82,6 +92,10 @@ def main(arguments: list[str]) -> None:
             tested = test(saved.cfg, state["model"], resume.engine_of(state, "auto"))
             print(one_line(f"{file}: epoch {state['epoch']}, seed {state['seed']}"))
             print(text(tested))
+            if options.images is not None:
+                target = Path(options.images or run / f"evaluation_{file.stem}.png")
+                draw(tested, saved, f"{file}: accuracy {tested.accuracy:.2f} %", target)
+                print(one_line(f"picture: {target}"))
             if saved.flaw:
                 print(f"result.json: {saved.flaw}")
                 differ.append(str(run))
@@ -95,6 +109,28 @@ def main(arguments: list[str]) -> None:
         raise UserError("; ".join(said))
 
 
+def refuse_picture(file: str, count: int) -> None:
+    """Raise UserError if what `--images` names cannot be the picture of so many checkpoints."""
+    if Path(file).suffix.lower() != ".png":
+        raise UserError(f"--images {file}: must end in .png; name the run before --images, or leave the file out")
+    if count > 1:
+        raise UserError(f"--images {file}: one file for {count} checkpoints; leave it out, and each run gets its own")
+
+
+def draw(tested: Tested, saved: saved_run.Saved, title: str, target: Path) -> None:
+    """Write the picture of a test. Raises UserError if it cannot be written."""
+    from labs import evaluation_picture  # here, since Matplotlib takes half a second to import
+
+    model = build_model(saved.cfg, saved.cfg.seed)
+    model.load_state_dict(saved.state["model"])
+    layer = evaluation_picture.first_layer(model, tested.shape)
+    content = evaluation_picture.draw(title, tested.confusion, tested.classes, tested.mistakes, layer)
+    try:
+        write_atomically(target, content)
+    except OSError as error:
+        raise UserError(f"{target}: cannot be written ({error.strerror}); --images FILE writes elsewhere") from error
+
+
 def test(cfg: DictConfig, weights: dict[str, Tensor], engine: str) -> Tested:
     """Test these weights as a run does when it ends, with the same normalisation, batches, precision, threads and engine."""
     device = choose_device(cfg.device)
@@ -106,16 +142,17 @@ def test(cfg: DictConfig, weights: dict[str, Tensor], engine: str) -> Tested:
     )
     replica.load_state_of(0, weights)
     batches = evaluation_batches(cfg, images, split, device)
-    mean, accuracy = evaluate(replica, batches)
-    table = confusion(replica, batches, len(images.classes))
-    return Tested(mean.item(), accuracy.item(), table, images.classes, fingerprints)
+    parts: list[Tensor] = []
+    mean, accuracy = evaluate(replica, batches, parts)
+    predicted = torch.cat(parts, dim=1)[0]
+    table = confusion(batches.labels, predicted, len(images.classes))
+    found = mistakes.worst(replica, batches, predicted)
+    return Tested(mean.item(), accuracy.item(), table, images.classes, fingerprints, found, tuple(batches.images.shape[1:]))
 
 
-@torch.inference_mode()
-def confusion(replica: Replicas, batches: EvaluationBatches, classes: int) -> Tensor:
+def confusion(labels: Tensor, predicted: Tensor, classes: int) -> Tensor:
     """Number of images of each class (rows) classified as each class (columns), int64, shape (classes, classes)."""
-    pairs = [labels * classes + replica.forward_same(images)[0].argmax(-1) for images, labels in batches]
-    return torch.bincount(torch.cat(pairs), minlength=classes**2).view(classes, classes).cpu()
+    return torch.bincount(labels * classes + predicted, minlength=classes**2).view(classes, classes).cpu()
 
 
 def text(tested: Tested) -> str:

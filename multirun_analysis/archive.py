@@ -1,7 +1,7 @@
 """Write the report directory, each file whole or not at all, and read the frames back for `--load`.
 
-runs.csv epochs.csv layers.csv.gz test_correct.csv signals.csv.gz lesions.csv    the frames, all that --load needs, the last
-three where there is something in them; a ' is put before what looks like a formula
+runs.csv epochs.csv layers.csv.gz test_correct.csv signals.csv.gz lesions.csv mistakes.csv    the frames, all that --load
+needs, the last four where there is something in them; a ' is put before what looks like a formula
 summary.csv differences.csv trainability.csv shortfall.csv published.csv gradient_slopes.csv summary.md final_results.pkl
 report.html <figure>.png <figure>.svg, and with --latex a file per table in latex/
 """
@@ -24,6 +24,7 @@ from multirun_analysis.frames import (
     EPOCH_COLUMNS,
     LAYER_COLUMNS,
     LESION_COLUMNS,
+    MISTAKE_COLUMNS,
     RUN_COLUMNS,
     SIGNAL_COLUMNS,
     Frames,
@@ -32,6 +33,7 @@ from multirun_analysis.frames import (
     typed_epochs,
     typed_layers,
     typed_lesions,
+    typed_mistakes,
 )
 from multirun_analysis.output import REPORT, Output
 from run_contract import is_further
@@ -45,7 +47,7 @@ LATER = (
     "overrides",
 )  # columns that reports of earlier versions lack
 # The frames that only some studies have.
-CORRECT, SIGNALS, LESIONS = "test_correct.csv", "signals.csv.gz", "lesions.csv"
+CORRECT, SIGNALS, LESIONS, MISTAKES = "test_correct.csv", "signals.csv.gz", "lesions.csv", "mistakes.csv"
 PROBLEMS = "problems.txt"  # lines about unreadable folders, if there are any
 
 
@@ -67,6 +69,7 @@ def write(analysis: Analysis, directory: Path, output: Output = REPORT) -> None:
         CORRECT: csv(frames.correct) if len(frames.correct) else b"",
         SIGNALS: packed_csv.write(markup.to_csv(frames.signals)) if len(frames.signals) else b"",
         LESIONS: csv(frames.lesions) if len(frames.lesions) else b"",
+        MISTAKES: csv(frames.mistakes) if len(frames.mistakes) else b"",
         PROBLEMS: "".join(f"{line}\n" for line in frames.problems).encode(),
     }
     for name, content in optional.items():
@@ -117,9 +120,10 @@ def load(directory: Path) -> Frames:
             runs[name] = pd.Series(None, runs.index, dtype=RUN_COLUMNS[name])
     epochs = pd.read_csv(directory / "epochs.csv")
     layers = _by_layer(directory / "layers.csv.gz")
-    correct, signals, lesions = map(_without_rows, (CORRECT_COLUMNS, SIGNAL_COLUMNS, LESION_COLUMNS))
+    correct, signals, lesions, mistakes = map(_without_rows, (CORRECT_COLUMNS, SIGNAL_COLUMNS, LESION_COLUMNS, MISTAKE_COLUMNS))
     if (directory / CORRECT).exists():
         correct = pd.read_csv(directory / CORRECT, dtype="str", keep_default_na=False)
+        correct = correct.assign(taken_for=correct.get("taken_for", ""))  # which reports of earlier versions lack
     if (directory / SIGNALS).exists():
         signals = _by_layer(directory / SIGNALS)
     if (directory / LESIONS).exists():
@@ -127,9 +131,12 @@ def load(directory: Path) -> Frames:
         empty = {"test_acc": [""], "share": [""]}
         lesions = pd.read_csv(directory / LESIONS, dtype=texts, keep_default_na=False, na_values=empty)
         lesions = lesions.assign(share=lesions.get("share", math.nan))  # which reports of earlier versions lack
+    if (directory / MISTAKES).exists():
+        mistakes = pd.read_csv(directory / MISTAKES, dtype={"picture": "str"}, keep_default_na=False)
     for name, frame, needed in (
         ("epochs.csv", epochs, EPOCH_COLUMNS), ("layers.csv.gz", layers, LAYER_COLUMNS), (CORRECT, correct, CORRECT_COLUMNS),
         (SIGNALS, signals, SIGNAL_COLUMNS), (LESIONS, lesions, LESION_COLUMNS),
+        (MISTAKES, mistakes, MISTAKE_COLUMNS),
     ):  # fmt: skip
         if absent := [column for column in needed if column not in frame.columns]:
             raise ValueError(f"{name} has no column {absent[0]}")
@@ -138,7 +145,7 @@ def load(directory: Path) -> Frames:
     return Frames(
         runs, typed_epochs(epochs), typed_layers(layers), tuple(map(markup.name, problems)),
         typed_correct(markup.from_csv(correct)), signals=typed_layers(markup.from_csv(signals)),
-        lesions=typed_lesions(markup.from_csv(lesions)),
+        lesions=typed_lesions(markup.from_csv(lesions)), mistakes=typed_mistakes(markup.from_csv(mistakes)),
     ).along()  # fmt: skip
 
 

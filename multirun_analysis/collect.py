@@ -10,19 +10,22 @@ filled in: what a run did not write is missing. Directories are read, never writ
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from multirun_analysis import groups, markup
+from multirun_analysis import groups, markup, predictions
 from multirun_analysis.axes import Axes, find
+from multirun_analysis.evaluations import read_mistakes
 from multirun_analysis.frames import (
     CORRECT_COLUMNS,
     EPOCH_COLUMNS,
     LAYER_COLUMNS,
     LESION_COLUMNS,
+    MISTAKE_COLUMNS,
     QUANTITIES,
     SIGNALS,
     Frames,
@@ -31,6 +34,7 @@ from multirun_analysis.frames import (
     typed_epochs,
     typed_layers,
     typed_lesions,
+    typed_mistakes,
 )
 from multirun_analysis.plan import apart, read_plan, unstarted
 from multirun_analysis.records import Layers
@@ -85,7 +89,8 @@ def collect(directories: Sequence[Path], *, with_layers: bool = True) -> Frames:
     layers = _by_layer([(number, run.result, run.layers) for number, run in numbered], QUANTITIES)
     signals = _by_layer([(number, run.result, run.signals) for number, run in numbered], SIGNALS)
     epochs, correct, lesions = _epochs(numbered), _correct(numbered), _lesions(numbered)
-    return Frames(runs, epochs, layers, tuple(problems), correct, axes, signals, lesions)
+    frames = Frames(runs, epochs, layers, tuple(problems), correct, axes, signals, lesions)
+    return _with_mistakes(frames, dict(numbered), base) if with_layers else frames
 
 
 def nothing_found(directories: Sequence[Path]) -> str:
@@ -178,3 +183,19 @@ def _correct(numbered: list[tuple[int, Run]]) -> pd.DataFrame:
             lists = {"classes": json.dumps(names, ensure_ascii=False), "images": json.dumps(run.correct["images"])}
             rows.append({"run": number, **run.correct, **lists})
     return typed_correct(pd.DataFrame(rows, columns=list(CORRECT_COLUMNS)))
+
+
+def _with_mistakes(frames: Frames, runs: dict[int, Run], base: Path) -> Frames:
+    """The frames with the most wrong images of the runs at the greatest depth: those of a whole study are many megabytes."""
+    rows: list[dict[str, Any]] = []
+    problems = list(frames.problems)
+    deepest = predictions.of_deepest(frames)
+    for place, number in enumerate(deepest["run"]):
+        run = runs[number]
+        notes: list[str] = []
+        wrong = int((~predictions.bits(deepest.iloc[[place]])).sum())
+        path = run.directory / "mistakes.json"
+        found = read_mistakes(path, run.correct["images"], wrong, run.correct["test_data"], notes)
+        rows += [{"run": number, **row} for row in found]
+        problems += [f"{relative(run.directory, base)}: {note}" for note in notes]
+    return replace(frames, problems=tuple(problems), mistakes=typed_mistakes(pd.DataFrame(rows, columns=list(MISTAKE_COLUMNS))))

@@ -25,6 +25,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from multirun_analysis.axes import DEPTH_STUDY, Axes, label
+from pictures import fonts
 
 # An arm is plain or residual, or network if a run does not say which of the two it is.
 COLOUR = {"plain": "#D55E00", "residual": "#0072B2", "network": "#333333"}
@@ -40,14 +41,6 @@ STYLE: dict[str, Any] = {
 }  # fmt: skip
 GREY = "#333333"  # of legend entries that belong to no arm
 CAPTION_COLOUR = "#555555"
-# Fonts that matplotlib looks for a character in, one after another, as far as they are installed. It brings the first itself.
-FONTS = (
-    "DejaVu Sans", "Noto Sans", "Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans SC", "Noto Sans JP", "Noto Sans KR",
-    "Source Han Sans SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Droid Sans Fallback", "Microsoft YaHei", "PingFang SC",
-    "Hiragino Sans", "Yu Gothic", "Malgun Gothic", "Apple SD Gothic Neo", "Noto Sans Arabic", "Noto Sans Hebrew",
-    "Noto Sans Devanagari", "Noto Sans Bengali", "Noto Sans Tamil", "Noto Sans Thai", "Noto Sans Symbols2", "Noto Emoji",
-    "Segoe UI Symbol", "Segoe UI Emoji", "Arial Unicode MS",
-)  # fmt: skip
 MOST_GROUPS = 12  # drawn in one figure
 ZERO = "triangle at the foot: zero"
 
@@ -66,12 +59,6 @@ def style(changes: Mapping[str, Any] | None = None) -> Iterator[None]:
     with rc_context(look), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # `without_font` says which
         yield
-
-
-def fonts() -> list[str]:
-    """Those of `FONTS` that are here."""
-    here = {font.name for font in fontManager.ttflist}
-    return [name for name in FONTS if name in here]
 
 
 def find_new_fonts() -> None:

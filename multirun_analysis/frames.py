@@ -59,7 +59,8 @@ RUN_COLUMNS = {
 }
 EPOCH_COLUMNS = ("run", "epoch", "train_loss", "train_acc", "val_loss", "val_acc", "lr", "grad_norm", "seconds")
 QUANTITIES = ("grad_norm", "weight_norm", "update_ratio")  # always columns; others that layers.jsonl holds follow
-CORRECT_COLUMNS = ("run", "test_data", "classes", "images", "correct")
+CORRECT_COLUMNS = ("run", "test_data", "classes", "images", "correct", "taken_for")
+MISTAKE_COLUMNS = ("run", "index", "label", "predicted", "probability", "height", "width", "channels", "picture")
 LAYER_COLUMNS = ("run", "epoch", "layer", "name", "fraction", *QUANTITIES)
 SIGNALS = (
     "activation_cosine", "activation_cosine_same_class", "gradient_cosine", "effective_rank", "dead_units", "probe_accuracy",
@@ -74,7 +75,10 @@ class Frames:
 
     `axes` says along what the groups of `runs` are drawn. `correct` has a row per run that tells which test images it got
     right: `classes` and `images` (how many of each class) are JSON lists, `correct` the bits of the images in order of their
-    class, packed, in base64. `signals` is like `layers`, of what is measured between two epochs. `lesions` has a row for each
+    class, packed, in base64, and `taken_for` the classes that the wrong ones were taken for, empty if the run does not
+    tell. `mistakes` has a row for each of the most wrong test images of a run at the greatest depth: its place in the test
+    images, the numbers of its class and of the one it was taken for, the probability of the latter, and a small picture, uint8
+    in base64. `signals` is like `layers`, of what is measured between two epochs. `lesions` has a row for each
     change of a run's network: `kind` is whole, one, several or swapped, `number` how many blocks are gone, `place` counts the
     rows of a kind from 0, and `test_acc` is missing where the change cannot be made. Rows of the kind path are no changes:
     `share` is how much of the gradient, in percent, comes through `number` branches.
@@ -88,6 +92,7 @@ class Frames:
     axes: Axes = DEPTH_STUDY
     signals: pd.DataFrame = field(default_factory=lambda: typed_layers(pd.DataFrame(columns=list(SIGNAL_COLUMNS))))
     lesions: pd.DataFrame = field(default_factory=lambda: typed_lesions(pd.DataFrame(columns=list(LESION_COLUMNS))))
+    mistakes: pd.DataFrame = field(default_factory=lambda: typed_mistakes(pd.DataFrame(columns=list(MISTAKE_COLUMNS))))
 
     def by_depth(self) -> "Frames":
         """The same runs, grouped by depth and by plain and residual networks."""
@@ -146,3 +151,9 @@ def typed_lesions(lesions: pd.DataFrame) -> pd.DataFrame:
     """As `typed`, for the frame of lesions."""
     kinds = {"kind": "str", "blocks": "str", "test_acc": "float64", "share": "float64"}
     return lesions.astype({key: kinds.get(key, "int64") for key in LESION_COLUMNS})
+
+
+def typed_mistakes(mistakes: pd.DataFrame) -> pd.DataFrame:
+    """As `typed`, for the frame of mistakes."""
+    kinds = {"probability": "float64", "picture": "str"}
+    return mistakes.astype({key: kinds.get(key, "int64") for key in MISTAKE_COLUMNS})

@@ -4,6 +4,7 @@ To add a figure, write a file in `figures/` and add it to FIGURES.
 """
 
 import io
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from multirun_analysis.figures import (
     heat_map,
     layer_gradient_comparison,
     lesions,
+    mistakes,
     path_lengths,
     probe_accuracy,
     signal_cosines,
@@ -61,6 +63,7 @@ FIGURES: tuple[FigureModule, ...] = (
     probe_accuracy,
     lesions,
     path_lengths,
+    mistakes,
 )
 
 
@@ -147,6 +150,13 @@ def draw(module: FigureModule, frames: Frames) -> Figure | None:
 
 
 def words(frames: Frames) -> list[str]:
-    """The texts of runs that figures show: names of groups and studies, and values of the axes."""
+    """The texts of runs that figures show: names of classes, groups and studies, and values of the axes."""
     runs, axes = frames.runs, frames.axes
-    return [*runs["group"].dropna().unique(), *runs["study"].dropna().unique(), *axes.order, *(name for _, name in axes.arms)]
+    classes = [name for names in frames.correct["classes"].unique() for name in json.loads(names)]
+    return [
+        *classes,
+        *runs["group"].dropna().unique(),
+        *runs["study"].dropna().unique(),
+        *axes.order,
+        *(name for _, name in axes.arms),
+    ]

@@ -210,3 +210,13 @@ def _reasons(runs: pd.DataFrame, known: pd.Series, axes: Axes) -> list[str | Non
     for row in latest_first.index[latest_first.duplicated([*cell, "seed"])]:
         reasons[position[row]] = f"same configuration and seed as {kept[row]}"
     return reasons
+
+
+def at_greatest_depth(runs: pd.DataFrame) -> pd.DataFrame:
+    """Those of these runs at the greatest depth of their group, among the depths that have most of plain and residual."""
+    runs = runs[runs["depth"].notna()]
+    picked = []
+    for _, own in runs.groupby("group", sort=False):
+        arms = own.groupby("depth")["residual"].nunique(dropna=False)
+        picked.append(own[own["depth"] == arms.index[arms == arms.max()].max()])
+    return pd.concat(picked) if picked else runs

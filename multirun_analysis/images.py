@@ -4,7 +4,6 @@ It rests on which test images each run got right (`Frames.correct`), which early
 are in it: a diverged one has no answers.
 """
 
-import base64
 import json
 from functools import lru_cache
 
@@ -14,7 +13,7 @@ from scipy import stats
 
 from multirun_analysis.frames import Frames
 from multirun_analysis.intervals import LEVEL
-from multirun_analysis.outcomes import is_untrained
+from multirun_analysis.predictions import bits, told
 from multirun_analysis.shortfall import FEWEST
 from multirun_analysis.significance import SEED
 
@@ -84,17 +83,17 @@ def by_class(frames: Frames) -> pd.DataFrame:
         percent.
     """
     rows = []
-    known = _told(frames)
+    known = told(frames)
     for (group, depth, residual), cell in known.groupby(["group", "depth", "residual"], dropna=False, sort=False):
         if cell["images"].nunique() > 1:
             continue
-        bits = _bits(cell)
+        right = bits(cell)
         start = 0
         for name, images in zip(json.loads(cell["classes"].iloc[0]), json.loads(cell["images"].iloc[0]), strict=True):
-            part = bits[:, start : start + images]
+            part = right[:, start : start + images]
             start += images
             rows.append({
-                "group": group, "depth": depth, "residual": residual, "class": name, "images": images, "n": len(bits),
+                "group": group, "depth": depth, "residual": residual, "class": name, "images": images, "n": len(right),
                 "accuracy": 100 * part.mean() if images else np.nan,
             })  # fmt: skip
     frame = pd.DataFrame(rows, columns=["group", "depth", "residual", "class", "images", "n", "accuracy"])
@@ -112,29 +111,16 @@ def answers(correct: pd.DataFrame) -> pd.DataFrame:
     """
     images = json.loads(correct["images"].iloc[0])
     index = pd.Index(np.repeat(np.arange(len(images)), images), name="class")
-    return pd.DataFrame(_bits(correct).T, index=index, columns=list(correct["run"]))
-
-
-def _told(frames: Frames) -> pd.DataFrame:
-    """The counted runs that tell which images they got right, without those of untrained networks."""
-    runs = frames.runs[frames.runs["counted"] & frames.runs["group"].notna() & ~is_untrained(frames.runs)]
-    return runs[["run", "group", "depth", "residual", "seed"]].merge(frames.correct, on="run")
-
-
-def _bits(cell: pd.DataFrame) -> np.ndarray:
-    """Whether a run (rows) got an image (columns) right, for runs on the same images."""
-    count = sum(json.loads(cell["images"].iloc[0]))
-    packed = np.stack([np.frombuffer(base64.b64decode(text), dtype=np.uint8) for text in cell["correct"]])
-    return np.unpackbits(packed, axis=1)[:, :count].astype(bool)
+    return pd.DataFrame(bits(correct).T, index=index, columns=list(correct["run"]))
 
 
 def _arms(frames: Frames) -> list[tuple[str, int, np.ndarray, np.ndarray, tuple[int, int, int] | None]]:
     """Each depth of which all counted runs tell their images, and none has diverged.
 
     Returns:
-        (group, depth, plain, residual, (lowest common seed and its row in either)) with the arms as in `_bits`.
+        (group, depth, plain, residual, (lowest common seed and its row in either)) with the arms as in `predictions.bits`.
     """
-    known = _told(frames)
+    known = told(frames)
     known = known[known["depth"].notna() & known["residual"].notna()]
     counted = frames.runs[frames.runs["counted"]].groupby(["group", "depth", "residual"]).size()
     diverged = frames.runs[frames.runs["reason"] == "diverged"].groupby(["group", "depth", "residual"]).size()
@@ -150,7 +136,7 @@ def _arms(frames: Frames) -> list[tuple[str, int, np.ndarray, np.ndarray, tuple[
         seeds = [list(arm["seed"]) for arm in arms]
         common = sorted(set(seeds[0]) & set(seeds[1]))
         pair = (int(common[0]), seeds[0].index(common[0]), seeds[1].index(common[0])) if common else None
-        found.append((str(group), int(cell["depth"].iloc[0]), _bits(arms[0]), _bits(arms[1]), pair))
+        found.append((str(group), int(cell["depth"].iloc[0]), bits(arms[0]), bits(arms[1]), pair))
     return found
 
 
@@ -161,10 +147,10 @@ def _two_way(plain: np.ndarray, residual: np.ndarray) -> tuple[float, float]:
     drawn = []
     for times in np.array_split(_images_drawn(images), RESAMPLES // AT_ONCE):
         means = []
-        for bits in (plain, residual):
-            accuracy = 100 * (bits.astype(np.float32) @ times.T.astype(np.float32)) / images  # (seed, resample)
-            drawn_seeds = len(bits) - 1  # so that means scatter as they do, and not by (n-1)/n of it (Rao and Wu 1988)
-            seeds = rng.multinomial(drawn_seeds, np.full(len(bits), 1 / len(bits)), size=len(times)).T / drawn_seeds
+        for right in (plain, residual):
+            accuracy = 100 * (right.astype(np.float32) @ times.T.astype(np.float32)) / images  # (seed, resample)
+            drawn_seeds = len(right) - 1  # so that means scatter as they do, and not by (n-1)/n of it (Rao and Wu 1988)
+            seeds = rng.multinomial(drawn_seeds, np.full(len(right), 1 / len(right)), size=len(times)).T / drawn_seeds
             means.append((accuracy * seeds).sum(axis=0))
         drawn.append(means[1] - means[0])
     low, high = np.quantile(np.concatenate(drawn), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])

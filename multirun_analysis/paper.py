@@ -57,7 +57,8 @@ def strip(figure: Figure) -> None:
 def _restack(figure: Figure, panels: Sequence[Axis], across: int) -> int:
     """Put panels into fewer columns, each with the labels that a row had once; returns the number of rows."""
     rows = {ax: ax.get_subplotspec().rowspan.start for ax in panels}  # type: ignore[union-attr]
-    labels = {row: ax.get_ylabel() for ax, row in rows.items() if ax.get_ylabel()}
+    labels = {other: ax.get_ylabel() for ax in panels for other in panels
+              if ax.get_ylabel() and rows[ax] == rows[other] and ax.get_shared_y_axes().joined(ax, other)}  # fmt: skip
     shown = [ax for ax in panels if ax.axison]
     for ax in set(panels) - set(shown):  # empty, but for the legend of its row
         for beside in [each for each in shown if rows[each] == rows[ax]][-1:]:
@@ -66,7 +67,7 @@ def _restack(figure: Figure, panels: Sequence[Axis], across: int) -> int:
     down = math.ceil(len(shown) / across)
     grid = figure.add_gridspec(down, across)
     for place, ax in enumerate(shown):
-        ax.set_ylabel(ax.get_ylabel() or labels.get(rows[ax], ""))
+        ax.set_ylabel(ax.get_ylabel() or labels.get(ax, ""))
         ax.tick_params(labelleft=True)
         ax.set_subplotspec(grid[divmod(place, across)])
     return down

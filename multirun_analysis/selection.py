@@ -5,6 +5,7 @@ import pandas as pd
 from multirun_analysis.axes import DEPTH_STUDY, Axes
 from multirun_analysis.drawing import COLOUR
 from multirun_analysis.frames import Frames
+from multirun_analysis.groups import at_greatest_depth
 
 
 def drawable(runs: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> pd.DataFrame:
@@ -25,12 +26,7 @@ def with_arms(runs: pd.DataFrame, axes: Axes = DEPTH_STUDY) -> pd.DataFrame:
 def deepest(frames: Frames) -> pd.DataFrame:
     """The runs with layer records at the greatest depth of each group, among the depths that have the most arms."""
     runs = drawable(frames.runs)
-    runs = runs[runs["run"].isin(frames.layers["run"].unique()) & runs["depth"].notna()]
-    picked = []
-    for _, own in runs.groupby("group", sort=False):
-        number_of_arms = own.groupby("depth")["arm"].nunique()
-        picked.append(own[own["depth"] == number_of_arms.index[number_of_arms == number_of_arms.max()].max()])
-    return pd.concat(picked) if picked else runs
+    return at_greatest_depth(runs[runs["run"].isin(frames.layers["run"].unique())])
 
 
 def groups(runs: pd.DataFrame) -> list[str]:

@@ -34,7 +34,7 @@ def test_a_wheel_has_every_file_that_a_program_reads(wheel: Path) -> None:
     tracked = subprocess.run(["git", "-C", ROOT, "ls-files"], capture_output=True, text=True, check=True).stdout.splitlines()
     packages = ("labs/", "multirun_analysis/", "hydra_plugins/")
     expected = {name for name in tracked if name.startswith(packages)} | {f"labs/{n}" for n in tracked if n.startswith("conf/")}
-    expected |= {"labs/train.py", "depth_labs.py", "run_contract.py", "terminal.py"}
+    expected |= {"labs/train.py", "depth_labs.py", "pictures.py", "run_contract.py", "terminal.py"}
     assert expected - inside == set()
     assert not [name for name in inside if name.startswith(("tests/", "conf/", "benchmarks/"))]
 

@@ -262,7 +262,7 @@ static void norm_backward(const Layer *l, int64_t B, const real *w, real *g, rea
    of the losses and to the number of images whose largest logit is the label's. As torch's argmax, the first of equals,
    and before all what is no number. */
 static void cross_entropy(int64_t B, int64_t K, int64_t ld, real smoothing, real *logits, const int64_t *labels, double *loss,
-                          int64_t *correct, uint8_t *right) {
+                          int64_t *correct, int64_t *predicted) {
     const real rest = smoothing / (real)K, most_of = 1 - smoothing;
     for (int64_t i = 0; i < B; i++, logits += ld) {
         real most = logits[0], sum = 0;
@@ -280,7 +280,7 @@ static void cross_entropy(int64_t B, int64_t K, int64_t ld, real smoothing, real
         for (int64_t k = 0; k < K; k++) logits[k] = (logits[k] / sum - (k == label ? most_of + rest : rest)) / (real)B;
         *loss += LOG(sum) - shifted;
         if (correct) *correct += best == label;
-        if (right) right[i] = best == label;
+        if (predicted) predicted[i] = best;
     }
 }
 
@@ -347,12 +347,12 @@ void step(const Network *net, int64_t first, int64_t last, int64_t B, const real
 }
 
 /* Replicas first … last - 1 on the same images (B, in) with running statistics: adds to the losses (S), and
-   writes which images were right (S, B). */
+   writes the class that each image is taken for (S, B). */
 void evaluate(const Network *net, int64_t first, int64_t last, int64_t B, const real *images, const int64_t *labels,
-              double *losses, uint8_t *right, real *ws) {
+              double *losses, int64_t *predicted, real *ws) {
     const Layer *head = net->layers + net->count - 1;
     for (int64_t s = first; s < last; s++) {
         forward(net, s, B, images, net->layers->in, ws, 0);
-        cross_entropy(B, head->out, head->ld, (real)net->smoothing, ws + head->act, labels, losses + s, 0, right + s * B);
+        cross_entropy(B, head->out, head->ld, (real)net->smoothing, ws + head->act, labels, losses + s, 0, predicted + s * B);
     }
 }

@@ -107,11 +107,11 @@ class Fused:
         return losses, correct
 
     def evaluate(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (B, C, h, w) and labels (B,), the same for every replica: sums of losses (S,), and which are right (S, B)."""
+        """Images (B, C, h, w) and labels (B,), the same for all replicas: sums of losses (S,), and predicted classes (S, B)."""
         count = self._shares[-1][1]
         losses, parts = torch.zeros(count, dtype=torch.float64), []
         for x, y in zip(images.split(ROWS), labels.split(ROWS), strict=True):
-            parts.append(torch.empty(count, len(y), dtype=torch.bool))
+            parts.append(torch.empty(count, len(y), dtype=torch.int64))
             self._call(self._lib.evaluate, len(y), x.contiguous(), y, losses, parts[-1])
         return losses, torch.cat(parts, dim=1)
 

@@ -116,7 +116,7 @@ class Replicas:
 
     @torch.inference_mode()
     def evaluate(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The sums of the losses (S,) and which images are right, bool (S, B), of images (B, C, h, w) that all replicas share.
+        """The sums of the losses (S,) and the predicted classes, int64 (S, B), of images (B, C, h, w) that all replicas share.
 
         Call `eval` first.
         """
@@ -124,7 +124,7 @@ class Replicas:
             return self._network.evaluate(images, labels)
         logits = self.forward_same(images)  # (S, B, K)
         labels = labels.expand(len(self), -1)  # (S, B)
-        return sums(self._loss(logits, labels).double(), labels), logits.argmax(-1) == labels
+        return sums(self._loss(logits, labels).double(), labels), logits.argmax(-1)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Images (S, B, C, h, w), one batch a replica, to logits (S, B, num_classes)."""

@@ -193,22 +193,22 @@ def has_diverged(row: dict[str, float], weights: Tensor) -> bool:
 
 
 @torch.inference_mode()
-def evaluate(replicas: Replicas, batches: EvaluationBatches, right: list[Tensor] | None = None) -> tuple[Tensor, Tensor]:
+def evaluate(replicas: Replicas, batches: EvaluationBatches, predicted: list[Tensor] | None = None) -> tuple[Tensor, Tensor]:
     """Per-sample mean loss and accuracy (percent) of each replica on the same images, float64, shape (S,) each.
 
     Args:
         replicas: the networks.
         batches: the images.
-        right: a list to append to, one tensor per batch: which images each replica classified correctly, bool, shape (S, B).
+        predicted: a list to append to, one tensor per batch: the class that each replica predicts, int64, shape (S, B).
     """
     replicas.eval()
     losses, counts = [], []
     for images, labels in batches:
-        loss, is_right = replicas.evaluate(images, labels)
+        loss, classes = replicas.evaluate(images, labels)
         losses.append(loss)
-        counts.append(is_right.sum(1))
-        if right is not None:
-            right.append(is_right)
+        counts.append((classes == labels).sum(1))
+        if predicted is not None:
+            predicted.append(classes)
     return torch.stack(losses).sum(0) / len(batches), torch.stack(counts).sum(0).double() * (100 / len(batches))
 
 

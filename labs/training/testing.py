@@ -17,7 +17,7 @@ from labs.errors import UserError
 from labs.loggers.run_log import RECORDS
 from labs.models.build import build_model
 from labs.replicas.replicas import Replicas
-from labs.training import correct, results
+from labs.training import correct, mistakes, results
 from labs.training.assemble import Data, Networks, evaluation_batches
 from labs.training.loop import evaluate
 from labs.training.recalibrate import recalibrated
@@ -46,13 +46,15 @@ def test_runs(cell: Cell, runs: list[Run], networks: Networks, data: Data) -> li
     tested = Replicas(networks.models[:1], [runs[0].seed], device=device, bf16=bf16, engine=replicas.engine, loss=loss_of)
     outcomes = []
     for run in runs:
-        loss, accuracy, right = test_best(run, tested, test)
+        loss, accuracy, predicted = test_best(run, tested, test)
         further = {key: value for key, value in (run.best or {}).items() if key in metric_columns(cfg.metrics)}
         further |= {} if run.best is None else extra.of("test", tested, test)[0]
         again = None
-        if run.best is not None and right is not None:
-            correct.write(run.directory, right, images, fingerprint)
-            if run.best["epoch"] > 0:  # an untrained network has measured no running statistics yet
+        if run.best is not None and predicted is not None:
+            correct.write(run.directory, predicted, images, fingerprint)
+            if run.best["epoch"] > 0:  # an untrained network has measured no running statistics yet, and learned nothing
+                wrong = int((predicted != test.labels).sum())
+                mistakes.write(run.directory, mistakes.worst(tested, test, predicted), wrong, fingerprint)
                 state = recalibrated(
                     build_model(cfg, run.seed).to(device), run.weights, data.training, seed=run.seed,
                     epoch=run.best["epoch"], batch_size=cfg.trainer.batch_size, bf16=bf16,
@@ -93,8 +95,8 @@ def test_best(run: Run, replica: Replicas, test: EvaluationBatches) -> tuple[flo
 
 
 def test_weights(weights: dict[str, Tensor], replica: Replicas, test: EvaluationBatches) -> tuple[float, float, Tensor]:
-    """Loss (nats) and accuracy (percent) on the test images, and which of them are classified correctly, bool, shape (N,)."""
+    """Loss (nats) and accuracy (percent) on the test images, and the class that each is taken for, int64, shape (N,)."""
     replica.load_state_of(0, weights)
-    right: list[Tensor] = []
-    loss, accuracy = evaluate(replica, test, right)
-    return loss.item(), accuracy.item(), torch.cat(right, dim=1)[0]
+    predicted: list[Tensor] = []
+    loss, accuracy = evaluate(replica, test, predicted)
+    return loss.item(), accuracy.item(), torch.cat(predicted, dim=1)[0]

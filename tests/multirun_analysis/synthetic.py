@@ -5,6 +5,7 @@
 Plain networks of 50 layers and more do not train here, residual ones do. The numbers follow from depth, residual and seed.
 """
 
+import base64
 import hashlib
 import json
 import math
@@ -21,6 +22,7 @@ from multirun_analysis.figures import (
     gradient_slope_by_batch_size,
     heat_map,
     lesions,
+    mistakes,
     path_lengths,
     probe_accuracy,
     signal_cosines,
@@ -30,7 +32,7 @@ from multirun_analysis.result import RECORDS, checksum
 
 # Figures of what not every study has measured or varied.
 OPTIONAL_FIGURES = (
-    effective_rank, gradient_slope_by_batch_size, heat_map, lesions, path_lengths, probe_accuracy, signal_cosines,
+    effective_rank, gradient_slope_by_batch_size, heat_map, lesions, mistakes, path_lengths, probe_accuracy, signal_cosines,
 )  # fmt: skip
 
 
@@ -174,6 +176,38 @@ def measured(run: Path, epochs: Sequence[int] = (0, 4), *, lesions: bool = True,
             "paths": [{"branches": k, "paths": math.comb(4, k), "norm": 3.0 ** -k} for k in range(5)] if pre else [],
         })  # fmt: skip
     return run
+
+
+def answered(run: Path, labels: Sequence[int], predicted: Sequence[int], classes: Sequence[str], *, kept: int = 16) -> Path:
+    """Add test_correct.json and mistakes.json to a finished run, whose result agrees; labels are in ascending order.
+
+    The first wrong images are the most wrong ones; the picture of an image is 2 by 3 pixels of its index, in grey.
+    """
+    true, taken = np.array(labels), np.array(predicted)
+    right = true == taken
+    number = np.min_scalar_type(len(classes) - 1).newbyteorder("<")
+    _write_json(run / "test_correct.json", {
+        "test_data": "0123abcd", "classes": list(classes), "images": np.bincount(true, minlength=len(classes)).tolist(),
+        "correct": encoded(np.packbits(right)), "taken_for": encoded(taken[~right].astype(number)),
+    })  # fmt: skip
+    wrong = np.flatnonzero(~right).tolist()
+    _write_json(run / "mistakes.json", {
+        "test_data": "0123abcd", "wrong": len(wrong), "shape": [2, 3, 1],
+        "mistakes": [
+            {"index": i, "label": int(true[i]), "predicted": int(taken[i]), "probability": 0.99 - 0.01 * place,
+             "picture": encoded(np.full(6, i % 256, dtype=np.uint8))}
+            for place, i in enumerate(wrong[:kept])
+        ],
+    })  # fmt: skip
+    result = json.loads((run / "result.json").read_text())
+    result |= {"test_acc": 100 * right.mean(), "test_data": "0123abcd", "num_classes": len(classes)}
+    _write_json(run / "result.json", result)
+    return run
+
+
+def encoded(values: np.ndarray) -> str:
+    """The bytes of an array in base64."""
+    return base64.b64encode(values.tobytes()).decode()
 
 
 def falling(

@@ -9,6 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from synthetic import measured, write_run
 
+import pictures
 from multirun_analysis import drawing, gallery
 from multirun_analysis.axes import DEPTH_STUDY
 from multirun_analysis.collect import collect
@@ -45,11 +46,11 @@ def test_a_font_installed_since_matplotlib_looked_is_found(monkeypatch, tmp_path
 
 
 def test_a_character_that_the_first_font_lacks_comes_from_the_next(monkeypatch):
-    monkeypatch.setattr(drawing, "FONTS", ("DejaVu Sans",))
+    monkeypatch.setattr(pictures, "FONTS", ("DejaVu Sans",))
     first = drawing._characters(drawing.fontManager.findfont("DejaVu Sans"))
     character = min(drawing._characters(drawing.fontManager.findfont("STIXGeneral")) - first)
     assert drawing.without_font([character]) == [character]
-    monkeypatch.setattr(drawing, "FONTS", ("DejaVu Sans", "No Such Font", "STIXGeneral"))
+    monkeypatch.setattr(pictures, "FONTS", ("DejaVu Sans", "No Such Font", "STIXGeneral"))
     assert drawing.without_font([character]) == []
     with drawing.style():
         figure, content = Figure(), io.BytesIO()

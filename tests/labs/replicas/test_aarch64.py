@@ -59,7 +59,7 @@ def call(
         (network, ctypes.sizeof(net)), (net.layers, ctypes.sizeof(layers)),
         (net.weights, last * net.parameters * real), (net.gradients, last * net.parameters * real),
         (images, own * batch * layers[0].inputs * real), (labels, own * batch * 8),
-        (losses, last * 8), (correct, last * (8 if step else batch)),
+        (losses, last * 8), (correct, last * 8 * (1 if step else batch)),
         (workspace, (net.padded + batch * fused.up(layers[0].inputs, 4)) * real),
         *((address or 0, last * layer.out * real if address else 0)
           for layer in layers for address in (layer.means, layer.variances)),

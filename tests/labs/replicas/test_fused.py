@@ -96,7 +96,7 @@ def check(case: Case, tolerance: float = 1e-12) -> None:
             logits = module.eval()(case.images[0])
         total = F.cross_entropy(logits, case.labels[0], reduction="sum", label_smoothing=case.smoothing)
         assert after[0][i].item() == pytest.approx(total.item(), rel=1e-9)
-        assert torch.equal(after[1][i], logits.argmax(1) == case.labels[0])
+        assert torch.equal(after[1][i], logits.argmax(1))
 
 
 # ── in double precision ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -245,7 +245,7 @@ def test_an_evaluation_is_the_same_bits_in_batches_of_any_size() -> None:
     for loss, _ in alone:
         total += loss
     assert whole[0] == total
-    assert torch.equal(whole[1], torch.cat([right for _, right in alone], dim=1))
+    assert torch.equal(whole[1], torch.cat([predicted for _, predicted in alone], dim=1))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

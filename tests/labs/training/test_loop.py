@@ -184,14 +184,15 @@ def test_no_epochs_measure_the_initial_weights_and_leave_them(tmp_path: Path) ->
     assert OmegaConf.create(records[0]).grad_norm[-1] == pytest.approx(twin.head.weight.grad.norm().item(), rel=1e-5)
 
 
-def test_evaluation_tells_which_images_were_right(tmp_path: Path) -> None:
+def test_evaluation_tells_the_predicted_classes(tmp_path: Path) -> None:
     trained = Trained(tmp_path, mlp, (0, 1), epochs=2)
     replicas = Replicas(trained.models, [0, 1])
-    right: list[Tensor] = []
-    _, accuracy = evaluate(replicas, trained.validation, right)
-    told = torch.cat(right, dim=1)
-    assert (told.shape, told.dtype) == ((2, 40), torch.bool)
-    torch.testing.assert_close(told.double().mean(1) * 100, accuracy)
+    predicted: list[Tensor] = []
+    _, accuracy = evaluate(replicas, trained.validation, predicted)
+    told = torch.cat(predicted, dim=1)
+    assert (told.shape, told.dtype) == ((2, 40), torch.int64)
+    right = told == trained.validation.labels
+    torch.testing.assert_close(right.double().mean(1) * 100, accuracy)
 
 
 # ── replicas ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -26,7 +26,7 @@ def test_a_run_directory_keeps_the_run_contract(compose_config: Compose, tmp_pat
     [result] = train(cfg, tmp_path)
     folder = tmp_path / "seed=0"
     assert {path.name for path in folder.iterdir()} == {
-        "metrics.jsonl", "layers.jsonl", "result.json", "test_correct.json", "checkpoints", "tensorboard"
+        "metrics.jsonl", "layers.jsonl", "result.json", "test_correct.json", "mistakes.json", "checkpoints", "tensorboard"
     }  # fmt: skip
     assert "21,674" in (tmp_path / "summary.txt").read_text()
     rows, layers = lines(folder / "metrics.jsonl"), lines(folder / "layers.jsonl")

@@ -34,10 +34,10 @@ def test_test_images_are_read_once_after_training_with_the_best_weights(
         fit(*args)
         events.append("trained")
 
-    def spy_evaluate(replicas: Any, batches: Any, right: Any) -> Any:
+    def spy_evaluate(replicas: Any, batches: Any, predicted: Any) -> Any:
         events.append(f"tested on {len(batches)}")
         weights.append(replicas.state_of(0))
-        return evaluate(replicas, batches, right)
+        return evaluate(replicas, batches, predicted)
 
     monkeypatch.setattr(run.datasets, "load", spy_load)
     monkeypatch.setattr(run, "fit", spy_fit)
