@@ -1,7 +1,10 @@
 """The documents name files, links, anchors and commands that exist."""
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote
@@ -102,7 +105,7 @@ def test_the_readme_is_short() -> None:
 # ── commands ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-FOLLOWED = ("README.md", "docs/tutorial.md")  # from top to bottom, by newcomers
+FOLLOWED = ("README.md", "docs/tutorial.md", "docs/teaching.md")  # from top to bottom, by newcomers
 SLOW = ("docs/configuration.md",)  # Hydra takes a tenth of a second to compose a command
 
 
@@ -114,7 +117,8 @@ def commands(prefix: str, pages: tuple[str, ...] = FOLLOWED) -> list[list[str]]:
 
 def commands_in(blocks: list[str], prefix: str) -> list[list[str]]:
     """The arguments of such command lines in blocks of code."""
-    lines = {line for block in blocks for line in block.splitlines() if line.startswith(prefix) and "my_package" not in line}
+    whole = [block.replace("\\\n", "") for block in blocks]  # lines that a backslash continues
+    lines = {line for block in whole for line in block.splitlines() if line.startswith(prefix) and "my_package" not in line}
     return [shlex.split(line.removeprefix(prefix), comments=True) for line in sorted(lines)]
 
 
@@ -148,6 +152,31 @@ def test_what_is_typed_to_train_composes(compose_config: Callable[..., DictConfi
     cfg = compose_config(*jobs[-1])
     if not OmegaConf.is_missing(cfg.dataset, "folder"):
         config_checks.check(cfg)
+
+
+def told(text: str) -> list[tuple[str, str]]:
+    """The commands of a page's blocks that a line with their error follows."""
+    return re.findall(r"^\$ python train\.py (.*)\n(error: .*)$", text, re.MULTILINE)
+
+
+def as_printed(line: str, printed: str) -> bool:
+    """Is this what is printed, where … stands for what a page leaves out?"""
+    return re.fullmatch(re.escape(line).replace("…", ".*"), printed) is not None
+
+
+@pytest.mark.parametrize(("arguments", "line"), sorted({each for page in PAGES for each in told(page.read_text("utf-8"))}))
+def test_an_error_that_a_page_shows_is_the_one_that_is_printed(arguments: str, line: str, tmp_path: Path) -> None:
+    command = [sys.executable, ROOT / "train.py", *shlex.split(arguments)]
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert as_printed(line, ended.stderr.strip()), ended.stderr
+
+
+def test_an_error_that_a_page_cuts_short_is_found() -> None:
+    assert told("$ python train.py model.dept=3\nerror: a; b, …\n") == [("model.dept=3", "error: a; b, …")]
+    assert as_printed("error: a; b, …", "error: a; b, c, d")
+    assert not as_printed("error: a; b", "error: a; b, c")
 
 
 ANALYSE = [*commands("python -m multirun_analysis "), *commands_in([HELP], "python -m multirun_analysis ")]

@@ -5,8 +5,12 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import IO
 
 import pandas as pd
 import pytest
@@ -20,10 +24,12 @@ CLUSTER = """
 from ray.cluster_utils import Cluster
 node = {"num_cpus": 1, "object_store_memory": 100_000_000}
 cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False, "temp_dir": TEMPORARY})
-cluster.add_node(**node)
+other = cluster.add_node(**node)
 cluster.wait_for_nodes()
 print(cluster.address, flush=True)
-input()
+if input() == "lose":
+    cluster.remove_node(other, allow_graceful=False)
+    input()
 cluster.shutdown()
 """
 
@@ -68,7 +74,7 @@ def start(folder: Path, *arguments: str, env: dict[str, str]) -> subprocess.Pope
 
 def train(folder: Path, *arguments: str, env: dict[str, str]) -> tuple[int, str, str]:
     process = start(folder, *arguments, env=env)
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=1200)  # a machine may be busy
     return process.returncode, out, err
 
 
@@ -81,6 +87,32 @@ def processes_with(text: str) -> list[str]:
         with contextlib.suppress(OSError):
             lines.append(file.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
     return [line for line in lines if text in line]
+
+
+@contextlib.contextmanager
+def ray_cluster(env: dict[str, str]) -> Iterator[tuple[Launcher, IO[str]]]:
+    """A cluster of two nodes with a core each; when it ends, none of its processes is left.
+
+    Yields what takes a sweep there, and where to write "lose" to lose the second node.
+    """
+    need("ray", "ray")
+    env = env | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "600"}  # a machine may be busy
+    with tempfile.TemporaryDirectory(prefix="r", ignore_cleanup_errors=True) as temporary:  # a socket's path must be short
+        code = CLUSTER.replace("TEMPORARY", repr(temporary))
+        with subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", code],
+            env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        ) as cluster:  # fmt: skip
+            assert cluster.stdout is not None
+            assert cluster.stdin is not None
+            address = next((line.strip() for line in cluster.stdout if re.fullmatch(r"[\d.]+:\d+\n", line)), None)
+            assert address, "the cluster did not start"
+            yield (["hydra/launcher=ray", f"hydra.launcher.address={address}"], env), cluster.stdin
+            cluster.communicate("\n", timeout=300)
+        deadline = time.monotonic() + 300
+        while (left := processes_with(temporary)) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert left == []
 
 
 LAUNCHERS = ["joblib", "submitit_local", "slurm", "ray"]

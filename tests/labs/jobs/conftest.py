@@ -1,11 +1,7 @@
 """What the tests of jobs share: one job as Hydra calls it, a study, and what runs the jobs of a sweep."""
 
-import re
 import shutil
 import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,7 +11,7 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from launching import CLUSTER, SACCT, SBATCH, SCONTROL, SRUN, Launcher, environment, need, processes_with
+from launching import SACCT, SBATCH, SCONTROL, SRUN, Launcher, environment, need, ray_cluster
 from omegaconf import DictConfig, open_dict
 from one_job import result
 from sweeping import STUDY
@@ -100,24 +96,8 @@ def slurm(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Launcher:
 
 @pytest.fixture(scope="module")
 def ray(home: Path) -> Iterator[Launcher]:
-    """A cluster of two nodes with a core each; when it ends, none of its processes is left."""
-    need("ray", "ray")
-    env = environment(home) | {"RAY_USAGE_STATS_ENABLED": "0"}
-    with tempfile.TemporaryDirectory(prefix="r", ignore_cleanup_errors=True) as temporary:  # a socket's path must be short
-        code = CLUSTER.replace("TEMPORARY", repr(temporary))
-        with subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", code],
-            env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        ) as cluster:  # fmt: skip
-            assert cluster.stdout is not None
-            address = next((line.strip() for line in cluster.stdout if re.fullmatch(r"[\d.]+:\d+\n", line)), None)
-            assert address, "the cluster did not start"
-            yield ["hydra/launcher=ray", f"hydra.launcher.address={address}"], env
-            cluster.communicate("\n", timeout=300)
-        deadline = time.monotonic() + 300
-        while (left := processes_with(temporary)) and time.monotonic() < deadline:
-            time.sleep(0.2)
-        assert left == []
+    with ray_cluster(environment(home)) as (launcher, _):
+        yield launcher
 
 
 @pytest.fixture
