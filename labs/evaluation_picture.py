@@ -67,6 +67,7 @@ def draw(
     with rc_context({"font.family": pictures.fonts(), "font.size": 8}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure = Figure(figsize=(14 if layer else 10, 6), layout="constrained")
+        figure.get_layout_engine().set(rect=(0, 0.03, 1, 0.97))  # type: ignore[union-attr,call-arg]  # above the caption
         matrix, images, *rest = figure.subplots(1, 3 if layer else 2, width_ratios=[1.2, 1.1, 0.95][: 3 if layer else 2])
         field = pictures.confusion_matrix(matrix, confusion.numpy(), classes)
         matrix.set_title("confusion matrix")
