@@ -67,7 +67,7 @@ def of_run(file: Path, overrides: list[str], seed: int, count: int) -> dict[str,
         file: the checkpoint.
         overrides: as in `load_model`.
         seed: which random sets of blocks and which paths.
-        count: how many paths of each length.
+        count: how many paths of each length; every seed of a study draws its own, so that their median is of more.
 
     Raises:
         UserError: if the network has no blocks, or for any reason of `load_model`.
@@ -79,7 +79,7 @@ def of_run(file: Path, overrides: list[str], seed: int, count: int) -> dict[str,
     found = lesions.measure(model, data.test, seed)
     intact = lesions.accuracy(model, data.test)
     try:
-        lengths = [asdict(length) for length in paths.measure(model, *next(iter(data.train)), seed, count)]
+        lengths = [asdict(length) for length in paths.measure(model, *next(iter(data.train)), seed + state["seed"], count)]
     except ValueError:  # there are no such paths
         lengths = []
     return {
