@@ -23,9 +23,8 @@ PATHS_NOTE = (
     "Of residual networks with pre-activation blocks, which are sums of paths: a path goes through the branch of each block or "
     "over its skip. Through paths of each length comes a part of the gradient of a training batch with respect to the images: "
     "their number times the mean norm through some of them, drawn at random. Mean: the number of branches, weighted with these "
-    "parts; the last "
-    "column has the lengths from the 5th to the 95th percent. Medians over the n counted runs. Most paths go through about "
-    "half of the branches."
+    "parts; the last column has the lengths from the 5th to the 95th percent. Medians over the n counted runs. Most paths go "
+    "through about half of the branches."
 )
 MOST_NUMBERS = 4  # numbers of removed blocks that have a column each
 

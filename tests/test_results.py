@@ -6,6 +6,7 @@ from pathlib import Path
 import hydra
 import pandas as pd
 import pytest
+from scipy.stats import ttest_ind
 
 from labs import cells
 from multirun_analysis import intervals, significance
@@ -75,6 +76,28 @@ def test_the_depth_study_page_has_the_numbers_of_its_runs():
         means = [f"{number(cell[arm].mean()).text} ± {(ends[arm][1] - ends[arm][0]) / 2:.2f}" for arm in (False, True)]
         gap = f"{number(difference.mean(), signed=True).text} {interval(*intervals.t_interval(difference), signed=True).text}"
         assert f"| {cell.index[0][0]} | {' | '.join(means)} | {gap} | {p_value(p).text} |\n" in page
+
+
+def test_the_page_of_thirteen_depths_has_the_numbers_of_its_runs():
+    folder = RESULTS / "depth_study_fine"
+    page = (folder / "README.md").read_text()
+    runs, differences = (pd.read_csv(folder / name) for name in ("runs.csv", "differences.csv"))
+    assert runs.groupby(["depth", "residual"]).size().tolist() == [20] * 26
+    scores = {cell: own["test_acc"] for cell, own in runs.groupby(["depth", "residual"])}
+    for row in differences.itertuples():
+        plain, residual = scores[row.depth, False], scores[row.depth, True]
+        ends = [intervals.t_interval(values) for values in (plain, residual)]
+        means = [
+            f"{number(values.mean()).text} ± {(high - low) / 2:.2f}"
+            for values, (low, high) in zip((plain, residual), ends, strict=True)
+        ]
+        low, high = ttest_ind(residual, plain, equal_var=False).confidence_interval()
+        gap = f"{number(residual.mean() - plain.mean(), signed=True).text} {interval(low, high, signed=True).text}"
+        assert f"| {row.depth} | {' | '.join(means)} | {gap} | {p_value(row.p_holm).text} |\n" in page
+    first = pd.read_csv(RESULTS / "depth_study_mnist" / "runs.csv")
+    assert markdown(script_of(RESULTS / "repeat.py").table(first, runs)).strip() in page
+    again = pd.read_csv(RESULTS / "depth_study_mnist" / "runs_fused.csv").merge(runs, on=["depth", "residual", "seed", "hash"])
+    assert (len(again), list(again["test_acc_x"])) == (120, pytest.approx(list(again["test_acc_y"])))
 
 
 @pytest.mark.parametrize("names", [("runs_xeon.csv", "runs.csv"), ("runs.csv", "runs_fused.csv"), ("runs.csv", "runs_gpu.csv")])
