@@ -137,6 +137,22 @@ def test_what_the_page_on_why_depth_fails_says_of_layers_and_blocks_follows_from
     assert f"Without 8 of its 48 blocks it is at {left[8]:.0f} %, without 16 at {left[16]:.0f} %" in page
 
 
+def test_what_the_page_says_of_path_lengths_follows_from_its_file():
+    folder = RESULTS / "why_depth_fails"
+    page = " ".join((folder / "README.md").read_text().split())
+    shares = pd.read_csv(folder / "path_lengths.csv").set_index(["depth", "seed", "branches"])["share"]
+    assert shares.groupby(["depth", "seed"]).sum().to_numpy() == pytest.approx(100, abs=1e-3)
+    each = shares.groupby(["depth", "seed"])
+    means = each.apply(lambda own: (own * own.index.get_level_values("branches")).sum() / 100).groupby("depth").median()
+    assert f"the mean is {means[101]:.1f}, {means[51]:.1f} and {means[21]:.1f} (medians over the seeds)" in page
+    before = each.cumsum()
+    low, high = (
+        (before < percent).groupby(["depth", "seed"]).sum().groupby("depth").median().astype(int) for percent in (5, 95)
+    )
+    told = f"through {low[101]} to {high[101]}, of 25 through {low[51]} to {high[51]} and of 10 through {low[21]} to {high[21]}"
+    assert told in page
+
+
 def test_what_the_page_on_the_map_says_of_plain_networks_follows_from_its_runs():
     folder = RESULTS / "trainability_map"
     page = " ".join((folder / "README.md").read_text().split())
