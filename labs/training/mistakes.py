@@ -47,11 +47,13 @@ def worst(replica: Replicas, batches: EvaluationBatches, predicted: Tensor) -> l
     """
     replica.eval()
     wrong = (predicted != batches.labels).nonzero().flatten()
+    if not len(wrong):
+        return []
     parts = []
     for part in wrong.split(batches.batch_size):
         shares = replica.forward_same(batches.normalize(batches.images[part]))[0].double().softmax(-1)
         parts.append(shares.gather(-1, predicted[part, None])[:, 0])
-    probabilities = torch.cat(parts) if parts else torch.empty(0)
+    probabilities = torch.cat(parts)
     order = probabilities.argsort(descending=True, stable=True)
     order = order[probabilities[order].isfinite()][:MOST]
     return [

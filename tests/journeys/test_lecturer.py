@@ -65,7 +65,7 @@ def the_report(here: Checkout, runs: list[Path]) -> None:
 def loggers_agree(here: Checkout, run: Path) -> None:
     curve = epochs(run)
     scalars = json.loads(here.python(SCALARS.replace("FOLDER", repr(str(run / "tensorboard")))))
-    assert scalars["accuracy/val"] == pytest.approx([row["val_acc"] for row in curve], rel=1e-6)
+    assert scalars["val/acc"] == pytest.approx([row["val_acc"] for row in curve], rel=1e-6)
     assert list(run.glob("wandb/offline-run-*/*.wandb"))
     assert not (here.folder / "wandb").exists()
 
