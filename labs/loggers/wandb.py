@@ -21,9 +21,11 @@ from typing import Any
 import wandb
 from omegaconf import DictConfig
 
+from labs.loggers import predictions
 from labs.loggers.logger import RunInfo, in_sections, in_two_layers, numbers
 
 SHOWN_LAYERS = 200
+MOST_CLASSES = 100  # of a confusion matrix, which is a table with a row for each pair
 RESULTS = ("status", "test_loss", "test_acc", "best_epoch", "epochs_run")
 
 
@@ -86,12 +88,29 @@ class WandbLogger:
         known |= {f"best_{name}" if name.startswith("val_") else name: value for name, value in further.items()}
         known = {name: value for name, value in known.items() if value is not None}
         self._run.summary.update(known | in_sections(known))
+        with kept_inside(self._directory):
+            self._show_predictions(result["epochs_run"])
         weights = self._directory / "checkpoints" / "best.pt"
         if self._artifact and weights.exists():
             name = re.sub(r"[^\w.-]", "-", f"{self._info.cell}-seed-{self._info.seed}", flags=re.ASCII)[:128]
             artifact = wandb.Artifact(name, type="model", metadata={"epoch": result["best_epoch"], "hash": self._info.hash})
             artifact.add_file(str(weights), policy="immutable", skip_cache=True)  # in place, without a copy
             self._run.log_artifact(artifact, aliases=["best"])
+
+    def _show_predictions(self, epoch: int) -> None:
+        """Log the confusion matrix of the test images and the most wrong ones of them."""
+        found = predictions.of_run(self._directory)
+        if found is None:
+            return
+        shown: dict[str, Any] = {}
+        if len(found.classes) <= MOST_CLASSES:
+            shown["test/confusion_matrix"] = wandb.plot.confusion_matrix(
+                y_true=found.labels.tolist(), preds=found.predicted.tolist(), class_names=found.classes,
+                title="Test images by class and predicted class",
+            )  # fmt: skip
+        if pictures := predictions.mistakes(self._directory, found.classes):
+            shown["test/most_wrong"] = [wandb.Image(picture, caption=caption) for picture, caption in pictures]
+        self._run.log(shown, step=epoch)
 
     def close(self, error: BaseException | None) -> None:
         try:

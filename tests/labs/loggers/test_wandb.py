@@ -1,5 +1,6 @@
 """The W&B logger by itself, with the real client, offline: read back, and watched for what it must not do."""
 
+import json
 import os
 import random
 import signal
@@ -21,6 +22,7 @@ from wandb_reader import METRICS, history, inspect, records, rows
 from labs import config_checks
 from labs.cells import Cell
 from labs.errors import UserError
+from labs.files import read_json
 from labs.loggers import wandb as wandb_logger
 from labs.loggers.logger import RunInfo
 from labs.loggers.run_log import RunLog
@@ -132,6 +134,25 @@ def test_runs_with_few_numbers_are_runs_too(compose_config: Compose, tmp_path: P
         {name: value for name, value in row.items() if value is not None} for row in rows(tmp_path / "seed=0" / "metrics.jsonl")
     ]
     assert [row for row in history(tmp_path / "seed=0") if row] == logged
+
+
+def test_what_was_confused_is_a_chart_and_the_most_wrong_images_are_pictures(compose_config: Compose, tmp_path: Path) -> None:
+    run.train(Cell.of(compose_config("logger=wandb", "model=mlp", "model.depth=2"), tmp_path), [0], show_progress=False)
+    directory = tmp_path / "seed=0"
+    summary, result = inspect(directory)["summary"], read_json(directory / "result.json")
+    (table,) = (directory / "wandb").rglob("test/confusion_matrix_table*.json")
+    rows = json.loads(table.read_text())["data"]
+    tested = sum(count for *_, count in rows)
+    assert tested == sum(read_json(directory / "test_correct.json")["images"])
+    right = sum(count for actual, predicted, count in rows if actual == predicted)
+    assert 100 * right / tested == pytest.approx(result["test_acc"])
+    kept = read_json(directory / "mistakes.json")["mistakes"]
+    assert summary["test/most_wrong"]["count"] == len(kept) > 0
+    first = kept[0]
+    assert summary["test/most_wrong"]["captions"][0] == (
+        f"{first['label']} → {first['predicted']}, {100 * first['probability']:.1f} %"
+    )
+    assert len(list((directory / "wandb").rglob("most_wrong*.png"))) == len(kept)
 
 
 def test_a_thousand_layers_are_thinned_for_the_panel() -> None:
