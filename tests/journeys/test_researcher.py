@@ -46,7 +46,7 @@ from multirun_analysis import load
 
 study = load("multirun/focal")
 runs = study.runs
-print(len(runs), sorted(runs["config.loss.gamma"].unique()), sorted(runs["config.optimizer.lr"].unique()))
+print(len(runs), *(sorted(set(runs[f"config.{key}"].tolist())) for key in ("loss.gamma", "optimizer.lr")))
 print(runs.groupby("config.loss.gamma")["test_recall"].count().to_dict())
 print(study.epochs.groupby("run")["epoch"].max().to_list())
 cells = study.along(x="loss.gamma", hue="optimizer.lr", metric="test_recall").cells()

@@ -82,7 +82,7 @@ def the_tutorial(here: Checkout) -> None:
     assert 3_000 < layers[0][0] < 60_000
     assert layers[0][1] < 100
     [slope, low, high] = map(
-        float, re.findall(r"plain networks .* changes by (\S+) \(95 % interval (\S+) to (\S+),", slopes)[0]
+        float, re.findall(r"plain networks .*? changes by (\S+) \(95 % interval (\S+) to (\S+),", slopes)[0]
     )
     assert low < slope < high
     assert low < -0.2004 < high
