@@ -12,7 +12,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-FOREIGN = re.compile(r"PYTHONPATH|VIRTUAL_ENV|LABS_|WANDB_|HYDRA_|MAKE|MFLAGS|COLUMNS|PYTEST_|COV_|OMP_|TRITON_")
+FOREIGN = re.compile(r"PYTHON|VIRTUAL_ENV|LABS_|WANDB_|HYDRA_|MAKE|MFLAGS|COLUMNS|PYTEST_|COV_|OMP_|TRITON_")
 
 
 @dataclass

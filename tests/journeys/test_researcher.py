@@ -47,7 +47,7 @@ from multirun_analysis import load
 study = load("multirun/focal")
 runs = study.runs
 print(len(runs), *(sorted(set(runs[f"config.{key}"].tolist())) for key in ("loss.gamma", "optimizer.lr")))
-print(runs.groupby("config.loss.gamma")["test_recall"].count().to_dict())
+print({int(gamma): int(count) for gamma, count in runs.groupby("config.loss.gamma")["test_recall"].count().items()})
 print(study.epochs.groupby("run")["epoch"].max().to_list())
 cells = study.along(x="loss.gamma", hue="optimizer.lr", metric="test_recall").cells()
 print(len(cells), int(cells["n"].sum()))
