@@ -98,10 +98,11 @@ def ray_cluster(env: dict[str, str]) -> Iterator[tuple[Launcher, IO[str]]]:
     need("ray", "ray")
     env = env | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "600"}  # a machine may be busy
     with tempfile.TemporaryDirectory(prefix="r", ignore_cleanup_errors=True) as temporary:  # a socket's path must be short
+        Path(temporary, "ray").mkdir()  # where Ray notes the address, and expects the folder to be there
         code = CLUSTER.replace("TEMPORARY", repr(temporary))
         with subprocess.Popen(
             [sys.executable, "-W", "ignore", "-c", code],
-            env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            env=env | {"RAY_TMPDIR": temporary}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         ) as cluster:  # fmt: skip
             assert cluster.stdout is not None
             assert cluster.stdin is not None
