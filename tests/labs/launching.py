@@ -102,7 +102,8 @@ def ray_cluster(env: dict[str, str]) -> Iterator[tuple[Launcher, IO[str]]]:
         code = CLUSTER.replace("TEMPORARY", repr(temporary))
         with subprocess.Popen(
             [sys.executable, "-W", "ignore", "-c", code],
-            env=env | {"RAY_TMPDIR": temporary}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            env=env | {"RAY_TMPDIR": temporary},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         ) as cluster:  # fmt: skip
             assert cluster.stdout is not None
             assert cluster.stdin is not None

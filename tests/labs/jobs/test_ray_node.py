@@ -71,7 +71,7 @@ def test_a_job_that_ray_gives_up_with_its_node_is_told_and_the_same_command_runs
         assert process.returncode == 1, out + err
         assert re.search(r"model\.depth=[23] .*: the task died: ", err)
         assert re.search(r"^done: 1  missing: 1$", out, re.M), out
-        assert re.search(r"^ +again: python train\.py model\.depth=[23] ", out, re.M)
+        assert re.search(r"^ +again: python \S*train\.py model\.depth=[23] ", out, re.M), out
         code, out, err = train(tmp_path, *SWEEP, *once, env=env)
         assert code == 0, out + err
         assert out.startswith("multirun/s: 2 jobs, 1 finished already, 1 to run\n")
