@@ -5,7 +5,6 @@ after another on inputs of the same shapes, and the ratio. Both take turns in on
 """
 
 import argparse
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import median
@@ -16,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import terminal
+from benchmarks.processor import milliseconds
 from labs.models.cnn import CNN
 from labs.models.resnet import ResNet
 from labs.replicas.replicas import Replicas
@@ -54,13 +54,6 @@ class Convolutions:
         for conv, x, gradient in self.calls:
             y = F.conv2d(x, conv.weight, None, conv.stride, conv.padding)
             torch.autograd.grad(y, (x, conv.weight) if x.requires_grad else (conv.weight,), gradient)
-
-
-def milliseconds(function: Callable[[], object]) -> float:
-    """Processor time of one call in this thread."""
-    started = time.thread_time()
-    function()
-    return (time.thread_time() - started) * 1e3
 
 
 def row(name: str, shape: tuple[int, int, int], make: Callable[..., nn.Module], residual: bool, bf16: bool) -> str:

@@ -6,13 +6,13 @@ counted, which is more precise than comparing whole epochs, and hardly disturbed
 """
 
 import argparse
-import time
 from collections.abc import Callable
 from statistics import median
 
 import torch
 
 import terminal
+from benchmarks.processor import milliseconds
 from labs.diagnostics import probes, signals
 from labs.diagnostics.norms import LayerNorms, sampled_steps
 from labs.diagnostics.probes import Sample
@@ -26,13 +26,6 @@ TURNS, REPEATS = 60, 3
 HEADER = """\
 | depth, arm | a step | norms, every epoch | signals, once | probes, once | all, over 20 epochs |
 | --- | ---: | ---: | ---: | ---: | ---: |"""
-
-
-def milliseconds(function: Callable[[], object]) -> float:
-    """Processor time of one call in this thread."""
-    started = time.thread_time()
-    function()
-    return (time.thread_time() - started) * 1e3
 
 
 def sample(count: int) -> Sample:

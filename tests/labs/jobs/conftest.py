@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import waiting
 from forked import Ended, Project, new_project
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from launching import SACCT, SBATCH, SCONTROL, SRUN, Launcher, environment, need, ray_cluster
+from launching import SACCT, SBATCH, SCONTROL, SRUN, Launcher, environment, need, ray_cluster, train
 from omegaconf import DictConfig, open_dict
 from one_job import result
 from sweeping import STUDY
@@ -21,6 +22,15 @@ from labs.cells import Cell
 
 CONF = Path(__file__).parents[3] / "conf"
 Start = Callable[..., DictConfig]
+
+
+@pytest.fixture(scope="module")
+def never_disturbed(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the sweep of waiting.py has run in one process."""
+    folder = tmp_path_factory.mktemp("never_disturbed")
+    code, out, err = train(folder, *waiting.SWEEP, env=waiting.knowing(home))
+    assert code == 0, out + err
+    return folder
 
 
 @pytest.fixture

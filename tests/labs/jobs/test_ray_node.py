@@ -3,6 +3,7 @@
 import re
 import subprocess
 from pathlib import Path
+from typing import IO
 
 import pytest
 from launching import ray_cluster, start, train
@@ -13,14 +14,6 @@ from waiting import EPOCHS, SWEEP, knowing
 from multirun_analysis.rundir import is_held
 
 pytestmark = pytest.mark.launchers
-
-
-@pytest.fixture(scope="module")
-def undisturbed(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("undisturbed")
-    code, out, err = train(folder, *SWEEP, env=knowing(home))
-    assert code == 0, out + err
-    return folder
 
 
 def both_train(folder: Path, process: subprocess.Popen[str]) -> None:
@@ -40,39 +33,38 @@ def one_is_lost(folder: Path) -> bool:
     return sum(is_held(run / ".lock") for run in folder.glob("multirun/s/*/seed=0")) == 1
 
 
-def test_the_job_of_a_node_that_is_lost_goes_on_at_the_other(home: Path, undisturbed: Path, tmp_path: Path) -> None:
-    tmp_path.joinpath("hang").touch()
+def train_and_lose_a_node(folder: Path, arguments: list[str], env: dict[str, str], tell: IO[str]) -> tuple[int, str, str]:
+    folder.joinpath("hang").touch()
+    process = start(folder, *SWEEP, *arguments, env=env)
+    both_train(folder, process)
+    print("lose", file=tell, flush=True)
+    wait(lambda: one_is_lost(folder), "end of a job", 900)
+    folder.joinpath("hang").unlink()
+    out, err = process.communicate(timeout=1200)
+    return process.returncode, out, err
+
+
+def test_the_job_of_a_node_that_is_lost_goes_on_at_the_other(home: Path, never_disturbed: Path, tmp_path: Path) -> None:
     with ray_cluster(knowing(home)) as ((arguments, env), tell):
-        process = start(tmp_path, *SWEEP, *arguments, env=env)
-        both_train(tmp_path, process)
-        print("lose", file=tell, flush=True)
-        wait(lambda: one_is_lost(tmp_path), "end of a job", 900)
-        tmp_path.joinpath("hang").unlink()
-        out, err = process.communicate(timeout=1200)
-        assert process.returncode == 0, out + err
+        code, out, err = train_and_lose_a_node(tmp_path, arguments, env, tell)
+        assert code == 0, out + err
         assert "\ndone: 2\n" in out
-        assert_same(tmp_path, undisturbed)
+        assert_same(tmp_path, never_disturbed)
         logs = [log.read_text() for log in tmp_path.glob("multirun/s/*/train.log")]
         assert sorted("resuming after epoch" in log for log in logs) == [False, True]
 
 
 def test_a_job_that_ray_gives_up_with_its_node_is_told_and_the_same_command_runs_it(
-    home: Path, undisturbed: Path, tmp_path: Path
+    home: Path, never_disturbed: Path, tmp_path: Path
 ) -> None:
-    tmp_path.joinpath("hang").touch()
     with ray_cluster(knowing(home)) as ((arguments, env), tell):
         once = [*arguments, "hydra.launcher.max_retries=0"]
-        process = start(tmp_path, *SWEEP, *once, env=env)
-        both_train(tmp_path, process)
-        print("lose", file=tell, flush=True)
-        wait(lambda: one_is_lost(tmp_path), "end of a job", 900)
-        tmp_path.joinpath("hang").unlink()
-        out, err = process.communicate(timeout=1200)
-        assert process.returncode == 1, out + err
+        code, out, err = train_and_lose_a_node(tmp_path, once, env, tell)
+        assert code == 1, out + err
         assert re.search(r"model\.depth=[23] .*: the task died: ", err)
         assert re.search(r"^done: 1  missing: 1$", out, re.M), out
         assert re.search(r"^ +again: python \S*train\.py model\.depth=[23] ", out, re.M), out
         code, out, err = train(tmp_path, *SWEEP, *once, env=env)
         assert code == 0, out + err
         assert out.startswith("multirun/s: 2 jobs, 1 finished already, 1 to run\n")
-        assert_same(tmp_path, undisturbed)
+        assert_same(tmp_path, never_disturbed)

@@ -26,15 +26,7 @@ def slurm(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laun
         yield ARGUMENTS, knowing(home) | env
 
 
-@pytest.fixture(scope="module")
-def undisturbed(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("undisturbed")
-    code, out, err = train(folder, *SWEEP, env=knowing(home))
-    assert code == 0, out + err
-    return folder
-
-
-def test_jobs_whose_time_is_up_are_queued_again_and_go_on(slurm: Launcher, undisturbed: Path, tmp_path: Path) -> None:
+def test_jobs_whose_time_is_up_are_queued_again_and_go_on(slurm: Launcher, never_disturbed: Path, tmp_path: Path) -> None:
     (tmp_path / "wait").touch()
     process = start(tmp_path, *SWEEP, *slurm[0], env=slurm[1])
     out, err = process.communicate(timeout=1200)
@@ -47,11 +39,11 @@ def test_jobs_whose_time_is_up_are_queued_again_and_go_on(slurm: Launcher, undis
         resumed = re.findall(r"seed 0: resuming after epoch (\d+) of 300", log.read_text())
         assert len(resumed) == 1
         assert int(resumed[0]) > 0
-    assert_same(tmp_path, undisturbed)
+    assert_same(tmp_path, never_disturbed)
 
 
 def test_a_job_that_hangs_is_ended_by_its_limit_and_told_and_the_same_command_resumes_it(
-    slurm: Launcher, undisturbed: Path, tmp_path: Path
+    slurm: Launcher, never_disturbed: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "hang").touch()
     process = start(tmp_path, *SWEEP, *slurm[0], env=slurm[1])
@@ -64,4 +56,4 @@ def test_a_job_that_hangs_is_ended_by_its_limit_and_told_and_the_same_command_re
     code, out, err = train(tmp_path, *SWEEP, *slurm[0], env=slurm[1])
     assert code == 0, out + err
     assert out.startswith("multirun/s: 2 jobs, 0 finished already, 2 to run\n")
-    assert_same(tmp_path, undisturbed)
+    assert_same(tmp_path, never_disturbed)
