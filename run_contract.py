@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import math
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -144,6 +145,19 @@ def label(name: str, settings: Iterable[tuple[str, str]]) -> str:
         elif key not in IN_NAMES and not (key == "model.depth" and any(part.startswith("filters=") for part in told)):
             words.append(short(key, value))
     return " ".join([readable, *(word for word in words if word not in told)])
+
+
+# ── lesions.json ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def gradient_shares(lengths: list[dict[str, Any]]) -> list[float]:
+    """What the paths of each length contribute to the gradient, in percent: their number times the norm through one of them.
+
+    NaN if the sum is zero or not finite.
+    """
+    parts = [length["paths"] * length["norm"] for length in lengths]
+    whole = sum(parts)
+    return [100 * part / whole if 0 < whole < math.inf else math.nan for part in parts]
 
 
 # ── files that may be anything ───────────────────────────────────────────────────────────────────────────────────────────

@@ -20,7 +20,6 @@ if __name__ == "__main__":
         memory.refuse_low_limit()
 
 import argparse
-import math
 import re
 from dataclasses import asdict
 from pathlib import Path
@@ -32,6 +31,7 @@ from labs.diagnostics import lesions, paths
 from labs.diagnostics.lesions import Lesion
 from labs.files import write_json
 from labs.load import load_model
+from run_contract import gradient_shares
 
 NAME = "lesions.json"
 
@@ -109,15 +109,9 @@ def text(content: dict[str, Any]) -> str:
             rows.append((what, value, reason))
     rows += [(f"paths through {length['branches']} branch{'es' * (length['branches'] != 1)}", f"{share:6.2f} %",
               f"of the gradient, by {length['paths']:.3g} path{'s' * (length['paths'] != 1)}")
-             for length, share in zip(content["paths"], shares(content["paths"]), strict=True)]  # fmt: skip
+             for length, share in zip(content["paths"], gradient_shares(content["paths"]), strict=True)]  # fmt: skip
     width = max(len(name) for name, *_ in rows)
     return "\n".join(f"{name:<{width}}  {value}  {more}".rstrip() for name, value, more in rows)
-
-
-def shares(lengths: list[dict[str, Any]]) -> list[float]:
-    """What the paths of each length contribute, in percent: how many there are times the norm through one of them."""
-    whole = [length["paths"] * length["norm"] for length in lengths]
-    return [100 * part / sum(whole) if sum(whole) else math.nan for part in whole]
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import numpy as np
 
 from multirun_analysis.files import read_object
 from multirun_analysis.result import is_number
+from run_contract import gradient_shares
 
 CORRECT = ("test_data", "classes", "images", "correct", "taken_for")
 MOST_MISTAKES, LARGEST = 64, 64  # rows and pixels that are read; runs write 16 pictures of 32
@@ -95,19 +96,12 @@ def _mistake(entry: dict[str, Any], shape: list[int], images: list[int]) -> dict
 
 def _paths(lengths: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """A row for each number of branches: the share of the gradient that comes through so many, in percent."""
-    parts = [length["paths"] * length["norm"] for length in lengths]
-    whole = sum(parts)
-    if not (math.isfinite(whole) and all(part >= 0 for part in parts)):
+    if not all(type(length["branches"]) is int and length["norm"] >= 0 <= length["paths"] for length in lengths):
         raise ValueError
-    rows = []
-    for place, (length, part) in enumerate(zip(lengths, parts, strict=True)):
-        if type(length["branches"]) is not int:
-            raise ValueError
-        share = 100 * part / whole if whole else None
-        rows.append(
-            {"kind": "path", "number": length["branches"], "place": place, "blocks": "", "test_acc": None, "share": share}
-        )
-    return rows
+    return [
+        {"kind": "path", "number": length["branches"], "place": place, "blocks": "", "test_acc": None, "share": share}
+        for place, (length, share) in enumerate(zip(lengths, gradient_shares(lengths), strict=True))
+    ]
 
 
 def read_lesions(path: Path, result: dict[str, Any], notes: list[str]) -> list[dict[str, Any]]:

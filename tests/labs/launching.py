@@ -121,10 +121,10 @@ LAUNCHERS = ["joblib", "submitit_local", "slurm", "ray"]
 
 
 def table(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Runs, epochs and layers as the analysis reads them, without what a clock says and how the run was asked for."""
+    """Runs, epochs and layers as the analysis reads them, without what a clock says, how a run was asked for and the commit."""
     frames = collect([folder / "multirun/s"])
     return (
-        frames.runs.drop(columns=["seconds", "started", "command", "path"]),
+        frames.runs.drop(columns=["seconds", "started", "command", "path", "versions.commit"]),
         frames.epochs.drop(columns="seconds"),
         frames.layers,
     )

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from labs import lesion
 from labs.errors import UserError
 from labs.files import read_json
+from run_contract import gradient_shares
 
 Compose = Callable[..., DictConfig]
 
@@ -47,7 +48,7 @@ def test_of_pre_activation_networks_the_gradient_is_told_by_length_of_path(
     assert [(length["branches"], length["paths"], length["drawn"]) for length in lengths] == [
         (0, 1, 1), (1, 4, 4), (2, 6, 6), (3, 4, 4), (4, 1, 1),
     ]  # fmt: skip
-    shares = lesion.shares(lengths)
+    shares = gradient_shares(lengths)
     assert sum(shares) == pytest.approx(100)
     whole = sum(length["norm"] * length["paths"] for length in lengths)
     assert shares[1] == pytest.approx(100 * lengths[1]["norm"] * 4 / whole)

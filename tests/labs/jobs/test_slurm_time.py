@@ -33,11 +33,12 @@ def test_jobs_whose_time_is_up_are_queued_again_and_go_on(slurm: Launcher, never
     assert (process.returncode, err) == (0, ""), out + err
     assert out.endswith("\ndone: 2\nanalyse: python -m multirun_analysis multirun/s\n")
     logs = [log.read_text() for log in tmp_path.glob("multirun/s/.submitit/*/*_log.out")]
-    assert [log.count("Caught signal SIGUSR2") and log.count("this job is timed-out") for log in logs] == [1, 1]
-    assert [log.count("Starting with JobEnvironment") for log in logs] == [2, 2]
+    for log in logs:  # on a busy machine an attempt can be over before it has resumed, and is queued once more
+        assert "this job is timed-out" in log
+        assert log.count("Starting with JobEnvironment") == log.count("Requeued job") + 1 >= 2
     for log in tmp_path.glob("multirun/s/*/train.log"):
         resumed = re.findall(r"seed 0: resuming after epoch (\d+) of 300", log.read_text())
-        assert len(resumed) == 1
+        assert resumed
         assert int(resumed[0]) > 0
     assert_same(tmp_path, never_disturbed)
 
