@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import findSystemFonts, fontManager, get_font
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from multirun_analysis.axes import DEPTH_STUDY, Axes, label
@@ -134,9 +135,26 @@ def finish(figure: Figure, caption: str, groups: Sequence[str]) -> Figure:
     if any(line.get_label() == ZERO for ax in figure.axes for line in ax.lines):
         caption += f" · {ZERO}"
     more = f" · {MOST_GROUPS} of {len(groups)} groups, the tables have all" if len(groups) > MOST_GROUPS else ""
-    figure.supxlabel(caption + more, fontsize=7.5, color=CAPTION_COLOUR)
+    wrap(figure.supxlabel(caption + more, fontsize=7.5, color=CAPTION_COLOUR))
     read_no_formulas(figure)
     return figure
+
+
+def wrap(text: Text) -> None:
+    """Break the lines of a title or a caption that are wider than its figure, into parts of about one length."""
+    text.set_parse_math(False)  # which would be as wide as it reads
+    lines = text.get_text().split("\n")
+    longest = max(map(len, lines))
+    parts = text.get_window_extent().width / (0.97 * text.get_figure(root=True).bbox.width)  # type: ignore[union-attr]
+    if parts > 1:
+        text.set_text("\n".join(part for line in lines for part in _even(line, max(1, int(longest / parts)))))
+
+
+def _even(line: str, room: int) -> list[str]:
+    """A line in as few parts as fit into so many characters, of about one length."""
+    count = len(textwrap.wrap(line, room))
+    widths = range(max(1, len(line) // max(1, count)), room)
+    return next((parts for width in widths if len(parts := textwrap.wrap(line, width)) == count), textwrap.wrap(line, room))
 
 
 def read_no_formulas(figure: Figure) -> None:

@@ -144,8 +144,7 @@ def draw(module: FigureModule, frames: Frames) -> Figure | None:
     figure = module.draw(frames)
     studies = frames.runs["study"].dropna().unique()
     if figure is not None and len(studies) == 1:
-        title = figure.suptitle(f"{figure.get_suptitle()}: {studies[0]}", fontsize=11, fontweight="bold")
-        title.set_parse_math(False)
+        drawing.wrap(figure.suptitle(f"{figure.get_suptitle()}: {studies[0]}", fontsize=11, fontweight="bold"))
     return figure
 
 

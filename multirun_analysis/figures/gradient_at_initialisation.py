@@ -10,11 +10,12 @@ from multirun_analysis.drawing import COLOUR, LINE
 from multirun_analysis.frames import Frames
 from multirun_analysis.initialisation import at_start, fitted_layers, slopes, told
 
-TITLE = "Gradient at initialisation against theory"
-CAPTION = "median over seeds, one line per depth · theory: slope of the logarithm {told}, level fitted"
+TITLE = "Gradient at initialisation"
+CAPTION = "median over seeds, one line per depth"
+THEORY = " · theory: slope of the logarithm {told}, level fitted"
 DESCRIPTION = (
-    "Gradient norm of each layer before any step on a logarithmic axis, plain and residual, and the straight line that "
-    "mean-field theory predicts for plain networks. The slopes are in the table of gradient slopes."
+    "Gradient norm of each layer before any step on a logarithmic axis, plain and residual, and for plain MLPs with "
+    "BatchNorm the straight line that mean-field theory predicts. The slopes are in the table of gradient slopes."
 )
 
 
@@ -47,7 +48,8 @@ def draw(frames: Frames) -> Figure:
         ax.set(xlabel="layer (0: first, last: head)", ylabel="gradient norm of the layer (L2)")
         drawing.whole_numbers(ax.xaxis)
         ax.legend(handles=handles, loc="best")
-    return drawing.finish(figure, CAPTION.format(told=told(predictions["norm_bias"].dropna())), groups)
+    biases = predictions.loc[predictions["predicted"].notna(), "norm_bias"]
+    return drawing.finish(figure, CAPTION + THEORY.format(told=told(biases)) if len(biases) else CAPTION, groups)
 
 
 def _range(values: pd.Series) -> str:

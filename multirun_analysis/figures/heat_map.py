@@ -1,7 +1,5 @@
 """The metric over two numbers at once, one map per arm: where networks train, as colour."""
 
-import textwrap
-
 import numpy as np
 import pandas as pd
 from matplotlib import colormaps
@@ -81,8 +79,7 @@ def draw(frames: Frames) -> Figure | None:
     if mesh is not None:
         figure.colorbar(mesh, ax=list(panels.flat), label=axis.measured(axes.metric, frames.runs), fraction=0.04, pad=0.02)
     caption = told + COUNTS * counts_shown
-    caption = "\n".join([caption, *textwrap.wrap(EDGE, int(16 * figure.get_figwidth()))]) if edge_shown else caption
-    return drawing.finish(figure, caption, groups)
+    return drawing.finish(figure, f"{caption}\n{EDGE}" if edge_shown else caption, groups)
 
 
 def _write(ax: object, mean: pd.DataFrame, count: pd.DataFrame, scale: Normalize, *, dark_is_high: bool, decimals: int) -> None:

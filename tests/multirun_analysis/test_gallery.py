@@ -12,7 +12,6 @@ from multirun_analysis.collect import collect
 from multirun_analysis.figures import (
     effective_rank,
     gradient_slope_by_batch_size,
-    heat_map,
     lesions,
     probe_accuracy,
     signal_cosines,
@@ -71,14 +70,33 @@ def test_every_figure_can_be_drawn_of_little_or_nothing(tmp_path, module):
     assert pyplot.get_fignums() == []
 
 
-def test_the_title_of_a_small_map_has_room(tmp_path):
+@pytest.mark.one_in(4)
+@pytest.mark.parametrize("module", gallery.FIGURES, ids=gallery.name)
+def test_titles_and_captions_are_no_wider_than_their_figure(tmp_path, module):
+    study = "a study of learning rates, whose name costs $5, that somebody wants to find again"
     for rate in (0.01, 0.1):
-        write_study(tmp_path / "s", depths=[5, 10], seeds=[0], optimizer__lr=rate)
+        for depth in (5, 10):
+            measured(write_run(tmp_path / "s", depth, True, epochs=4, optimizer__lr=rate, study=study), pre=True)
     with drawing.style():
-        figure = heat_map.draw(collect([tmp_path]))
-        figure.canvas.draw()
-    left, right = figure.get_window_extent().intervalx
-    for text in (figure._suptitle, figure._supxlabel):
+        figure = gallery.draw(module, collect([tmp_path]))
+        if figure is None:
+            return
+        figure.draw_without_rendering()
+    assert " ".join(figure.get_suptitle().split()).endswith(f": {study}")
+    left, right = figure.bbox.intervalx
+    for text in figure.texts:
         extent = text.get_window_extent()
-        assert left <= extent.x0
-        assert extent.x1 <= right
+        assert (left <= extent.x0, extent.x1 <= right) == (True, True), text
+
+
+def test_a_caption_keeps_its_lines_and_has_no_short_last_one():
+    figure = Figure(figsize=(4.0, 2.0))
+    words = "one two three four five six seven eight nine ten " * 3
+    text = figure.supxlabel(f"{words}\nand a line")
+    drawing.wrap(text)
+    *lines, last = text.get_text().split("\n")
+    assert (last, " ".join(lines)) == ("and a line", words.strip())
+    assert len(lines) > 1
+    assert min(map(len, lines)) > 0.8 * max(map(len, lines))
+    drawing.wrap(text)
+    assert text.get_text().split("\n") == [*lines, last]
