@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import warnings
 from importlib.util import find_spec
 
 from omegaconf import DictConfig
@@ -9,6 +10,8 @@ from omegaconf import DictConfig
 from labs.errors import UserError
 from labs.jobs import slurm
 from labs.jobs.rerun import typed
+
+REPLACED = "A worker stopped while some jobs were given to the"
 
 
 def check(master: DictConfig) -> None:
@@ -18,6 +21,8 @@ def check(master: DictConfig) -> None:
         if not (shutil.which("sbatch") and shutil.which("srun")):
             raise UserError("hydra/launcher=slurm: there is no sbatch here; start from a login node of the cluster")
         slurm.follow_jobs()
+    elif kind == "JoblibLauncher":  # a worker that has grown by 300 MB makes room for a new one between two jobs, as it should
+        warnings.filterwarnings("ignore", REPLACED, UserWarning)
     for package, group, name in (("ray", "launcher", "RayLauncher"), ("optuna", "sweeper", "OptunaSweeper")):
         if master.hydra[group]._target_.endswith(f".{name}") and find_spec(package) is None:
             raise UserError(

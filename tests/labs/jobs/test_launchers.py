@@ -1,5 +1,8 @@
 """What a sweep knows of its launcher before it starts: how many jobs at a time, where they run, and what is missing."""
 
+import inspect
+import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,6 +10,7 @@ from typing import Any
 import joblib
 import pytest
 import torch
+from joblib.externals.loky import process_executor
 from omegaconf import DictConfig, OmegaConf
 
 from labs.cells import Cell
@@ -51,6 +55,15 @@ def multirun(launcher: dict[str, Any], sweeper: str = "hydra._internal.core_plug
 def test_how_many_of_twenty_jobs_run_at_a_time(monkeypatch: pytest.MonkeyPatch, launcher: dict[str, Any], workers: int) -> None:
     monkeypatch.setattr(joblib, "cpu_count", lambda: 8)
     assert launchers.num_workers(multirun(launcher), 20) == workers
+
+
+def test_a_worker_that_joblib_replaces_is_no_news() -> None:
+    told = "".join(re.findall(r'"(A worker stopped[^"]*)"\s+"([^"]*)"', inspect.getsource(process_executor))[0])
+    with pytest.raises(UserWarning, match="A worker stopped while some jobs"):
+        warnings.warn(told, UserWarning, stacklevel=1)
+    with warnings.catch_warnings():
+        launchers.check(multirun(JOBLIB))
+        warnings.warn(told, UserWarning, stacklevel=1)
 
 
 @pytest.mark.parametrize(
