@@ -105,6 +105,55 @@ def test_the_page_of_thirteen_depths_has_the_numbers_of_its_runs():
     assert (len(again), list(again["test_acc_x"])) == (120, pytest.approx(list(again["test_acc_y"])))
 
 
+def test_the_page_of_small_resnets_has_the_numbers_of_its_runs():
+    folder = RESULTS / "he2016_small"
+    page = (folder / "README.md").read_text()
+    text = " ".join(page.split())
+    runs, reduced, differences = (pd.read_csv(folder / name) for name in ("runs.csv", "runs_bf16.csv", "differences.csv"))
+    cells = runs.groupby(["depth", "residual"])
+    assert cells.size().tolist() == [3] * 8
+    assert (runs["best_epoch"] == runs["epochs_run"]).all()
+    assert [row for row in rows_of(runs, differences) if row not in page] == []
+    plain = [f"{value:.1f}" for value in cells["test_acc"].mean().xs(False, level="residual")]
+    assert f"from {plain[0]} % at depth 20 to {', '.join(plain[1:-1])} and {plain[-1]} %" in text
+    losses = [f"{value:.2f}" for value in cells["train_loss"].mean().xs(False, level="residual")]
+    assert f"with depth from {losses[0]} nats to {losses[1]}, {losses[2]} and {losses[3]}" in text
+    assert (
+        (runs["test_acc"] - runs["test_acc_recalibrated"]).groupby([runs["depth"], runs["residual"]]).mean().abs() < 0.3
+    ).all()
+    deep, shallow = (cells["test_acc"].get_group((depth, True)) for depth in (56, 20))
+    low, high = ttest_ind(deep, shallow, equal_var=False).confidence_interval()
+    assert f"({deep.mean() - shallow.mean():.1f} points, Welch's 95 % interval {low:.1f} to {high:.1f})" in text
+    for residual, arm in ((False, "plain"), (True, "residual")):
+        once, again = cells["test_acc"].get_group((20, residual)), reduced[reduced["residual"] == residual]["test_acc"]
+        low, high = ttest_ind(again, once, equal_var=False).confidence_interval()
+        gap = f"{number(again.mean() - once.mean(), signed=True).text} {interval(low, high, signed=True).text}"
+        assert f"| {arm} | {once.mean():.2f} | {again.mean():.2f} | {gap} |\n" in page
+
+
+def test_what_the_page_of_small_resnets_says_of_layers_and_blocks_follows_from_its_files():
+    folder = RESULTS / "he2016_small"
+    page = (folder / "README.md").read_text()
+    text = " ".join(page.split())
+    slopes = pd.read_csv(folder / "gradient_slopes.csv").set_index(["epoch", "residual", "depth"]).sort_index()
+    deep = slopes.loc[0, False, 56]
+    assert f"(slope {deep['slope']:.3f}, 95 % interval {deep['low']:.3f} to {deep['high']:.3f})" in text
+    each = [f"{value:.3f}" for value in slopes.loc[0, False]["slope"]]
+    assert f"The slopes of plain networks are {', '.join(each[:-1])} and {each[-1]} at the four depths" in text
+    at_the_end = slopes.loc[10, False]
+    assert ((at_the_end["low"] < 0) & (at_the_end["high"] > 0)).all()
+    lesions = pd.read_csv(folder / "lesions.csv")
+    for (depth, residual), own in lesions[lesions["test_acc"].notna()].groupby(["depth", "residual"]):
+        whole, one = (own[own["kind"] == kind].set_index("seed")["test_acc"] for kind in ("whole", "one"))
+        ends = f"{one.median():.1f} % ({one.min():.1f} to {one.max():.1f})"
+        name = f"depth {depth}, {'residual' if residual else 'plain'}"
+        assert f"| {name} | {whole.median():.1f} % | {ends} | {len(one) // 3} x 3 |\n" in page
+        if depth == 56:
+            assert (len(one), sum(one < one.index.map(whole) - 10)) == (75, 3)
+            several = own[own["kind"] == "several"].groupby("number")["test_acc"].median()
+            assert f"is at {several[4]:.1f} %, without 16 at {several[16]:.1f} %" in text
+
+
 @pytest.mark.parametrize("names", [("runs_xeon.csv", "runs.csv"), ("runs.csv", "runs_fused.csv"), ("runs.csv", "runs_gpu.csv")])
 def test_the_table_of_two_runs_follows_from_them(names):
     folder, repeat = RESULTS / "depth_study_mnist", script_of(RESULTS / "repeat.py")
