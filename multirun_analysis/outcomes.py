@@ -25,6 +25,11 @@ MARGIN = (
 EARLY_CLASSES = {"digits": 10, "mnist": 10, "fashion_mnist": 10, "cifar10": 10, "cifar100": 100}
 
 
+def at_chance(metric: str) -> str:
+    """What a caption says of diverged runs in means of this metric: nothing where they are left out."""
+    return ", diverged ones at chance" if metric in ACCURACIES else ""
+
+
 def chance_accuracy(runs: pd.DataFrame) -> pd.Series:
     """Accuracy of guessing in percent, 100 / classes; NaN where neither a run nor its group tells the number of classes."""
     classes = runs["num_classes"].astype("Float64").astype("float64")

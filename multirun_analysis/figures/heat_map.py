@@ -12,11 +12,11 @@ from multirun_analysis import drawing, selection, theory
 from multirun_analysis.axes import Axes, label, name
 from multirun_analysis.frames import Frames
 from multirun_analysis.initialisation import BATCH_SIZE, NORM_BIAS, batch_and_bias
-from multirun_analysis.outcomes import ACCURACIES, ended
+from multirun_analysis.outcomes import ACCURACIES, at_chance, ended
 from multirun_analysis.wording import capitalized
 
 TITLE = "{metric} over {x} and {y}"
-CAPTION = "mean over seeds, diverged ones at chance · grey: no run has ended"
+CAPTION = "mean over seeds{diverged} · grey: no run has ended"
 COUNTS = " · in brackets: number of runs"  # where it differs from field to field
 DESCRIPTION = (
     "A map of the mean metric for each pair of values of two numbers that the study varies, one panel per arm. The numbers are "
@@ -53,7 +53,6 @@ def draw(frames: Frames) -> Figure | None:
     values = runs.groupby(["rest", "arm", axes.x, "y"])[axes.metric].mean()
     scale = Normalize(values.min(), values.max()) if len(values) else None
     colours = "viridis_r" if axes.metric.endswith("_loss") else "viridis"
-    told = CAPTION if axes.metric in ACCURACIES else CAPTION.replace(", diverged ones at chance", "")
     mesh, edge_shown, counts_shown = None, False, False
     for row, group in zip(panels, groups, strict=False):
         for ax, arm in zip(row, arms, strict=True):
@@ -78,7 +77,7 @@ def draw(frames: Frames) -> Figure | None:
         row[0].set_ylabel(label(y))
     if mesh is not None:
         figure.colorbar(mesh, ax=list(panels.flat), label=axis.measured(axes.metric, frames.runs), fraction=0.04, pad=0.02)
-    caption = told + COUNTS * counts_shown
+    caption = CAPTION.format(diverged=at_chance(axes.metric)) + COUNTS * counts_shown
     return drawing.finish(figure, f"{caption}\n{EDGE}" if edge_shown else caption, groups)
 
 

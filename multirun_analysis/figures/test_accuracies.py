@@ -14,13 +14,12 @@ from multirun_analysis.axes import Axes, measured, name
 from multirun_analysis.drawing import COLOUR, GREY, MARKER, Place
 from multirun_analysis.frames import Frames
 from multirun_analysis.intervals import accuracy_interval, t_interval
-from multirun_analysis.outcomes import ACCURACIES, chance_accuracy, ended, is_untrained
+from multirun_analysis.outcomes import ACCURACIES, at_chance, chance_accuracy, ended, is_untrained
 from multirun_analysis.wording import capitalized
 from run_contract import is_further
 
 TITLE = "{metric} against {x}"
-CAPTION = "mean and 95 % interval over seeds, diverged ones at chance · dot: one seed"
-AT_CHANCE = ", diverged ones at chance"  # in an accuracy alone
+CAPTION = "mean and 95 % interval over seeds{diverged} · dot: one seed"
 ERRORS = "error: 100 % − accuracy"
 DESCRIPTION = (
     "Test accuracy in percent against depth, or against what else the study varies, one line per arm: the mean, its 95 % "
@@ -60,7 +59,8 @@ def draw(frames: Frames) -> Figure:
             drawing.log_axis(row[1], 100 - _range(runs, axes))
         elif not is_further(axes.metric):  # a loss; other metrics may be below 0
             drawing.log_axis(row[0], _range(runs, axes))
-    return drawing.finish(figure, f"{CAPTION} · {ERRORS}" if is_accuracy else CAPTION.replace(AT_CHANCE, ""), groups)
+    caption = CAPTION.format(diverged=at_chance(axes.metric))
+    return drawing.finish(figure, f"{caption} · {ERRORS}" if is_accuracy else caption, groups)
 
 
 def _panel(ax: Axis, runs: pd.DataFrame, axes: Axes, quantity: str) -> tuple[list[Line2D], Place, dict[str, int]]:

@@ -8,6 +8,8 @@ from multirun_analysis import theory
 from multirun_analysis.collect import collect
 from multirun_analysis.figures import heat_map
 
+CAPTION = "mean over seeds, diverged ones at chance · grey: no run has ended"
+
 
 @pytest.fixture
 def study(tmp_path):
@@ -47,11 +49,11 @@ def test_a_cell_that_has_not_ended_is_left_grey(study):
 
 def test_the_caption_speaks_of_numbers_of_runs_where_they_are_written(study):
     whole = heat_map.draw(collect([study]))
-    assert whole.get_supxlabel().split("\n")[0] == heat_map.CAPTION
+    assert whole.get_supxlabel().split("\n")[0] == CAPTION
     assert not any("(" in text.get_text() for text in whole.axes[0].texts)
     next(path for path in study.glob("s/*/seed=1/result.json") if "depth=50-plain" in str(path)).unlink()
     uneven = heat_map.draw(collect([study]))
-    assert uneven.get_supxlabel().split("\n")[0] == heat_map.CAPTION + heat_map.COUNTS
+    assert uneven.get_supxlabel().split("\n")[0] == CAPTION + heat_map.COUNTS
     assert sorted({text.get_text().partition("\n")[2] for text in uneven.axes[0].texts}) == ["(1)", "(2)"]
 
 
@@ -94,7 +96,7 @@ def test_over_depth_and_bias_the_plain_map_has_the_predicted_edge(tmp_path):
     assert edge_at(64, bias) == pytest.approx(100, rel=0.01)
     assert plain.get_xlim() == (0, 3)
     caption = figure.get_supxlabel().split("\n")
-    assert caption[0] == heat_map.CAPTION
+    assert caption[0] == CAPTION
     assert " ".join(caption[1:]) == heat_map.EDGE
     assert "16 is their empirical fit" in heat_map.EDGE
 
@@ -107,7 +109,7 @@ def test_there_is_no_edge_where_the_theory_does_not_speak(tmp_path, change):
             write_run(tmp_path / "s", depth, model__norm_bias=bias, **change)
     figure = heat_map.draw(collect([tmp_path]))
     assert not figure.axes[0].lines
-    assert figure.get_supxlabel() == heat_map.CAPTION
+    assert figure.get_supxlabel() == CAPTION
 
 
 def test_along_the_bias_the_edge_is_turned(tmp_path):
