@@ -95,5 +95,5 @@ def test_a_task_that_ray_gives_up_fails_alone(ray: Launcher, tmp_path: Path) -> 
     assert "model.depth=2" in err
     assert "the task died: " in err
     assert "\ndone: 1  missing: 1\n" in out
-    pattern = r"^failed  mlp-digits-depth=2-plain: no result, see .*\n +again: python train\.py model\.depth=2 "
+    pattern = r"^failed  mlp-digits-depth=2-plain: no result, see .*\n +again: python \S*train\.py model\.depth=2 "
     assert re.search(pattern, out, re.M)
