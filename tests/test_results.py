@@ -123,7 +123,16 @@ def test_the_page_of_small_resnets_has_the_numbers_of_its_runs():
     ).all()
     deep, shallow = (cells["test_acc"].get_group((depth, True)) for depth in (56, 20))
     low, high = ttest_ind(deep, shallow, equal_var=False).confidence_interval()
-    assert f"({deep.mean() - shallow.mean():.1f} points, Welch's 95 % interval {low:.1f} to {high:.1f})" in text
+    assert f"({deep.mean() - shallow.mean():.1f} points, Welch's 95 % interval {low:.1f} to {high:.1f}; one contrast" in text
+    deep, shallow = (cells["test_acc"].get_group((depth, False)) for depth in (56, 20))
+    low, high = ttest_ind(shallow, deep, equal_var=False).confidence_interval()
+    assert (
+        f"{shallow.mean() - deep.mean():.1f} points from the first to the last (Welch's 95 % interval {low:.1f} to {high:.1f})"
+        in text
+    )
+    ends = cells["test_acc"].agg(["min", "max"])
+    assert (ends["min"].xs(True, level="residual") > ends["max"].xs(False, level="residual")).all()
+    assert f"{2 / 20**4:.5f}" == "0.00001"
     for residual, arm in ((False, "plain"), (True, "residual")):
         once, again = cells["test_acc"].get_group((20, residual)), reduced[reduced["residual"] == residual]["test_acc"]
         low, high = ttest_ind(again, once, equal_var=False).confidence_interval()
@@ -139,15 +148,18 @@ def test_what_the_page_of_small_resnets_says_of_layers_and_blocks_follows_from_i
     deep = slopes.loc[0, False, 56]
     assert f"(slope {deep['slope']:.3f}, 95 % interval {deep['low']:.3f} to {deep['high']:.3f})" in text
     each = [f"{value:.3f}" for value in slopes.loc[0, False]["slope"]]
+    skips = [f"{value:+.3f}" for value in slopes.loc[0, True]["slope"]]
     assert f"The slopes of plain networks are {', '.join(each[:-1])} and {each[-1]} at the four depths" in text
-    at_the_end = slopes.loc[10, False]
-    assert ((at_the_end["low"] < 0) & (at_the_end["high"] > 0)).all()
+    assert f"those of residual ones {', '.join(skips[:-1])} and {skips[-1]}" in text
+    assert (slopes.loc[2, False]["slope"] > 0).all()
     lesions = pd.read_csv(folder / "lesions.csv")
     for (depth, residual), own in lesions[lesions["test_acc"].notna()].groupby(["depth", "residual"]):
         whole, one = (own[own["kind"] == kind].set_index("seed")["test_acc"] for kind in ("whole", "one"))
         ends = f"{one.median():.1f} % ({one.min():.1f} to {one.max():.1f})"
         name = f"depth {depth}, {'residual' if residual else 'plain'}"
         assert f"| {name} | {whole.median():.1f} % | {ends} | {len(one) // 3} x 3 |\n" in page
+        if residual:
+            assert f"{(one.index.map(whole) - one).median():.1f}" in text
         if depth == 56:
             assert (len(one), sum(one < one.index.map(whole) - 10)) == (75, 3)
             several = own[own["kind"] == "several"].groupby("number")["test_acc"].median()
