@@ -23,6 +23,7 @@ from matplotlib.font_manager import findSystemFonts, fontManager, get_font
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
+from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from multirun_analysis.axes import DEPTH_STUDY, Axes, label
@@ -140,21 +141,22 @@ def finish(figure: Figure, caption: str, groups: Sequence[str]) -> Figure:
     return figure
 
 
-def wrap(text: Text) -> None:
-    """Break the lines of a title or a caption that are wider than its figure, into parts of about one length."""
-    text.set_parse_math(False)  # which would be as wide as it reads
+def wrap(text: Text, share: float = 0.95) -> None:
+    """Break the lines of a text that are wider than this share of its figure, into parts of about one length."""
+    text.set_parse_math(False)
     lines = text.get_text().split("\n")
-    longest = max(map(len, lines))
-    parts = text.get_window_extent().width / (0.97 * text.get_figure(root=True).bbox.width)  # type: ignore[union-attr]
+    points = max(text_to_path.get_text_width_height_descent(line, text.get_fontproperties(), ismath=False)[0] for line in lines)
+    parts = points / 72 / (share * text.get_figure(root=True).get_figwidth())  # type: ignore[union-attr]
     if parts > 1:
-        text.set_text("\n".join(part for line in lines for part in _even(line, max(1, int(longest / parts)))))
+        room = max(1, int(max(map(len, lines)) / parts))
+        text.set_text("\n".join(part for line in lines for part in _even(line, room)))
 
 
 def _even(line: str, room: int) -> list[str]:
     """A line in as few parts as fit into so many characters, of about one length."""
     count = len(textwrap.wrap(line, room))
-    widths = range(max(1, len(line) // max(1, count)), room)
-    return next((parts for width in widths if len(parts := textwrap.wrap(line, width)) == count), textwrap.wrap(line, room))
+    narrowest = min(room, max(1, len(line) // max(1, count)))
+    return next(parts for width in range(narrowest, room + 1) if len(parts := textwrap.wrap(line, width)) == count)
 
 
 def read_no_formulas(figure: Figure) -> None:

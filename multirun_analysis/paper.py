@@ -1,14 +1,13 @@
 """Figures for a paper: as wide as a column or a page, with fonts embedded, and without titles and captions if asked for."""
 
 import math
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes as Axis
 from matplotlib.figure import Figure
 
-from multirun_analysis.drawing import CAPTION_COLOUR, read_no_formulas
+from multirun_analysis.drawing import CAPTION_COLOUR, wrap
 from multirun_analysis.output import WIDTHS
 
 SIDE_BY_SIDE = {"column": 1, "page": 2}  # panels that fit into them
@@ -38,11 +37,10 @@ def fit(figure: Figure, width: str) -> None:
     was_wide, was_high = figure.get_size_inches()
     height = (was_high - 0.5) / rows * (inches / across) / (was_wide / columns)
     figure.set_size_inches(inches, down * max(LOWEST, height) + 0.5)
-    figure.suptitle(_wrapped(figure.get_suptitle(), inches, 9 * 1.2), fontsize=9, fontweight="bold")
-    figure.supxlabel(_wrapped(figure.get_supxlabel(), inches, 7), fontsize=7, color=CAPTION_COLOUR)
+    wrap(figure.suptitle(_unwrapped(figure.get_suptitle()), fontsize=9, fontweight="bold"))
+    wrap(figure.supxlabel(_unwrapped(figure.get_supxlabel()), fontsize=7, color=CAPTION_COLOUR))
     for ax in figure.axes:
-        ax.set_title(_wrapped(ax.get_title(), 0.8 * inches / across, 8))
-    read_no_formulas(figure)
+        wrap(ax.set_title(_unwrapped(ax.get_title())), 0.8 / across)
 
 
 def strip(figure: Figure) -> None:
@@ -80,6 +78,6 @@ def _move_legend(source: Axis, target: Axis) -> None:
         target.legend(handles, labels, title=legend.get_title().get_text(), loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
-def _wrapped(text: str, inches: float, points: float) -> str:
-    """Text in lines of this width, where a character is a little more than half as wide as it is high."""
-    return textwrap.fill(" ".join(text.split()), max(10, int(inches * 72 / (0.56 * points))))
+def _unwrapped(text: str) -> str:
+    """Text that was broken into lines for a wider figure, as one line."""
+    return " ".join(text.split())

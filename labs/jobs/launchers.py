@@ -11,8 +11,6 @@ from labs.errors import UserError
 from labs.jobs import slurm
 from labs.jobs.rerun import typed
 
-REPLACED = "A worker stopped while some jobs were given to the"
-
 
 def check(master: DictConfig) -> None:
     """Raise UserError if the launcher or sweeper of a multirun cannot work here."""
@@ -21,8 +19,8 @@ def check(master: DictConfig) -> None:
         if not (shutil.which("sbatch") and shutil.which("srun")):
             raise UserError("hydra/launcher=slurm: there is no sbatch here; start from a login node of the cluster")
         slurm.follow_jobs()
-    elif kind == "JoblibLauncher":  # a worker that has grown by 300 MB makes room for a new one between two jobs, as it should
-        warnings.filterwarnings("ignore", REPLACED, UserWarning)
+    elif kind == "JoblibLauncher":  # which replaces a worker that has grown by 300 MB between two jobs, as it should
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs were given to the", UserWarning)
     for package, group, name in (("ray", "launcher", "RayLauncher"), ("optuna", "sweeper", "OptunaSweeper")):
         if master.hydra[group]._target_.endswith(f".{name}") and find_spec(package) is None:
             raise UserError(

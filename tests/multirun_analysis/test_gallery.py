@@ -75,12 +75,15 @@ def test_every_figure_can_be_drawn_of_little_or_nothing(tmp_path, module):
 def test_titles_and_captions_are_no_wider_than_their_figure(tmp_path, module):
     study = "a study of learning rates, whose name costs $5, that somebody wants to find again"
     for rate in (0.01, 0.1):
-        for depth in (5, 10):
-            measured(write_run(tmp_path / "s", depth, True, epochs=4, optimizer__lr=rate, study=study), pre=True)
+        for depth in (10, 30):
+            for residual in (False, True):
+                run = write_run(tmp_path / "s", depth, residual, epochs=4, optimizer__lr=rate, study=study)
+                measured(run, pre=residual)
     with drawing.style():
         figure = gallery.draw(module, collect([tmp_path]))
         if figure is None:
             return
+        figure.set_dpi(gallery.DPI)  # characters are as wide as whole pixels
         figure.draw_without_rendering()
     assert " ".join(figure.get_suptitle().split()).endswith(f": {study}")
     left, right = figure.bbox.intervalx
@@ -100,3 +103,16 @@ def test_a_caption_keeps_its_lines_and_has_no_short_last_one():
     assert min(map(len, lines)) > 0.8 * max(map(len, lines))
     drawing.wrap(text)
     assert text.get_text().split("\n") == [*lines, last]
+
+
+@pytest.mark.parametrize("dpi", [100, gallery.DPI, gallery.PAPER_DPI])
+def test_a_caption_of_any_length_fits_at_any_resolution(dpi):
+    words = (
+        "median over seeds, one line per depth, and what else there is to say of a figure, which can be a lot of words: " * 2
+    )
+    with drawing.style():
+        for length in range(90, 200):  # one line of characters is 105 to 115 long
+            figure = Figure(figsize=(6.1, 3.0), dpi=dpi)
+            text = figure.supxlabel(words[:length], fontsize=7.5)
+            drawing.wrap(text)
+            assert text.get_window_extent().width <= figure.bbox.width, text
